@@ -1,0 +1,79 @@
+# Ployz: one Makefile, no recursion. A program is its folder's *.c plus libployz.a; adding a file
+# needs no edit here.
+#
+#   make demo     install what is needed, build, and show the whole way of a deploy
+#   make check    install what the tests need, build, run every test
+#   make          build into $(BUILD)
+#   make lint     clang-tidy, cppcheck, mandoc
+#   make install  DESTDIR= PREFIX=/usr
+#
+# V=1 shows commands; SAN=address,undefined or SAN=thread builds with sanitizers.
+
+VERSION := 0.1.0
+BUILD ?= build
+PREFIX ?= /usr
+CC ?= cc
+DAEMONS := meshd leased placerd routed dnsd agentd
+PROGRAMS := $(DAEMONS) ployzctl
+PACKAGES := libnats jansson libsystemd libcurl libknot yaml-0.1 libsodium libmnl
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2);)
+
+# pkg-config is asked once, when something is built; a bare machine can still `make demo`.
+ifeq ($(origin PKG_CFLAGS),undefined)
+PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
+endif
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wpointer-arith -Wundef -Werror
+HARDENING := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fstack-clash-protection -fPIE
+CFLAGS ?= -O2 -g
+override CFLAGS += -std=gnu11 $(WARNINGS) $(HARDENING) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+override CPPFLAGS += -I. -D_GNU_SOURCE -DPLOYZ_VERSION='"$(VERSION)"' $(PKG_CFLAGS) -MMD -MP
+override LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(if $(SAN),-fsanitize=$(SAN))
+LIBS := $(PKG_LIBS) -lm -pthread
+
+LIB_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard lib/*.c lib/model/*.c))
+BINARIES := $(addprefix $(BUILD)/bin/,$(PROGRAMS))
+# tests/NAME.c is a TAP program. tests/DAEMON-NAME.c is linked with that daemon's files except its main.
+TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*.c))
+# tests/tool/NAME.c is a program that tests use.
+TOOLS := $(patsubst tests/tool/%.c,$(BUILD)/tool/%,$(wildcard tests/tool/*.c))
+
+.PHONY: all tests clean demo check check-quick lint install setup setup-check
+.SECONDEXPANSION:
+.SECONDARY:
+
+all: $(BINARIES)
+tests: $(TESTS) $(TOOLS)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(BUILD)/libployz.a: $(LIB_OBJECTS)
+	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
+
+$(BINARIES): $(BUILD)/bin/%: $$(call objects,$$*) $(BUILD)/libployz.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# tests/routed-table.c needs routed's files, but not its main: routed/routed.c.
+room = $(filter $(PROGRAMS),$(firstword $(subst -, ,$(1))))
+room_objects = $(if $(1),$(filter-out $(BUILD)/$(1)/$(1).o,$(call objects,$(1))))
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call room_objects,$$(call room,$$*)) $(BUILD)/libployz.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/tool/%: $(BUILD)/tests/tool/%.o $(BUILD)/libployz.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

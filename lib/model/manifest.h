@@ -1,0 +1,172 @@
+/* Manifest: what an operator asks for, one document for one namespace whole. */
+#ifndef PLOYZ_MODEL_MANIFEST_H
+#define PLOYZ_MODEL_MANIFEST_H
+
+#include "lib/codec.h"
+
+#define MANIFEST_MAX_BYTES (1024 * 1024)
+#define REPLICAS_GLOBAL (-1) /* one on every eligible machine */
+
+enum protocol { PROTOCOL_TCP, PROTOCOL_UDP };
+extern const char *const protocol_names[];
+
+struct port {
+	char *name;
+	int64_t port;
+	int protocol; /* enum protocol */
+};
+
+struct publish {
+	char *port; /* a name of `ports` */
+	int64_t host_port;
+	char *address; /* NULL: the machine's own default */
+};
+
+struct http_route {
+	char *port;   /* a name of `ports` */
+	char **hosts; /* at least one */
+	char *path;   /* `/` at least; `/api` matches /api and /api/… */
+	bool strip;
+};
+struct tcp_route {
+	char *port;
+	int64_t listen;
+};
+struct route_spec { /* exactly one of them */
+	struct http_route *http;
+	struct tcp_route *tcp;
+};
+
+struct status_range {
+	int64_t first, last; /* HTTP statuses, both included */
+};
+struct ready_http {
+	char *port;
+	char *path;
+	struct status_range status; /* 200–399 */
+};
+struct ready_tcp {
+	char *port;
+};
+struct ready { /* at most one of http, tcp, exec; none: running is ready */
+	struct ready_http *http;
+	struct ready_tcp *tcp;
+	char **exec;
+	uint64_t interval;     /* µs */
+	uint64_t timeout;      /* µs */
+	int64_t retries;       /* failures in a row, after start_period, until it has failed */
+	uint64_t start_period; /* µs; failures before it do not count */
+};
+
+enum update_order { UPDATE_DEFAULT, UPDATE_START_FIRST, UPDATE_STOP_FIRST };
+enum restart_policy { RESTART_UNLESS_STOPPED, RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NO };
+enum pull_policy { PULL_MISSING, PULL_ALWAYS, PULL_NEVER };
+extern const char *const update_order_names[];
+extern const char *const restart_policy_names[];
+extern const char *const pull_policy_names[];
+
+struct mount {
+	char *volume; /* a name of the manifest's volumes, or NULL */
+	char *tmpfs;  /* size (`64M`), or NULL */
+	char *bind;   /* host path: namespace `system` only */
+	char *target;
+	bool readonly;
+};
+struct resources {
+	double cpus;     /* 0: no limit */
+	uint64_t memory; /* bytes; 0: no limit */
+};
+enum spread { SPREAD_ZONE, SPREAD_MACHINE };
+extern const char *const spread_names[];
+struct place {
+	char **machines, **regions, **zones;
+	struct pairs labels;
+	int spread; /* enum spread */
+};
+struct pre_deploy {
+	char **command;
+	uint64_t timeout; /* µs */
+};
+
+struct service {
+	char *name; /* the key; first */
+	char *image;
+	int64_t replicas; /* or REPLICAS_GLOBAL */
+	char **command, **entrypoint;
+	struct pairs env;
+	struct pairs files; /* path → text */
+	struct port *ports;
+	size_t n_ports;
+	struct publish *publish;
+	size_t n_publish;
+	struct route_spec *routes;
+	size_t n_routes;
+	struct ready *ready; /* NULL: tcp on the first port, if there is one; see service_ready */
+	int update;          /* enum update_order */
+	uint64_t stop_grace; /* µs */
+	int restart;         /* enum restart_policy */
+	int pull;            /* enum pull_policy */
+	struct mount *mounts;
+	size_t n_mounts;
+	struct resources resources;
+	char *user;
+	char **cap_add, **cap_drop;
+	struct pairs sysctls;
+	char *hostname;
+	char *stop_signal;
+	struct pairs labels;
+	bool privileged;   /* namespace `system` only */
+	bool host_network; /* namespace `system` only */
+	struct place place;
+	char **depends_on;
+	struct pre_deploy *pre_deploy;
+};
+
+enum volume_mode { VOLUME_EXCLUSIVE, VOLUME_SHARED };
+enum volume_driver { VOLUME_AUTO, VOLUME_BTRFS, VOLUME_ZFS, VOLUME_DIR };
+struct volume {
+	char *name; /* the key; first */
+	int mode;
+	int driver;
+	uint64_t quota; /* bytes; 0: none */
+	char *owner;    /* uid:gid */
+	char *perm;     /* octal */
+};
+
+struct manifest {
+	char *ns; /* wire: `namespace` */
+	struct service *services;
+	size_t n_services;
+	struct volume *volumes;
+	size_t n_volumes;
+};
+
+DEFINE_MODEL(port);
+DEFINE_MODEL(service);
+DEFINE_MODEL(manifest);
+
+/* Decodes and checks a manifest that is JSON already: strict, with every rule that the document alone can
+ * break (references between its parts included). As codec_decode. */
+int manifest_decode(const json_t *json, struct manifest **ret, struct failure *failure);
+/* Reads JSON or YAML text (one model; `name` is the file's name for messages). All errors at once:
+ * *ret_errors gets lines `name:line:column: path: what (did you mean …)`, NULL-terminated, owned by the
+ * caller; the manifest is only given when there is none. 0 or a negative errno. */
+int manifest_parse(const char *name, const char *text, size_t size, struct manifest **ret, char ***ret_errors);
+
+/* Borrowed look-ups by name; NULL: there is none. */
+const struct service *manifest_service(const struct manifest *manifest, const char *name);
+const struct volume *manifest_volume(const struct manifest *manifest, const char *name);
+const struct port *service_port(const struct service *service, const char *name);
+/* How the service shows that it is ready, defaults applied: fills `ret` with borrowed pointers. */
+void service_ready(const struct service *service, struct ready *ret);
+/* What start order the service gets and why (`why` is static text): stop-first where it says so, or
+ * where a published host port or an exclusive volume forces it. */
+enum update_order service_update(const struct manifest *manifest, const struct service *service,
+				 const char **ret_why);
+/* SHA-256 over everything that changes the container itself, with the image replaced by its resolved
+ * `digest` (NULL: the name): replicas, routes, placement and probes' pace are not part of it. Owned by the caller. */
+char *service_hash(const struct service *service, const char *digest);
+/* SHA-256 over the whole manifest; owned by the caller. */
+char *manifest_hash(const struct manifest *manifest);
+
+#endif

@@ -1,0 +1,106 @@
+/* Plan and probe: what placement sees and what it decides, with the reason for each slot. */
+#ifndef PLOYZ_MODEL_PLAN_H
+#define PLOYZ_MODEL_PLAN_H
+
+#include "lib/model/instance.h"
+#include "lib/model/machine.h"
+
+/* placerd.probe's answer: one machine, seen live. Never stored. */
+struct reservation {
+	char *ns;
+	int64_t epoch;
+	char *deploy;
+	uint64_t memory; /* bytes */
+	double cpus;
+	struct host_port *host_ports;
+	size_t n_host_ports;
+	char **volumes; /* <ns>/<volume> */
+	char **routes;  /* host and path, or tcp/<port>: route_key of lib/model/route.h */
+};
+struct host_port {
+	int64_t port;
+	int protocol;
+	char *owner; /* <ns>/<service>, or NULL: something outside ployz listens there */
+};
+struct probe {
+	char *machine;
+	int64_t cores;
+	double load;            /* 1-minute load average */
+	uint64_t memory;        /* bytes */
+	uint64_t memory_free;   /* bytes available (MemAvailable) */
+	uint64_t disk;          /* bytes, of the engine's root */
+	uint64_t disk_free;
+	bool engine;            /* reachable */
+	char *engine_version;
+	char *engine_error;     /* why it is not */
+	char *arch;
+	struct instance *instances; /* containers with our labels, as they are now */
+	size_t n_instances;
+	struct reservation *reservations; /* locks that hold now */
+	size_t n_reservations;
+	struct host_port *host_ports; /* ports taken on the machine */
+	size_t n_host_ports;
+	struct image_seen *images; /* of those asked for */
+	size_t n_images;
+};
+struct image_seen {
+	char *image;
+	char *digest; /* NULL: not on this machine */
+};
+DEFINE_MODEL(probe);
+DEFINE_MODEL(reservation);
+struct probe_request {
+	char **images; /* whose digests the answer should tell */
+};
+DEFINE_MODEL(probe_request);
+
+enum slot_action { SLOT_KEEP, SLOT_START, SLOT_REPLACE, SLOT_REMOVE };
+extern const char *const slot_action_names[];
+
+struct plan_slot {
+	char *service;
+	int64_t slot;
+	int action;
+	char *machine;     /* where it will be (remove: where it is) */
+	char *from;        /* replace: the machine of the old instance, when another */
+	char *instance;    /* keep: the one that stays; start, replace: NULL until the deploy names it */
+	char *old;         /* replace, remove: the instance that goes */
+	char *digest;      /* image; NULL: known once it is pulled */
+	int update;        /* enum update_order, of a replace */
+	char *why;         /* in words: why this action and this machine */
+	char *why_update;
+};
+struct plan_route {
+	char *key;     /* shop.example/ or tcp/5432 */
+	char *service; /* that gets it; NULL: it goes */
+	char *action;  /* add, keep, change, remove */
+};
+struct plan {
+	char *ns;
+	int64_t sequence;  /* committed sequence it was made from (0: nothing committed) */
+	int64_t revision;  /* of the state it was made from */
+	bool changes;
+	bool removes_all;  /* needs `yes` */
+	struct plan_slot *slots; /* services in the manifest's order, slots by number, removals last */
+	size_t n_slots;
+	struct plan_route *routes;
+	size_t n_routes;
+	char **warnings;
+	struct plan_refusal *refusals; /* any: the plan cannot be carried out */
+	size_t n_refusals;
+	char **unreachable; /* machines that did not answer the probe */
+	char *hash; /* manifest_hash */
+};
+struct plan_refusal {
+	char *path; /* services.web.publish[0] */
+	char *message;
+	char *hint;
+};
+DEFINE_MODEL(plan);
+struct plan_request {
+	struct manifest *manifest;
+	char *deploy; /* whose own reservations and candidates do not count; NULL for a preview */
+};
+DEFINE_MODEL(plan_request);
+
+#endif
