@@ -5,6 +5,7 @@
  *   failure     what went wrong, in words that travel to the operator; exit codes
  *   log         journal fields, or a line on stderr
  *   str         names, durations, sizes, lists, buffers, small files
+ *   file        small files read and written whole
  *   config      one row an option: command line, file, defaults, --help
  *   codec       one row a field: JSON to struct and back
  *   document    JSON and YAML text with the line and column of each value
@@ -27,6 +28,7 @@
 #include "lib/config.h"
 #include "lib/daemon.h"
 #include "lib/failure.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/mem.h"

@@ -78,15 +78,7 @@ void strbuf_printf(struct strbuf *b, const char *format, ...) _printf_(2, 3);
 void strbuf_consume(struct strbuf *b, size_t size);
 /* The text (an empty string if nothing was added), owned by the caller; the buffer is empty again. */
 char *strbuf_steal(struct strbuf *b);
-void strbuf_clear(struct strbuf *b);
+void strbuf_clear(struct strbuf *b); /* _cleanup_(strbuf_clear) fits a struct strbuf */
 
-
-/* Whole small files. */
-/* At most `max` bytes of a file, owned by the caller. 0, -EFBIG, or the errno of open or read. */
-int file_read(const char *path, size_t max, char **ret_text, size_t *ret_size);
-/* Writes beside it, syncs, renames: readers see the old or the new file whole. 0 or negative errno. */
-int file_write_atomic(const char *path, const void *data, size_t size, unsigned mode);
-/* Creates the directory and its parents with `mode`. 0 or negative errno. */
-int directory_make(const char *path, unsigned mode);
 
 #endif

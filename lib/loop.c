@@ -1,0 +1,131 @@
+#include "lib/loop.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+
+struct timer {
+	sd_event_source *source;
+	loop_fn fn;
+	void *userdata;
+};
+
+struct deferred {
+	sd_event_source *source;
+	loop_fn fn;
+	void *userdata;
+};
+
+int loop_new(sd_event **ret)
+{
+	sd_event *loop = NULL;
+	sigset_t set;
+	int r;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	signal(SIGPIPE, SIG_IGN);
+	r = sd_event_new(&loop);
+	if (r < 0)
+		return r;
+	r = sd_event_add_signal(loop, NULL, SIGTERM, NULL, NULL);
+	if (r >= 0)
+		r = sd_event_add_signal(loop, NULL, SIGINT, NULL, NULL);
+	if (r >= 0)
+		r = sd_event_set_watchdog(loop, true);
+	if (r < 0) {
+		sd_event_unref(loop);
+		return r;
+	}
+	*ret = loop;
+	return 0;
+}
+
+static int on_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata)
+{
+	struct timer *timer = userdata;
+
+	timer->fn(timer->userdata);
+	return 0;
+}
+
+struct timer *timer_new(sd_event *loop, loop_fn fn, void *userdata)
+{
+	struct timer *timer = xcalloc(1, sizeof(*timer));
+
+	timer->fn = fn;
+	timer->userdata = userdata;
+	/* Accuracy 1 ms: sd-event's default of 250 ms would gather wake-ups that somebody waits for. */
+	if (sd_event_add_time(loop, &timer->source, CLOCK_BOOTTIME, 0, 1000, on_timer, timer) < 0)
+		mem_exhausted();
+	sd_event_source_set_enabled(timer->source, SD_EVENT_OFF);
+	return timer;
+}
+
+void timer_arm(struct timer *timer, uint64_t usec)
+{
+	uint64_t now = 0;
+
+	sd_event_now(sd_event_source_get_event(timer->source), CLOCK_BOOTTIME, &now);
+	sd_event_source_set_time(timer->source, now + usec);
+	sd_event_source_set_enabled(timer->source, SD_EVENT_ONESHOT);
+}
+
+void timer_disarm(struct timer *timer)
+{
+	sd_event_source_set_enabled(timer->source, SD_EVENT_OFF);
+}
+
+bool timer_is_armed(const struct timer *timer)
+{
+	int enabled = SD_EVENT_OFF;
+
+	sd_event_source_get_enabled(timer->source, &enabled);
+	return enabled != SD_EVENT_OFF;
+}
+
+void timer_free(struct timer *timer)
+{
+	if (!timer)
+		return;
+	sd_event_source_disable_unref(timer->source);
+	free(timer);
+}
+
+static int on_deferred(_unused_ sd_event_source *source, void *userdata)
+{
+	struct deferred *deferred = userdata;
+
+	deferred->fn(deferred->userdata);
+	return 0;
+}
+
+struct deferred *deferred_new(sd_event *loop, loop_fn fn, void *userdata)
+{
+	struct deferred *deferred = xcalloc(1, sizeof(*deferred));
+
+	deferred->fn = fn;
+	deferred->userdata = userdata;
+	if (sd_event_add_defer(loop, &deferred->source, on_deferred, deferred) < 0)
+		mem_exhausted();
+	sd_event_source_set_enabled(deferred->source, SD_EVENT_OFF);
+	/* After the sources that bring the work, so that one turn gathers all of it. */
+	sd_event_source_set_priority(deferred->source, SD_EVENT_PRIORITY_IDLE / 2);
+	return deferred;
+}
+
+void deferred_schedule(struct deferred *deferred)
+{
+	sd_event_source_set_enabled(deferred->source, SD_EVENT_ONESHOT);
+}
+
+void deferred_free(struct deferred *deferred)
+{
+	if (!deferred)
+		return;
+	sd_event_source_disable_unref(deferred->source);
+	free(deferred);
+}
