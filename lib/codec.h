@@ -76,6 +76,9 @@ struct codec_schema {
 	const char *name;
 	size_t size;
 	const struct codec_field *fields; /* ends with an all-zero row */
+	/* The first member is `char *` and holds a name that has no row: the key in a CODEC_MAP, the key
+	 * `name` where the struct stands alone on the bus. Needed for every schema of a CODEC_MAP. */
+	bool keyed;
 	/* What rows cannot say, held after all fields were decoded; may be NULL. */
 	int (*check)(const void *object, struct failure *failure);
 };
@@ -132,10 +135,6 @@ void codec_copy_into(const struct codec_schema *schema, void *to, const void *fr
 char *json_text(const json_t *json);
 char *json_sorted(const json_t *json);
 
-static inline void json_decrefp(json_t **json)
-{
-	json_decref(*json);
-}
 #define _cleanup_json_ _cleanup_(json_decrefp)
 
 /* Defines NAME_free(struct NAME *) and NAME_freep for a struct with a schema NAME_schema. */
