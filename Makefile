@@ -1,8 +1,8 @@
 # Ployz: one Makefile, no recursion. A program is its folder's *.c plus libployz.a; adding a file
 # needs no edit here.
 #
-#   make demo     install what is needed, build, and show the whole way of a deploy
-#   make check    install what the tests need, build, run every test
+#   make demo     install what is needed, build, and show the whole way of a deploy (KEEP=1 leaves it running)
+#   make check    install what the tests need, build, run every test (check-quick: those without containers)
 #   make          build into $(BUILD)
 #   make lint     clang-tidy, cppcheck, mandoc
 #   make install  DESTDIR= PREFIX=/usr
@@ -41,12 +41,19 @@ TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*.c))
 # tests/tool/NAME.c is a program that tests use.
 TOOLS := $(patsubst tests/tool/%.c,$(BUILD)/tool/%,$(wildcard tests/tool/*.c))
 
-.PHONY: all tests clean demo check check-quick lint install setup setup-check
+UNITS := $(wildcard */ployz*.service */ployz*.target)
+MANUALS := $(wildcard man/*.[1-9])
+LOG := $(BUILD)/setup.log
+# As many jobs as there are processors, unless -j was said.
+JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+
+.PHONY: all tests tools clean demo check check-quick lint install setup setup-check
 .SECONDEXPANSION:
 .SECONDARY:
 
 all: $(BINARIES)
-tests: $(TESTS) $(TOOLS)
+tests: $(TESTS) tools
+tools: $(TOOLS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -72,6 +79,40 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call room_objects,$$(call room,$$*)) $(B
 $(BUILD)/tool/%: $(BUILD)/tests/tool/%.o $(BUILD)/libployz.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# What is installed here changes what pkg-config says above: the build is a make of its own.
+setup:
+	@tests/setup/packages -l $(LOG) build run
+
+setup-check:
+	@tests/setup/packages -l $(LOG) build run check
+
+demo: setup
+	@$(MAKE) --no-print-directory $(JOBS) all tools
+	@BUILD=$(BUILD) KEEP=$(KEEP) tests/demo
+
+check: setup-check
+	@$(MAKE) --no-print-directory $(JOBS) all tests
+	@BUILD=$(BUILD) tests/run
+
+# Without containers: what takes seconds.
+check-quick: setup-check
+	@$(MAKE) --no-print-directory $(JOBS) all tests
+	@BUILD=$(BUILD) tests/run quick
+
+lint:
+	@tests/setup/packages -l $(LOG) build lint
+	@CPPFLAGS='$(filter-out -MMD -MP,$(CPPFLAGS))' tests/lint
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/ployz $(DESTDIR)$(PREFIX)/share/doc/ployz/examples
+	install -m 755 $(BUILD)/bin/ployzctl $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(addprefix $(BUILD)/bin/,$(DAEMONS)) $(DESTDIR)$(PREFIX)/lib/ployz/
+	install -m 644 $(wildcard examples/*) $(DESTDIR)$(PREFIX)/share/doc/ployz/examples/
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	$(if $(UNITS),install -m 644 $(UNITS) $(DESTDIR)$(PREFIX)/lib/systemd/system/)
+	$(foreach page,$(MANUALS),install -D -m 644 $(page) \
+		$(DESTDIR)$(PREFIX)/share/man/man$(subst .,,$(suffix $(page)))/$(notdir $(page)) &&) :
 
 clean:
 	rm -rf $(BUILD)
