@@ -26,6 +26,12 @@ struct bus_options {
  * afterwards the connection comes back by itself for ever, and a lost one fails what is pending.
  * Refuses a nats-server older than 2.10 with one sentence. 0, or a negative errno with `failure`. */
 int bus_open(sd_event *loop, const struct bus_options *options, struct bus **ret, struct failure *failure);
+/* The version that the server at `url` names in its INFO line (NATS client protocol), asked on a
+ * connection of its own: nats.c 3.4 has no call for it. Blocks at most `timeout_usec`. 0 with *ret owned
+ * by the caller, or a negative errno. */
+int bus_server_version(const char *url, uint64_t timeout_usec, char **ret);
+/* Whether a version (`2.10.27`) is one that the project runs on. */
+bool bus_version_suits(const char *version);
 void bus_free(struct bus *bus);
 DEFINE_CLEANUP(struct bus, bus_free);
 bool bus_is_connected(const struct bus *bus);

@@ -47,5 +47,9 @@ bool subject_match(enum subject_id id, const char *subject, char **ret_a, char *
 char *subject_filter(enum subject_id id);
 /* The last word of a request's subject: `start`, `lease.show`. Borrowed from the table. */
 const char *subject_verb(enum subject_id id);
+/* `status` of a daemon, which every daemon answers with an object of its own. The caller owns it. */
+char *subject_status(const char *machine, const char *daemon);
+/* Everything that a daemon is asked on a machine (NULL: on all). The caller owns it. */
+char *subject_door(const char *machine, const char *daemon);
 
 #endif

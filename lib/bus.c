@@ -1,0 +1,581 @@
+#include "lib/bus.h"
+
+#include <errno.h>
+#include <nats/nats.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "lib/bus-private.h"
+#include "lib/log.h"
+#include "lib/str.h"
+
+#define CONNECT_USEC 2000000ull
+#define RECONNECT_WAIT_MSEC 100    /* a local server that was killed is back within a second or two */
+#define PING_INTERVAL_MSEC 10000   /* a frozen server is noticed after two unanswered pings */
+#define WRITE_DEADLINE_MSEC 2000   /* a publish may block in the socket; well below any watchdog */
+#define HANDOFF_MAX 16384          /* messages that wait for the loop before nats.c's thread waits too */
+#define HANDOFF_BATCH 256          /* messages handled in one wake-up of the loop */
+
+enum incoming_kind { INCOMING_MESSAGE, INCOMING_LOST, INCOMING_BACK };
+
+struct incoming {
+	struct incoming *next;
+	enum incoming_kind kind;
+	uint64_t subscription; /* id; looked up again on the loop, it may be gone */
+	natsMsg *message;
+};
+
+/* Where nats.c's threads end. Each subscription's closure holds a reference, since a thread may still
+ * be inside a callback when the bus is freed. */
+struct handoff {
+	atomic_int references;
+	pthread_mutex_t lock;
+	pthread_cond_t room;
+	struct incoming *first, **last;
+	size_t count;
+	bool closed;
+	int event; /* eventfd: the loop is woken */
+};
+
+struct closure {
+	struct handoff *handoff;
+	uint64_t subscription;
+};
+
+struct bus_subscription {
+	struct bus *bus;
+	struct bus_subscription *next;
+	uint64_t id;
+	natsSubscription *native;
+	bus_message_fn fn;
+	void *userdata;
+};
+
+struct bus_request {
+	struct bus *bus;
+	struct bus_request *next, **link;
+	uint64_t token;
+	int error; /* told when the timer fires: -ETIMEDOUT, or why it could not even be sent */
+	struct timer *timer;
+	bus_reply_fn fn;
+	void *userdata;
+	void (*destroy)(void *userdata); /* on cancellation; may be NULL */
+};
+
+static struct handoff *handoff_new(void)
+{
+	struct handoff *h = xcalloc(1, sizeof(*h));
+
+	atomic_init(&h->references, 1);
+	pthread_mutex_init(&h->lock, NULL);
+	pthread_cond_init(&h->room, NULL);
+	h->last = &h->first;
+	h->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return h;
+}
+
+static void incoming_free(struct incoming *incoming)
+{
+	natsMsg_Destroy(incoming->message);
+	free(incoming);
+}
+
+static void handoff_unref(struct handoff *h)
+{
+	if (atomic_fetch_sub(&h->references, 1) > 1)
+		return;
+	for (struct incoming *i = h->first, *next; i; i = next) {
+		next = i->next;
+		incoming_free(i);
+	}
+	close(h->event);
+	pthread_cond_destroy(&h->room);
+	pthread_mutex_destroy(&h->lock);
+	free(h);
+}
+
+/* On nats.c's threads: queue, wake the loop, nothing else. A full queue makes the thread wait, and
+ * nats.c's own limit on pending messages bounds what gathers behind it. */
+static void handoff_put(struct handoff *h, enum incoming_kind kind, uint64_t subscription, natsMsg *message)
+{
+	struct incoming *incoming = xcalloc(1, sizeof(*incoming));
+	const uint64_t one = 1;
+	bool wake;
+
+	incoming->kind = kind;
+	incoming->subscription = subscription;
+	incoming->message = message;
+	pthread_mutex_lock(&h->lock);
+	while (h->count >= HANDOFF_MAX && !h->closed)
+		pthread_cond_wait(&h->room, &h->lock);
+	if (h->closed) {
+		pthread_mutex_unlock(&h->lock);
+		incoming_free(incoming);
+		return;
+	}
+	wake = !h->first;
+	*h->last = incoming;
+	h->last = &incoming->next;
+	h->count++;
+	pthread_mutex_unlock(&h->lock);
+	/* The eventfd's counter cannot overflow: it is written once per emptied queue. */
+	if (wake && write(h->event, &one, sizeof(one)) < 0)
+		log_debug("cannot wake the loop: %s", strerror(errno));
+}
+
+static struct incoming *handoff_take(struct handoff *h, bool *ret_more)
+{
+	struct incoming *taken;
+
+	pthread_mutex_lock(&h->lock);
+	taken = h->first;
+	if (taken) {
+		h->first = taken->next;
+		if (!h->first)
+			h->last = &h->first;
+		h->count--;
+		pthread_cond_signal(&h->room);
+	}
+	*ret_more = h->first != NULL;
+	pthread_mutex_unlock(&h->lock);
+	return taken;
+}
+
+static void on_native_message(_unused_ natsConnection *nc, _unused_ natsSubscription *sub, natsMsg *message,
+			      void *userdata)
+{
+	struct closure *closure = userdata;
+
+	handoff_put(closure->handoff, INCOMING_MESSAGE, closure->subscription, message);
+}
+
+static void on_native_complete(void *userdata)
+{
+	struct closure *closure = userdata;
+
+	handoff_unref(closure->handoff);
+	free(closure);
+}
+
+static void on_native_lost(_unused_ natsConnection *nc, void *userdata)
+{
+	handoff_put(userdata, INCOMING_LOST, 0, NULL);
+}
+
+static void on_native_back(_unused_ natsConnection *nc, void *userdata)
+{
+	handoff_put(userdata, INCOMING_BACK, 0, NULL);
+}
+
+static void on_native_error(_unused_ natsConnection *nc, _unused_ natsSubscription *sub, natsStatus status,
+			    _unused_ void *userdata)
+{
+	/* The server's words (a permission that is missing) are in the last error of this thread. */
+	natsStatus last = NATS_OK;
+	const char *text = nats_GetLastError(&last);
+
+	log_warning("the bus reports: %s%s%s", natsStatus_GetText(status), text && *text ? ": " : "",
+		    text ? text : "");
+}
+
+static void request_unlink(struct bus_request *request)
+{
+	*request->link = request->next;
+	if (request->next)
+		request->next->link = request->link;
+}
+
+static void request_finish(struct bus_request *request, int error, const struct bus_message *reply)
+{
+	bus_reply_fn fn = request->fn;
+	void *userdata = request->userdata;
+
+	request->destroy = NULL;
+	bus_request_cancel(request);
+	fn(error, reply, userdata);
+}
+
+void bus_request_cancel(struct bus_request *request)
+{
+	if (!request)
+		return;
+	request_unlink(request);
+	timer_free(request->timer);
+	if (request->destroy)
+		request->destroy(request->userdata);
+	free(request);
+}
+
+void bus_request_own(struct bus_request *request, void (*destroy)(void *userdata))
+{
+	request->destroy = destroy;
+}
+
+static void on_request_timer(void *userdata)
+{
+	struct bus_request *request = userdata;
+
+	request_finish(request, request->error, NULL);
+}
+
+static void on_reply(const struct bus_message *message, void *userdata)
+{
+	const char *word = strrchr(message->subject, '.');
+	struct bus *bus = userdata;
+	int64_t token;
+
+	if (!word || int_parse(word + 1, 0, INT64_MAX, &token) < 0)
+		return;
+	for (struct bus_request *r = bus->requests[(uint64_t)token % ARRAY_SIZE(bus->requests)]; r; r = r->next)
+		if (r->token == (uint64_t)token) {
+			if (natsMsg_IsNoResponders(message->native))
+				request_finish(r, -EHOSTUNREACH, NULL);
+			else
+				request_finish(r, 0, message);
+			return;
+		}
+}
+
+/* What was asked may or may not have been done: the askers are told at once rather than at their
+ * time-outs. Their callbacks may ask again, so only those that were pending now are told. */
+static void fail_pending(struct bus *bus)
+{
+	uint64_t newest = bus->next_token;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bus->requests); i++) {
+		struct bus_request *r = bus->requests[i];
+
+		while (r) {
+			if (r->token < newest) {
+				request_finish(r, -ENOTCONN, NULL);
+				r = bus->requests[i];
+			} else {
+				r = r->next;
+			}
+		}
+	}
+}
+
+static void connection_changed(struct bus *bus, bool connected)
+{
+	if (bus->connected == connected)
+		return;
+	bus->connected = connected;
+	if (connected)
+		log_info("the bus is back");
+	else
+		log_warning("the bus is gone, trying to reconnect");
+	if (!connected)
+		fail_pending(bus);
+	for (size_t i = 0; i < bus->n_watchers; i++)
+		bus->watchers[i].fn(connected, bus->watchers[i].userdata);
+}
+
+static void dispatch(struct bus *bus, struct incoming *incoming)
+{
+	struct bus_message message;
+	struct bus_subscription *sub;
+
+	if (incoming->kind != INCOMING_MESSAGE) {
+		connection_changed(bus, incoming->kind == INCOMING_BACK);
+		return;
+	}
+	for (sub = bus->subscriptions; sub && sub->id != incoming->subscription; sub = sub->next)
+		;
+	if (!sub)
+		return;
+	message.native = incoming->message;
+	message.subject = natsMsg_GetSubject(incoming->message);
+	message.reply = natsMsg_GetReply(incoming->message);
+	message.data = natsMsg_GetData(incoming->message);
+	message.size = (size_t)natsMsg_GetDataLength(incoming->message);
+	if (!message.data)
+		message.data = "";
+	sub->fn(&message, sub->userdata);
+}
+
+static int on_handoff(_unused_ sd_event_source *source, int fd, _unused_ uint32_t events, void *userdata)
+{
+	struct bus *bus = userdata;
+	const uint64_t one = 1;
+	uint64_t counter;
+	bool more = true;
+
+	if (read(fd, &counter, sizeof(counter)) < 0 && errno != EAGAIN)
+		return -errno;
+	for (int i = 0; i < HANDOFF_BATCH && more; i++) {
+		struct incoming *incoming = handoff_take(bus->handoff, &more);
+
+		if (!incoming)
+			return 0;
+		dispatch(bus, incoming);
+		incoming_free(incoming);
+	}
+	/* Others on the loop get their turn before the rest. */
+	if (more && write(fd, &one, sizeof(one)) < 0)
+		return -errno;
+	return 0;
+}
+
+int bus_subscribe(struct bus *bus, const char *subject, bus_message_fn fn, void *userdata,
+		  struct bus_subscription **ret)
+{
+	struct bus_subscription *sub = xcalloc(1, sizeof(*sub));
+	struct closure *closure = xcalloc(1, sizeof(*closure));
+	natsStatus s;
+
+	sub->bus = bus;
+	sub->id = closure->subscription = ++bus->next_subscription;
+	sub->fn = fn;
+	sub->userdata = userdata;
+	closure->handoff = bus->handoff;
+	atomic_fetch_add(&bus->handoff->references, 1);
+	s = natsConnection_Subscribe(&sub->native, bus->native, subject, on_native_message, closure);
+	if (s != NATS_OK) {
+		on_native_complete(closure);
+		free(sub);
+		return s == NATS_CONNECTION_CLOSED ? -ENOTCONN : -EINVAL;
+	}
+	natsSubscription_SetOnCompleteCB(sub->native, on_native_complete, closure);
+	natsSubscription_SetPendingLimits(sub->native, 4 * HANDOFF_MAX, 256 * 1024 * 1024);
+	sub->next = bus->subscriptions;
+	bus->subscriptions = sub;
+	if (ret)
+		*ret = sub;
+	return 0;
+}
+
+void bus_subscription_free(struct bus_subscription *subscription)
+{
+	struct bus_subscription **at;
+
+	if (!subscription)
+		return;
+	for (at = &subscription->bus->subscriptions; *at != subscription; at = &(*at)->next)
+		;
+	*at = subscription->next;
+	natsSubscription_Unsubscribe(subscription->native);
+	natsSubscription_Destroy(subscription->native);
+	free(subscription);
+}
+
+int bus_publish(struct bus *bus, const char *subject, const char *reply, const struct bus_headers *headers,
+		const void *data, size_t size)
+{
+	natsMsg *message = NULL;
+	natsStatus s;
+
+	if (size > BUS_PAYLOAD_MAX)
+		return -EMSGSIZE;
+	if (!bus->connected)
+		return -ENOTCONN;
+	s = natsMsg_Create(&message, subject, reply, data, (int)size);
+	for (size_t i = 0; s == NATS_OK && headers && i < headers->count; i++)
+		s = natsMsgHeader_Set(message, headers->keys[i], headers->values[i]);
+	if (s == NATS_OK)
+		s = natsConnection_PublishMsg(bus->native, message);
+	natsMsg_Destroy(message);
+	switch (s) {
+	case NATS_OK:
+		return 0;
+	case NATS_MAX_PAYLOAD:
+		return -EMSGSIZE;
+	case NATS_NO_MEMORY:
+		mem_exhausted();
+	default:
+		return -ENOTCONN;
+	}
+}
+
+void bus_request(struct bus *bus, const char *subject, const struct bus_headers *headers, const void *data,
+		 size_t size, uint64_t timeout_usec, bus_reply_fn fn, void *userdata, struct bus_request **ret)
+{
+	struct bus_request *request = xcalloc(1, sizeof(*request)), **head;
+	_cleanup_free_ char *reply = NULL;
+	int r;
+
+	request->bus = bus;
+	request->token = bus->next_token++;
+	request->fn = fn;
+	request->userdata = userdata;
+	request->timer = timer_new(bus->loop, on_request_timer, request);
+	head = &bus->requests[request->token % ARRAY_SIZE(bus->requests)];
+	request->next = *head;
+	if (request->next)
+		request->next->link = &request->next;
+	request->link = head;
+	*head = request;
+	reply = xasprintf("%s.%llu", bus->inbox, (unsigned long long)request->token);
+	r = bus_publish(bus, subject, reply, headers, data, size);
+	/* What could not be sent is told in the next turn: never before the asker has its handle. */
+	request->error = r < 0 ? r : -ETIMEDOUT;
+	timer_arm(request->timer, r < 0 ? 0 : timeout_usec);
+	if (ret)
+		*ret = request;
+}
+
+const char *bus_header(const struct bus_message *message, const char *key)
+{
+	const char *value = NULL;
+
+	return natsMsgHeader_Get(message->native, key, &value) == NATS_OK ? value : NULL;
+}
+
+int bus_status(const struct bus_message *message)
+{
+	const char *value = bus_header(message, "Status");
+
+	return value ? atoi(value) : 0;
+}
+
+bool bus_is_connected(const struct bus *bus)
+{
+	return bus->connected;
+}
+
+sd_event *bus_loop(const struct bus *bus)
+{
+	return bus->loop;
+}
+
+void bus_watch_state(struct bus *bus, bus_state_fn fn, void *userdata)
+{
+	if (bus->n_watchers < ARRAY_SIZE(bus->watchers))
+		bus->watchers[bus->n_watchers++] = (struct bus_watcher){ fn, userdata };
+	else
+		log_error("too many watchers of the bus: this one hears nothing");
+}
+
+char *bus_inbox(struct bus *bus)
+{
+	return xasprintf("%s.x%llu", bus->inbox, (unsigned long long)bus->next_token++);
+}
+
+int bus_flush(struct bus *bus, uint64_t usec)
+{
+	return natsConnection_FlushTimeout(bus->native, (int64_t)(usec / 1000)) == NATS_OK ? 0 : -ETIMEDOUT;
+}
+
+static natsStatus native_options(natsOptions *o, const struct bus_options *options, struct handoff *handoff,
+				 uint64_t connect_usec)
+{
+	natsStatus s = NATS_OK;
+
+	/* One delivery thread for all subscriptions: it only hands over. */
+	IFOK(s, natsOptions_SetURL(o, options->url));
+	IFOK(s, natsOptions_SetName(o, options->name));
+	if (options->user)
+		IFOK(s, natsOptions_SetUserInfo(o, options->user, options->password));
+	IFOK(s, natsOptions_UseGlobalMessageDelivery(o, true));
+	IFOK(s, natsOptions_SetTimeout(o, (int64_t)(connect_usec / 1000)));
+	IFOK(s, natsOptions_SetMaxReconnect(o, -1));
+	IFOK(s, natsOptions_SetReconnectWait(o, RECONNECT_WAIT_MSEC));
+	IFOK(s, natsOptions_SetReconnectJitter(o, RECONNECT_WAIT_MSEC / 2, RECONNECT_WAIT_MSEC / 2));
+	IFOK(s, natsOptions_SetIgnoreDiscoveredServers(o, true));
+	IFOK(s, natsOptions_SetPingInterval(o, PING_INTERVAL_MSEC));
+	IFOK(s, natsOptions_SetWriteDeadline(o, WRITE_DEADLINE_MSEC));
+	IFOK(s, natsOptions_SetSendAsap(o, true));
+	IFOK(s, natsOptions_SetDisconnectedCB(o, on_native_lost, handoff));
+	IFOK(s, natsOptions_SetReconnectedCB(o, on_native_back, handoff));
+	IFOK(s, natsOptions_SetErrorHandler(o, on_native_error, NULL));
+	return s;
+}
+
+static int connect_failure(natsStatus s, const struct bus_options *options, struct failure *failure)
+{
+	if (s == NATS_CONNECTION_AUTH_FAILED)
+		failure_set(failure, FAILURE_UNREACHABLE,
+			    "the credentials are of another bus: run `meshd --prepare` and start this again",
+			    "the bus at %s does not know user %s", options->url, options->user ? options->user : "(none)");
+	else
+		failure_set(failure, FAILURE_UNREACHABLE, "start it (ployz-nats.service, or `ployzctl dev`)",
+			    "no bus answers at %s: %s", options->url, natsStatus_GetText(s));
+	return s == NATS_CONNECTION_AUTH_FAILED ? -EACCES : -ECONNREFUSED;
+}
+
+static int check_version(const struct bus_options *options, uint64_t connect_usec, struct failure *failure)
+{
+	_cleanup_free_ char *version = NULL;
+	int r;
+
+	r = bus_server_version(options->url, connect_usec, &version);
+	if (r < 0) {
+		failure_set(failure, FAILURE_UNREACHABLE, "start it (ployz-nats.service, or `ployzctl dev`)",
+			    "no bus answers at %s: %s", options->url, strerror(-r));
+		return r;
+	}
+	if (!bus_version_suits(version)) {
+		failure_set(failure, FAILURE_INVALID, "install nats-server 2.10 or newer (Debian 13 has it)",
+			    "nats-server %s at %s is too old: acknowledged writes would not be on disk", version,
+			    options->url);
+		return -EPROTONOSUPPORT;
+	}
+	return 0;
+}
+
+int bus_open(sd_event *loop, const struct bus_options *options, struct bus **ret, struct failure *failure)
+{
+	uint64_t connect_usec = options->connect_usec ? options->connect_usec : CONNECT_USEC;
+	_cleanup_(bus_freep) struct bus *bus = NULL;
+	_cleanup_free_ char *wildcard = NULL, *id = id_new();
+	natsOptions *native = NULL;
+	natsStatus s;
+	int r;
+
+	r = check_version(options, connect_usec, failure);
+	if (r < 0)
+		return r;
+	bus = xcalloc(1, sizeof(*bus));
+	bus->handoff = handoff_new();
+	bus->loop = sd_event_ref(loop);
+	bus->next_token = 1;
+	bus->inbox = xasprintf("%s.%s", options->inbox ? options->inbox : "_INBOX", id);
+	s = nats_Open(-1);
+	IFOK(s, nats_SetMessageDeliveryPoolSize(1));
+	IFOK(s, natsOptions_Create(&native));
+	IFOK(s, native_options(native, options, bus->handoff, connect_usec));
+	IFOK(s, natsConnection_Connect(&bus->native, native));
+	natsOptions_Destroy(native);
+	if (s != NATS_OK)
+		return connect_failure(s, options, failure);
+	bus->connected = true;
+	r = sd_event_add_io(loop, &bus->source, bus->handoff->event, EPOLLIN, on_handoff, bus);
+	if (r < 0)
+		return r;
+	wildcard = xasprintf("%s.*", bus->inbox);
+	r = bus_subscribe(bus, wildcard, on_reply, bus, NULL);
+	if (r < 0)
+		return r;
+	*ret = steal(bus);
+	return 0;
+}
+
+void bus_free(struct bus *bus)
+{
+	if (!bus)
+		return;
+	bus_doors_free(bus);
+	pthread_mutex_lock(&bus->handoff->lock);
+	bus->handoff->closed = true;
+	pthread_cond_broadcast(&bus->handoff->room);
+	pthread_mutex_unlock(&bus->handoff->lock);
+	for (size_t i = 0; i < ARRAY_SIZE(bus->requests); i++)
+		while (bus->requests[i])
+			bus_request_cancel(bus->requests[i]);
+	while (bus->subscriptions)
+		bus_subscription_free(bus->subscriptions);
+	if (bus->native)
+		natsConnection_FlushTimeout(bus->native, 500);
+	/* The disconnect callback may run on its thread after this: it has no closure that says when it
+	 * is done, so the hand-off it writes to stays for the life of the process. */
+	atomic_fetch_add(&bus->handoff->references, 1);
+	natsConnection_Destroy(bus->native);
+	sd_event_source_disable_unref(bus->source);
+	sd_event_unref(bus->loop);
+	handoff_unref(bus->handoff);
+	free(bus->inbox);
+	free(bus);
+}
