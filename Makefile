@@ -80,6 +80,11 @@ $(BUILD)/tool/%: $(BUILD)/tests/tool/%.o $(BUILD)/libployz.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# Runs inside an image that holds nothing else: no libraries, no loader.
+$(BUILD)/tool/testsvc: tests/tool/testsvc.c
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 $(WARNINGS) -static -pthread -o $@ $< -lresolv
+
 # What is installed here changes what pkg-config says above: the build is a make of its own.
 setup:
 	@tests/setup/packages -l $(LOG) build run
