@@ -1,0 +1,116 @@
+# A container engine for tests and for the demo, and images for it that need no registry. Sourced after
+# tests/lib/fixture.sh.
+#
+# engine_start takes the one that answers at $DOCKER_HOST, or at /var/run/docker.sock, and starts a private
+# one where none does: it touches no firewall, makes no bridge of its own, and goes with the test.
+
+engine_reason='' # why there is none, in one sentence
+engine_own=''    # directory of the private one
+
+engine_answers() {
+	[ -S "${1#unix://}" ] && curl -sf --max-time 5 --unix-socket "${1#unix://}" http://engine/_ping
+}
+
+# engine_api METHOD PATH [CURL ARGUMENTS…]: the answer on stdout; fails on an HTTP error.
+engine_api() {
+	api_method=$1 api_path=$2
+	shift 2
+	curl -sS --fail-with-body --max-time 60 --unix-socket "${DOCKER_HOST#unix://}" -X "$api_method" "$@" \
+		"http://engine$api_path"
+}
+
+# dockerd wants cgroups; a bare tree has none mounted. It gets them in a mount namespace of its own.
+engine_with_cgroups() {
+	if grep -q ' /sys/fs/cgroup[ /]' /proc/mounts; then
+		exec "$@"
+	fi
+	exec unshare --mount --propagation private sh -c \
+		'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"' sh "$@"
+}
+
+engine_end() {
+	end_pid "$(cat "$1/pid" 2>/dev/null || echo "$2")" 30
+	grep " $1/" /proc/mounts | cut -d ' ' -f 2 | sort -r | while read -r mounted; do
+		umount -l "$mounted"
+	done
+	rm -rf "$1"
+}
+
+engine_start_own() {
+	if ! command -v dockerd >/dev/null; then
+		engine_reason='no container engine answers, and there is no dockerd to start'
+		return 1
+	fi
+	if [ "$(id -u)" -ne 0 ]; then
+		engine_reason='no container engine answers, and only root can start one'
+		return 1
+	fi
+	# On the disk: /tmp may be memory.
+	engine_own=$(mktemp -d "${ENGINE_TMPDIR:-/var/tmp}/plt-engine.XXXXXX") || return 1
+	(engine_with_cgroups dockerd --data-root "$engine_own/data" --exec-root "$engine_own/exec" \
+		--pidfile "$engine_own/pid" -H "unix://$engine_own/docker.sock" \
+		--bridge=none --iptables=false --ip6tables=false --ip-forward=false) \
+		>"$engine_own/log" 2>&1 </dev/null &
+	engine_pid=$!
+	at_end "engine_end $engine_own $engine_pid"
+	DOCKER_HOST=unix://$engine_own/docker.sock
+	export DOCKER_HOST
+	within 60 engine_up_or_dead || true
+	if ! engine_answers "$DOCKER_HOST" >/dev/null; then
+		engine_reason="dockerd did not start: $(grep -Eio '(failed|error)[^"]*' "$engine_own/log" | tail -n 1)"
+		return 1
+	fi
+}
+
+engine_up_or_dead() {
+	engine_answers "$DOCKER_HOST" || gone "$engine_pid"
+}
+
+engine_start() {
+	for place in "${DOCKER_HOST-}" unix:///var/run/docker.sock; do
+		if [ -n "$place" ] && engine_answers "$place" >/dev/null; then
+			DOCKER_HOST=$place
+			export DOCKER_HOST
+			return 0
+		fi
+	done
+	engine_start_own
+}
+
+# engine_image NAME:TAG [TEXT]: an image of busybox and testsvc; TEXT (or the tag) is its /etc/version.
+engine_image() {
+	image_root=$work/image
+	rm -rf "$image_root"
+	mkdir -p "$image_root/bin" "$image_root/etc" "$image_root/tmp" "$image_root/www"
+	cp "$(command -v busybox)" "$image_root/bin/busybox"
+	for applet in cat echo env false hostname httpd id ip kill ls nc nslookup ps sh sleep true wget; do
+		ln -s busybox "$image_root/bin/$applet"
+	done
+	if [ -x "$BUILD/tool/testsvc" ]; then
+		cp "$BUILD/tool/testsvc" "$image_root/bin/testsvc"
+	fi
+	printf '%s\n' "${2:-${1##*:}}" >"$image_root/etc/version"
+	printf 'root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' >"$image_root/etc/passwd"
+	tar -C "$image_root" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf "$work/image.tar" .
+	rm -rf "$image_root"
+	engine_api POST "/images/create?fromSrc=-&repo=${1%:*}&tag=${1##*:}&changes=CMD%20%5B%22/bin/testsvc%22%5D" \
+		-H 'Content-Type: application/x-tar' --data-binary "@$work/image.tar" >/dev/null
+	image_code=$?
+	rm -f "$work/image.tar"
+	return $image_code
+}
+
+# Takes an image away again, when it is the test's own.
+engine_image_rm() {
+	engine_api DELETE "/images/$1?force=1" >/dev/null 2>&1
+}
+
+# engine_containers LABEL=VALUE…: ids of the containers, running or not, that have these labels; sorted.
+engine_containers() {
+	labels=
+	for label; do
+		labels="$labels${labels:+,}\"$label\""
+	done
+	engine_api GET '/containers/json' -G --data-urlencode 'all=1' \
+		--data-urlencode "filters={\"label\":[$labels]}" | tr '{' '\n' | sed -n 's/.*"Id":"\([0-9a-f]*\)".*/\1/p' | sort
+}
