@@ -21,7 +21,7 @@ struct bus {
 	uint64_t next_subscription;
 	struct bus_request *requests[64]; /* pending, by token */
 	struct bus_subscription *subscriptions;
-	struct bus_watcher watchers[8];
+	struct bus_watcher *watchers; /* fn NULL: a free place */
 	size_t n_watchers;
 	struct bus_door *doors; /* what bus_serve opened */
 };

@@ -3,7 +3,6 @@
 #include <stdio.h>
 
 #include "lib/bus-private.h"
-#include "lib/daemon.h"
 #include "lib/log.h"
 #include "lib/str.h"
 

@@ -270,8 +270,12 @@ static void connection_changed(struct bus *bus, bool connected)
 		log_warning("the bus is gone, trying to reconnect");
 	if (!connected)
 		fail_pending(bus);
-	for (size_t i = 0; i < bus->n_watchers; i++)
-		bus->watchers[i].fn(connected, bus->watchers[i].userdata);
+	for (size_t i = 0; i < bus->n_watchers; i++) {
+		struct bus_watcher watcher = bus->watchers[i];
+
+		if (watcher.fn)
+			watcher.fn(connected, watcher.userdata);
+	}
 }
 
 static void dispatch(struct bus *bus, struct incoming *incoming)
@@ -443,10 +447,21 @@ sd_event *bus_loop(const struct bus *bus)
 
 void bus_watch_state(struct bus *bus, bus_state_fn fn, void *userdata)
 {
-	if (bus->n_watchers < ARRAY_SIZE(bus->watchers))
-		bus->watchers[bus->n_watchers++] = (struct bus_watcher){ fn, userdata };
-	else
-		log_error("too many watchers of the bus: this one hears nothing");
+	struct bus_watcher *watcher = NULL;
+
+	for (size_t i = 0; i < bus->n_watchers && !watcher; i++)
+		if (!bus->watchers[i].fn)
+			watcher = &bus->watchers[i];
+	if (!watcher)
+		watcher = array_add(bus->watchers, bus->n_watchers);
+	*watcher = (struct bus_watcher){ fn, userdata };
+}
+
+void bus_unwatch_state(struct bus *bus, const void *userdata)
+{
+	for (size_t i = 0; i < bus->n_watchers; i++)
+		if (bus->watchers[i].userdata == userdata)
+			bus->watchers[i] = (struct bus_watcher){ NULL, NULL };
 }
 
 char *bus_inbox(struct bus *bus)
@@ -576,6 +591,7 @@ void bus_free(struct bus *bus)
 	sd_event_source_disable_unref(bus->source);
 	sd_event_unref(bus->loop);
 	handoff_unref(bus->handoff);
+	free(bus->watchers);
 	free(bus->inbox);
 	free(bus);
 }

@@ -36,9 +36,11 @@ void bus_free(struct bus *bus);
 DEFINE_CLEANUP(struct bus, bus_free);
 bool bus_is_connected(const struct bus *bus);
 sd_event *bus_loop(const struct bus *bus);
-/* `fn` is told of each loss (connected = false) and each return of the connection. Up to 8 watchers. */
+/* `fn` is told of each loss (connected = false) and each return of the connection, until
+ * bus_unwatch_state with the same userdata (which may come from inside `fn`). */
 typedef void (*bus_state_fn)(bool connected, void *userdata);
 void bus_watch_state(struct bus *bus, bus_state_fn fn, void *userdata);
+void bus_unwatch_state(struct bus *bus, const void *userdata);
 /* A new subject under the private inbox prefix; owned by the caller. */
 char *bus_inbox(struct bus *bus);
 /* Waits (blocking, at most `usec`) until what was published has reached the server. For the end of a

@@ -5,6 +5,7 @@
  *   failure     what went wrong, in words that travel to the operator; exit codes
  *   log         journal fields, or a line on stderr
  *   str         names, durations, sizes, lists, buffers, small files
+ *   map         strings to pointers
  *   file        small files read and written whole
  *   config      one row an option: command line, file, defaults, --help
  *   codec       one row a field: JSON to struct and back
@@ -31,6 +32,7 @@
 #include "lib/file.h"
 #include "lib/log.h"
 #include "lib/loop.h"
+#include "lib/map.h"
 #include "lib/mem.h"
 #include "lib/model/agent.h"
 #include "lib/model/deploy.h"

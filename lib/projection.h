@@ -22,6 +22,9 @@ void projection_free(struct projection *projection);
 DEFINE_CLEANUP(struct projection, projection_free);
 /* Applied up to this sequence of the log; 0 before the first load. */
 uint64_t projection_sequence(const struct projection *projection);
+/* Somebody knows of an entry with this sequence: if it is not here within a moment, the projection
+ * attaches anew rather than wait for a missed heartbeat. */
+void projection_expect(struct projection *projection, uint64_t sequence);
 /* CLOCK_REALTIME since when the view may be behind; 0: it is fresh. */
 uint64_t projection_stale_since(const struct projection *projection);
 /* The last entry of a subject, or NULL; borrowed until the next turn of the loop. */

@@ -73,6 +73,9 @@ struct stream_follow_ops {
 	/* Everything that was stored when the follower attached has been handed over; `sequence` is
 	 * the stream's last then. Called after each attachment. May free the follower. */
 	void (*live)(uint64_t sequence, void *userdata);
+	/* The stream is not the one that was followed so far (restored, made anew): everything is handed
+	 * over from the beginning. May be NULL. */
+	void (*restart)(void *userdata);
 	/* Not attached: the follower tries again by itself (1 s, 2 s, … 5 s). May be NULL. */
 	void (*lost)(const struct failure *why, void *userdata);
 };
@@ -90,6 +93,8 @@ struct stream_follow *stream_follow_new(struct bus *bus, const struct stream_fol
 /* Ends it; the consumer on the server is deleted (best effort: it also ends by itself). */
 void stream_follow_free(struct stream_follow *follow);
 DEFINE_CLEANUP(struct stream_follow, stream_follow_free);
+/* Attaches anew at once, from where it is: for who has reason to think that entries are missing. */
+void stream_follow_kick(struct stream_follow *follow);
 /* Attached and nothing missed. */
 bool stream_follow_is_live(const struct stream_follow *follow);
 

@@ -1,0 +1,259 @@
+#include "lib/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "lib/file.h"
+#include "lib/log.h"
+#include "lib/str.h"
+
+#define CONNECT_EVERY_USEC 100000ull /* while there is no bus yet */
+
+struct credentials {
+	char *user, *password;
+};
+
+static const struct config_row credentials_rows[] = {
+	{ "user", CONFIG_STRING, offsetof(struct credentials, user), NULL, "NAME", "name on the bus", 0, 0 },
+	{ "password", CONFIG_STRING, offsetof(struct credentials, password), NULL, "TEXT", "its secret", 0, 0 },
+	CONFIG_END,
+};
+
+static void credentials_clear(struct credentials *credentials)
+{
+	config_clear(credentials_rows, credentials);
+}
+
+/* The command line is read twice: it names the configuration file, whose values it then overrules. */
+static int configure(const struct config_row *rows, void *config, int argc, char **argv, struct failure *failure)
+{
+	struct daemon_config *common = config;
+	int rest = 1, r;
+
+	config_init(rows, config);
+	r = config_arguments(rows, config, argc, argv, &rest, failure);
+	if (r < 0)
+		return r;
+	if (rest < argc)
+		return failure_set(failure, FAILURE_INVALID, "--help lists what it takes", "'%s' is not an option",
+				   argv[rest]);
+	r = config_read(rows, config, common->config, true, failure);
+	if (r < 0 && r != -ENOENT)
+		return r;
+	return config_arguments(rows, config, argc, argv, &rest, failure);
+}
+
+/* This machine's id: --machine, the file, or what meshd left beside the credentials. */
+static int find_machine(struct daemon_config *config)
+{
+	_cleanup_free_ char *path = xasprintf("%s/machine", config->credentials);
+	_cleanup_free_ char *text = NULL;
+	int r;
+
+	if (config->machine)
+		return 0;
+	r = file_read(path, 128, &text, NULL);
+	if (r < 0)
+		return r;
+	text[strcspn(text, "\r\n")] = '\0';
+	if (!name_valid(text))
+		return -EINVAL;
+	config->machine = steal(text);
+	return 0;
+}
+
+static void print_help(const char *name, const char *summary, const struct config_row *rows)
+{
+	printf("ployz-%s: %s\n\nUsage: %s [OPTION]...\n\n", name, summary, name);
+	config_help(rows, stdout);
+	printf("\nMore: man ployz-%s\n", name);
+}
+
+int daemon_new(const char *name, const char *summary, const struct config_row *rows, void *config, int argc,
+	       char **argv, struct daemon **ret)
+{
+	struct daemon_config *common = config;
+	struct failure failure = FAILURE_INIT;
+	struct daemon *daemon;
+	int r;
+
+	log_open(name);
+	r = configure(rows, config, argc, argv, &failure);
+	if (r < 0) {
+		log_error("%s%s%s", failure.message, failure.hint ? "; " : "", failure.hint ? failure.hint : "");
+		failure_clear(&failure);
+		return r;
+	}
+	log_set_level((int)common->log_level);
+	if (common->help || common->version) {
+		if (common->help)
+			print_help(name, summary, rows);
+		else
+			printf("%s %s\n", name, PLOYZ_VERSION);
+		return 0;
+	}
+	if (common->check) {
+		printf("%s: the configuration is good\n", name);
+		return 0;
+	}
+	if (find_machine(common) == 0)
+		log_set_machine(common->machine);
+	daemon = xcalloc(1, sizeof(*daemon));
+	daemon->name = name;
+	daemon->config = common;
+	daemon->lock = -1;
+	r = loop_new(&daemon->loop);
+	if (r < 0) {
+		daemon_free(daemon);
+		return log_errno(LOG_ERR, r, "no event loop");
+	}
+	*ret = daemon;
+	return 1;
+}
+
+/* One daemon of a kind a machine: two would answer one question twice. */
+static int take_lock(struct daemon *daemon)
+{
+	_cleanup_free_ char *path = xasprintf("%s/lock", daemon->config->state);
+	int r;
+
+	r = directory_make(daemon->config->state, 0700);
+	if (r < 0)
+		return log_errno(LOG_ERR, r, "cannot make the state directory %s", daemon->config->state);
+	daemon->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (daemon->lock < 0)
+		return log_errno(LOG_ERR, errno, "cannot open %s", path);
+	if (flock(daemon->lock, LOCK_EX | LOCK_NB) < 0) {
+		log_error("another %s holds %s: stop it first", daemon->name, path);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+struct connecting {
+	struct daemon *daemon;
+	struct bus_options options;
+	struct timer *timer;
+	bool said;
+	int result;
+};
+
+static void try_connect(void *userdata)
+{
+	struct connecting *c = userdata;
+	struct failure failure = FAILURE_INIT;
+	int r = bus_open(c->daemon->loop, &c->options, &c->daemon->bus, &failure);
+
+	/* A server that refuses will refuse again; one that is not there may be starting. */
+	if (r == 0 || r == -EPROTONOSUPPORT || r == -EACCES) {
+		if (r < 0)
+			log_error("%s; %s", failure.message, failure.hint);
+		c->result = r;
+		sd_event_exit(c->daemon->loop, r < 0 ? r : 1);
+	} else {
+		if (!c->said)
+			log_notice("%s; waiting for it", failure.message);
+		c->said = true;
+		timer_arm(c->timer, CONNECT_EVERY_USEC);
+	}
+	failure_clear(&failure);
+}
+
+/* Waiting runs in a loop of its own, so that signals end it and nothing sleeps. */
+static int wait_for_bus(struct daemon *daemon, const struct bus_options *options)
+{
+	struct connecting c = { .daemon = daemon, .options = *options, .result = -ECANCELED };
+	sd_event *daemons_loop = daemon->loop;
+	struct failure failure = FAILURE_INIT;
+	int r;
+
+	r = bus_open(daemons_loop, options, &daemon->bus, &failure);
+	failure_clear(&failure);
+	if (r == 0)
+		return 0;
+	r = loop_new(&daemon->loop);
+	if (r >= 0) {
+		c.timer = timer_new(daemon->loop, try_connect, &c);
+		timer_arm(c.timer, 0);
+		sd_event_loop(daemon->loop);
+		timer_free(c.timer);
+		bus_free(steal(daemon->bus));
+		sd_event_unref(daemon->loop);
+	}
+	daemon->loop = daemons_loop;
+	if (r < 0)
+		return r;
+	return c.result == 0 ? bus_open(daemons_loop, options, &daemon->bus, NULL) : c.result;
+}
+
+int daemon_open_bus(struct daemon *daemon)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s.conf", daemon->config->credentials, daemon->name);
+	_cleanup_(credentials_clear) struct credentials credentials = { NULL, NULL };
+	_cleanup_free_ char *inbox = NULL;
+	struct failure failure = FAILURE_INIT;
+	struct bus_options options = { .url = daemon->config->bus, .name = daemon->name };
+	int r;
+
+	if (!daemon->config->machine) {
+		log_error("this machine has no id yet: run `meshd --prepare` first, or give --machine ID");
+		return -ENXIO;
+	}
+	r = take_lock(daemon);
+	if (r < 0)
+		return r;
+	r = config_read(credentials_rows, &credentials, path, false, &failure);
+	if (r < 0 && r != -ENOENT) {
+		log_error("%s", failure.message);
+		failure_clear(&failure);
+		return r;
+	}
+	if (credentials.user) {
+		inbox = xasprintf("_INBOX.%s", credentials.user);
+		options.user = credentials.user;
+		options.password = credentials.password ? credentials.password : "";
+		options.inbox = inbox;
+	}
+	r = wait_for_bus(daemon, &options);
+	if (r < 0 && r != -ECANCELED)
+		log_errno(LOG_ERR, r, "no bus at %s", daemon->config->bus);
+	return r;
+}
+
+int daemon_loop(struct daemon *daemon)
+{
+	int r;
+
+	sd_notify(false, "READY=1");
+	log_info("ready");
+	r = sd_event_loop(daemon->loop);
+	sd_notify(false, "STOPPING=1");
+	log_info("stopping");
+	return r;
+}
+
+void daemon_status(struct daemon *daemon, const char *format, ...)
+{
+	_cleanup_free_ char *text = NULL;
+	va_list args;
+
+	va_start(args, format);
+	text = xvasprintf(format, args);
+	va_end(args);
+	sd_notifyf(false, "STATUS=%s", text);
+	log_debug("%s: %s", daemon->name, text);
+}
+
+void daemon_free(struct daemon *daemon)
+{
+	if (!daemon)
+		return;
+	bus_free(daemon->bus);
+	sd_event_unref(daemon->loop);
+	if (daemon->lock >= 0)
+		close(daemon->lock);
+	free(daemon);
+}
