@@ -47,7 +47,7 @@ LOG := $(BUILD)/setup.log
 # As many jobs as there are processors, unless -j was said.
 JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all tests tools clean demo check check-quick lint install setup setup-check
+.PHONY: all tests tools clean demo check check-quick lint lint-files install setup setup-check
 .SECONDEXPANSION:
 .SECONDARY:
 
@@ -107,7 +107,12 @@ check-quick: setup-check
 
 lint:
 	@tests/setup/packages -l $(LOG) build lint
-	@CPPFLAGS='$(filter-out -MMD -MP,$(CPPFLAGS))' tests/lint
+	@$(MAKE) --no-print-directory lint-files
+
+# $(CPPFLAGS) says -D…='"…"': it goes through the environment, where nothing takes its quotes away.
+lint-files: export LINT_FLAGS = $(filter-out -MMD -MP,$(CPPFLAGS)) -std=gnu11
+lint-files:
+	@tests/lint
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/ployz $(DESTDIR)$(PREFIX)/share/doc/ployz/examples
