@@ -143,6 +143,7 @@ struct manifest {
 
 DEFINE_MODEL(port);
 DEFINE_MODEL(service);
+DEFINE_MODEL(volume);
 DEFINE_MODEL(manifest);
 
 /* Decodes and checks a manifest that is JSON already: strict, with every rule that the document alone can

@@ -47,6 +47,8 @@ struct image_seen {
 	char *image;
 	char *digest; /* NULL: not on this machine */
 };
+DEFINE_MODEL(host_port);
+DEFINE_MODEL(image_seen);
 DEFINE_MODEL(probe);
 DEFINE_MODEL(reservation);
 struct probe_request {
