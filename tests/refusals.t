@@ -1,0 +1,207 @@
+#!/bin/sh
+# What bad input gets: a clear error that names the thing, and nothing changed.
+. tests/lib/tap.sh
+. tests/lib/fixture.sh
+. tests/lib/engine.sh
+. tests/lib/cluster.sh
+
+cluster_with_images
+
+file=$work/bad.yaml
+
+# refused NAME REGEX: the manifest on stdin is bad input, and the message says REGEX.
+refused() {
+	cat >"$file"
+	run ctl plan -f "$file"
+	exits 2 "$1" && like "$err" "$2" "$1: says so"
+	run ctl deploy -f "$file"
+	is "$code" 2 "$1: deploy refuses it too"
+}
+
+ok_manifest() {
+	cat <<-END
+	namespace: fine
+	services:
+	  web:
+	    image: $image:v1
+	    command: [/bin/testsvc]
+	    ports: {http: {port: 8080}}
+	    routes: [{http: {port: http, hosts: [fine.test]}}]
+	    stop_grace: 1s
+	END
+}
+
+# with SED-SCRIPT: the manifest that is fine, with one thing spoilt.
+with() {
+	ok_manifest | sed "$1"
+}
+
+# Text.
+file=$work/bad.json
+printf '{"namespace": "fine",\n "services": {"web" {}}}\n' | refused 'malformed JSON' 'bad\.json:2:[0-9]+'
+file=$work/bad.yaml
+printf 'namespace: fine\nservices:\n  web: [\n' | refused 'malformed YAML' 'bad\.yaml:[0-9]+:[0-9]+'
+printf '' | refused 'an empty file' 'bad\.yaml'
+printf 'just words\n' | refused 'no mapping' 'bad\.yaml'
+printf '\377\376\000\001' | refused 'bytes that are no text' 'bad\.yaml'
+
+# Keys.
+with 's/image:/imgae:/' | refused 'an unknown key' 'bad\.yaml:4:.*imgae.*image'
+with 's/    ports:/    prots:/' | refused 'another' 'prots.*ports'
+with 's/^namespace: fine$/nothing: fine/' | refused 'no namespace' 'namespace'
+with '/image:/d' | refused 'no image' 'services\.web.*image'
+with 's/^    stop_grace.*/    image: again:1/' | refused 'a key twice' 'bad\.yaml:8:.*image'
+
+# Types and ranges.
+with 's/8080/"many"/' | refused 'a port that is no number' 'services\.web\.ports\.http\.port'
+with 's/8080/70000/' | refused 'a port out of range' '70000|65535'
+with 's/8080/0/' | refused 'port 0' 'port'
+with 's/stop_grace: 1s/replicas: 0/' | refused 'no replicas' 'replicas'
+with 's/stop_grace: 1s/replicas: -3/' | refused 'fewer than none' 'replicas'
+with 's/stop_grace: 1s/replicas: sometimes/' | refused 'replicas in words' 'replicas.*global|global'
+with 's/stop_grace: 1s/stop_grace: soon/' | refused 'a duration that is none' 'stop_grace'
+with 's/stop_grace: 1s/resources: {memory: lots}/' | refused 'a size that is none' 'memory'
+with 's/stop_grace: 1s/update: sideways/' | refused 'an update order that is none' 'update.*start-first|start-first'
+with 's/stop_grace: 1s/env: {A: [1]}/' | refused 'a variable that is a list' 'env'
+with 's/command: .*/command: run it/' | refused 'a command that is a shell string' 'command'
+
+# Names and references.
+with 's/^namespace: fine$/namespace: Not_Fine/' | refused 'an invalid namespace' 'Not_Fine'
+with 's/^  web:/  -web-:/' | refused 'an invalid service' '-web-'
+with "s/^  web:/  $(printf '%064d' 0 | tr 0 a):/" | refused 'a name of 64 letters' '63'
+with 's/port: http, hosts/port: nothing, hosts/' | refused 'a route to a port that is not there' 'nothing'
+with 's/stop_grace: 1s/depends_on: [db]/' | refused 'depending on nobody' 'depends_on.*db|db'
+with 's/stop_grace: 1s/depends_on: [web]/' | refused 'depending on itself' 'depends_on|web'
+with 's/hosts: \[fine.test\]/hosts: []/' | refused 'a route of no host' 'hosts'
+with 's/fine.test/not a host/' | refused 'a host that is none' 'not a host'
+with 's/hosts: \[fine.test\]/hosts: [fine.test], path: nowhere/' | refused 'a path that is none' 'path'
+with 's/stop_grace: 1s/mounts: [{volume: data, target: \/data}]/' | refused 'a volume that is not there' 'data'
+with 's/stop_grace: 1s/privileged: true/' | refused 'privileged outside system' 'privileged'
+with 's/stop_grace: 1s/mounts: [{bind: \/etc, target: \/data}]/' | refused 'a host directory outside system' 'bind|system'
+
+# Size.
+{
+	with 's/stop_grace: 1s/env:/'
+	head -c 1200000 /dev/zero | tr '\0' x | sed 's/^/      A: /'
+	echo
+} | refused 'a manifest over the limit' 'large|limit|1 ?M|1048576'
+
+# Usage.
+run ctl
+exits 2 'no verb'
+run ctl dance
+exits 2 'an unknown verb'
+like "$err" 'dance' 'naming it'
+run ctl plan
+exits 2 'plan without a file'
+run ctl plan -f "$work/nowhere.yaml"
+exits 2 'a file that is not there'
+like "$err" 'nowhere\.yaml' 'naming it'
+run ctl deploy --sideways -f "$work/bad.yaml"
+exits 2 'an unknown option'
+run ctl ns show nobody
+exits 1 'a namespace that is not there'
+like "$err" 'nobody' 'naming it'
+run ctl deploy show nothing
+exits 1 'a deploy that is not there'
+run ctl logs nobody
+isnt "$code" 0 'the logs of nobody'
+run ctl --dir "$work/empty" ps
+exits 3 'a cluster that is not there'
+run ployzctl --bus nats://127.0.0.1:1 ps
+exits 3 'a bus that is not there'
+like "$err" '127\.0\.0\.1:1' 'naming it'
+
+# Nothing of all that was done.
+is "$(engine_containers "ployz.namespace=fine")" '' 'no container was made'
+run ctl ns ls
+unlike "$out" 'fine' 'no namespace was made'
+ok_manifest >"$work/fine.yaml"
+run ctl deploy -f "$work/fine.yaml"
+exits 0 'what is fine is deployed'
+ok 'and served' answers fine.test / testsvc
+
+# The resolver, and packets that are none.
+malformed() {
+	perl -MIO::Socket::INET -e '
+		my $s = IO::Socket::INET->new(PeerAddr => $ARGV[0], Proto => "udp") or exit 1;
+		send $s, pack("H*", $ARGV[1]), 0;
+		$SIG{ALRM} = sub { print "silence\n"; exit };
+		alarm 2;
+		recv $s, my $answer, 4096, 0;
+		printf "%s rcode %d\n", substr(unpack("H*", $answer), 0, 4), ord(substr $answer, 3, 1) & 15;' "$resolver" "$1"
+}
+is "$(malformed 12340100000100000000000003777777)" '1234 rcode 1' 'a question cut short: FORMERR'
+is "$(malformed 123501000001000000000000c00c00010001)" '1235 rcode 1' 'a name that points at itself: FORMERR'
+is "$(malformed 12360100ffff00000000000000)" '1236 rcode 1' 'more questions than there are: FORMERR'
+is "$(malformed 1237)" silence 'two bytes: no answer'
+is "$(malformed 12388180000100000000000000000000)" silence 'an answer is not answered'
+dnsd=$(pid_of dnsd)
+perl -MIO::Socket::INET -e '
+	srand 1;
+	my $s = IO::Socket::INET->new(PeerAddr => $ARGV[0], Proto => "udp") or exit 1;
+	for (1 .. 3000) { send $s, join("", map { chr int rand 256 } 1 .. int rand 600), 0 }' "$resolver"
+is "$(lines "$(ask web.fine.ployz.internal A)")" 1 'after 3000 packets of noise it answers'
+is "$(pid_of dnsd)" "$dnsd" 'the same dnsd'
+
+# The gateway, and requests that are none.
+like "$(printf 'HELLO\r\n\r\n' | curl -s --max-time 5 "telnet://$gateway")" '400' 'no HTTP: 400'
+ok 'and goes on' answers fine.test / testsvc
+
+# dev itself: what it needs and does not find.
+end_pid "$dev_pid" 30
+mine=$gateway
+start "$work/squat.log" testsvc --port "${mine#*:}" --name squatter
+squatter=$started
+within 5 listens "$mine"
+refuses_to_start() {
+	name=$1
+	within 30 gone "$dev_pid"
+	if gone "$dev_pid"; then
+		wait "$dev_pid"
+		isnt "$?" 0 "$name: dev does not start"
+		like "$(cat "$work/dev.log")" "$2" "$name: says so"
+	else
+		fail "$name: dev does not start"
+		end_pid "$dev_pid" 30
+	fi
+}
+cluster_run
+refuses_to_start 'the port of the gateway in use' "${mine#*:}"
+end_pid "$squatter"
+udp_squat() {
+	perl -MIO::Socket::INET -e '
+		my $s = IO::Socket::INET->new(LocalAddr => $ARGV[0], Proto => "udp") or die; sleep 60' "$resolver"
+}
+start "$work/squat.log" udp_squat
+squatter=$started
+cluster_run
+refuses_to_start 'the port of the resolver in use' "${resolver#*:}"
+end_pid "$squatter"
+real=$DOCKER_HOST
+DOCKER_HOST=unix://$work/no-engine.sock
+cluster_run
+refuses_to_start 'an engine that does not answer' 'no-engine\.sock'
+DOCKER_HOST=$real
+mkdir -p "$work/old"
+printf '#!/bin/sh\necho "nats-server: v2.9.10"\n' >"$work/old/nats-server"
+chmod +x "$work/old/nats-server"
+path=$PATH
+PATH=$work/old:$PATH
+cluster_run
+refuses_to_start 'a nats-server that is too old' '2\.9\.10.*2\.10|2\.10.*2\.9\.10'
+# A PATH of everything but nats-server.
+mkdir -p "$work/bin"
+for directory in $(echo "$path" | tr : ' '); do
+	for program in "$directory"/*; do
+		case $program in
+		*/nats-server) ;;
+		*) [ -e "$work/bin/${program##*/}" ] || ln -s "$program" "$work/bin/${program##*/}" ;;
+		esac
+	done
+done
+PATH=$work/bin
+cluster_run
+refuses_to_start 'no nats-server' 'nats-server'
+PATH=$path
+done_testing
