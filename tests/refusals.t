@@ -169,11 +169,8 @@ refuses_to_start() {
 cluster_run
 refuses_to_start 'the port of the gateway in use' "${mine#*:}"
 end_pid "$squatter"
-udp_squat() {
-	perl -MIO::Socket::INET -e '
-		my $s = IO::Socket::INET->new(LocalAddr => $ARGV[0], Proto => "udp") or die; sleep 60' "$resolver"
-}
-start "$work/squat.log" udp_squat
+start "$work/squat.log" perl -MIO::Socket::INET -e '
+	my $s = IO::Socket::INET->new(LocalAddr => $ARGV[0], Proto => "udp") or die; sleep 60' "$resolver"
 squatter=$started
 cluster_run
 refuses_to_start 'the port of the resolver in use' "${resolver#*:}"
