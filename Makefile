@@ -1,7 +1,7 @@
 # Ployz: one Makefile, no recursion. A program is its folder's *.c plus libployz.a; adding a file
 # needs no edit here.
 #
-#   make demo     install what is needed, build, and show the whole way of a deploy (KEEP=1 leaves it running)
+#   make demo     install what is needed, build, and show the whole way of a deploy (KEEP=1 leaves it running, demo-end ends it)
 #   make check    install what the tests need, build, run every test (check-quick: those without containers)
 #   make          build into $(BUILD)
 #   make lint     clang-tidy, cppcheck, mandoc
@@ -47,7 +47,7 @@ LOG := $(BUILD)/setup.log
 # As many jobs as there are processors, unless -j was said.
 JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all tests tools clean demo check check-quick lint lint-files install setup setup-check
+.PHONY: all tests tools clean demo demo-end check check-quick lint lint-files install setup setup-check
 .SECONDEXPANSION:
 .SECONDARY:
 
@@ -95,6 +95,9 @@ setup-check:
 demo: setup
 	@$(MAKE) --no-print-directory $(JOBS) all tools
 	@BUILD=$(BUILD) KEEP=$(KEEP) tests/demo
+
+demo-end:
+	@BUILD=$(BUILD) tests/demo end
 
 check: setup-check
 	@$(MAKE) --no-print-directory $(JOBS) all tests
