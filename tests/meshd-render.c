@@ -1,0 +1,279 @@
+/* The configurations of the two nats-servers, and who may say what in them. */
+#include "meshd/meshd.h"
+#include "tests/tap.h"
+
+static const struct render_member alone[] = {
+	{ .machine = "maaa", .leaf = "127.0.0.1:7422" },
+};
+static const struct render_member three[] = {
+	{ .machine = "maaa", .route = "[fd00::a]:6222", .leaf = "[fd00::a]:7422" },
+	{ .machine = "mbbb", .route = "[fd00::b]:6222", .leaf = "[fd00::b]:7422" },
+	{ .machine = "mccc", .route = "[fd00::c]:6222", .leaf = "[fd00::c]:7422" },
+};
+static const struct render_user machines[] = {
+	{ .name = (char *)"maaa", .password = (char *)"pa" },
+	{ .name = (char *)"mbbb", .password = (char *)"pb" },
+};
+static const struct render_user dnsd[] = {
+	{ .name = (char *)"dnsd", .password = (char *)"secret" },
+};
+
+static const char *const bus_golden =
+	"# The local bus of this machine. Written by meshd --prepare: changes are lost.\n"
+	"server_name: \"maaa\"\n"
+	"listen: \"127.0.0.1:4222\"\n"
+	"max_payload: 8388608\n"
+	"logtime: false\n"
+	"jetstream {\n"
+	"\tdomain: \"maaa\"\n"
+	"\tstore_dir: \"/var/lib/ployz/\\\"bus\\\"\"\n"
+	"}\n"
+	"leafnodes {\n"
+	"\treconnect: 1\n"
+	"\tremotes: [\n"
+	"\t\t{\n"
+	"\t\t\taccount: PLOYZ\n"
+	"\t\t\turls: [\n"
+	"\t\t\t\t\"nats-leaf://maaa:pa@127.0.0.1:7422\"\n"
+	"\t\t\t]\n"
+	"\t\t}\n"
+	"\t]\n"
+	"}\n"
+	"system_account: SYS\n"
+	"accounts {\n"
+	"\tSYS {}\n"
+	"\tPLOYZ {\n"
+	"\t\tjetstream: enabled\n"
+	"\t\tusers: [\n"
+	"\t\t\t{\n"
+	"\t\t\t\tuser: \"dnsd\"\n"
+	"\t\t\t\tpassword: \"secret\"\n"
+	"\t\t\t\tpermissions: {\n"
+	"\t\t\t\t\tpublish: [\n"
+	"\t\t\t\t\t\t\"_INBOX.>\"\n"
+	"\t\t\t\t\t\t\"$JS.ployz.API.STREAM.INFO.PLOYZ_INTENT\"\n"
+	"\t\t\t\t\t\t\"$JS.ployz.API.STREAM.MSG.GET.PLOYZ_INTENT\"\n"
+	"\t\t\t\t\t\t\"$JS.ployz.API.CONSUMER.CREATE.PLOYZ_INTENT\"\n"
+	"\t\t\t\t\t\t\"$JS.ployz.API.CONSUMER.CREATE.PLOYZ_INTENT.>\"\n"
+	"\t\t\t\t\t\t\"$JS.ployz.API.CONSUMER.DELETE.PLOYZ_INTENT.*\"\n"
+	"\t\t\t\t\t\t\"$JS.FC.PLOYZ_INTENT.>\"\n"
+	"\t\t\t\t\t\t\"$JS.maaa.API.STREAM.INFO.PLOYZ_INTENT\"\n"
+	"\t\t\t\t\t\t\"$JS.maaa.API.STREAM.MSG.GET.PLOYZ_INTENT\"\n"
+	"\t\t\t\t\t\t\"$JS.maaa.API.CONSUMER.CREATE.PLOYZ_INTENT\"\n"
+	"\t\t\t\t\t\t\"$JS.maaa.API.CONSUMER.CREATE.PLOYZ_INTENT.>\"\n"
+	"\t\t\t\t\t\t\"$JS.maaa.API.CONSUMER.DELETE.PLOYZ_INTENT.*\"\n"
+	"\t\t\t\t\t\t\"$JS.API.STREAM.INFO.PLOYZ_INTENT\"\n"
+	"\t\t\t\t\t\t\"$JS.API.STREAM.MSG.GET.PLOYZ_INTENT\"\n"
+	"\t\t\t\t\t\t\"$JS.API.CONSUMER.CREATE.PLOYZ_INTENT\"\n"
+	"\t\t\t\t\t\t\"$JS.API.CONSUMER.CREATE.PLOYZ_INTENT.>\"\n"
+	"\t\t\t\t\t\t\"$JS.API.CONSUMER.DELETE.PLOYZ_INTENT.*\"\n"
+	"\t\t\t\t\t]\n"
+	"\t\t\t\t\tsubscribe: [\n"
+	"\t\t\t\t\t\t\"_INBOX.dnsd.>\"\n"
+	"\t\t\t\t\t\t\"ployz.v1.maaa.dnsd.>\"\n"
+	"\t\t\t\t\t\t\"ployz.v1.all.dnsd.>\"\n"
+	"\t\t\t\t\t\t\"$SRV.>\"\n"
+	"\t\t\t\t\t]\n"
+	"\t\t\t\t}\n"
+	"\t\t\t}\n"
+	"\t\t]\n"
+	"\t}\n"
+	"}\n";
+
+static void test_bus(void)
+{
+	const struct render_bus bus = {
+		.machine = "maaa",
+		.listen = "127.0.0.1:4222",
+		.data = "/var/lib/ployz/\"bus\"",
+		.users = dnsd,
+		.n_users = 1,
+		.stores = alone,
+		.n_stores = 1,
+		.leaf_password = "pa",
+	};
+	struct render_bus many = bus;
+	_cleanup_free_ char *text = render_bus(&bus), *linked = NULL;
+
+	is(text, bus_golden, "the local bus of one machine");
+	many.stores = three;
+	many.n_stores = 3;
+	linked = render_bus(&many);
+	ok(strstr(linked, "\"nats-leaf://maaa:pa@[fd00::a]:7422\"\n") &&
+		   strstr(linked, "\"nats-leaf://maaa:pa@[fd00::b]:7422\"\n") &&
+		   strstr(linked, "\"nats-leaf://maaa:pa@[fd00::c]:7422\"\n"),
+	   "the leaf link knows every store");
+}
+
+static void test_store(void)
+{
+	struct render_store store = {
+		.machine = "maaa",
+		.data = "/data",
+		.generation = 4,
+		.members = alone,
+		.n_members = 1,
+		.machines = machines,
+		.n_machines = 2,
+	};
+	_cleanup_free_ char *one = render_store(&store), *clustered = NULL;
+
+	ok(str_starts(one, "# The store of the cluster. Written by meshd --prepare: changes are lost.\n"
+			   "server_name: \"store-maaa\"\n"
+			   "listen: \"127.0.0.1:-1\"\n"
+			   "max_payload: 8388608\n"
+			   "logtime: false\n"
+			   "jetstream {\n"
+			   "\tdomain: \"ployz\"\n"
+			   "\tstore_dir: \"/data\"\n"
+			   "\tsync_interval: always\n"
+			   "}\n"
+			   "leafnodes {\n"
+			   "\tlisten: \"127.0.0.1:7422\"\n"
+			   "}\n"
+			   "system_account: SYS\n"),
+	   "the store of one machine: no cluster block, synced always");
+	ok(strstr(one, "user: \"maaa\"\n\t\t\t\tpassword: \"pa\"\n") && strstr(one, "user: \"mbbb\"\n\t\t\t\tpassword: \"pb\"\n"),
+	   "every machine signs in as itself");
+	store.members = three;
+	store.n_members = 3;
+	clustered = render_store(&store);
+	ok(strstr(clustered, "cluster {\n"
+			     "\tname: \"ployz-4\"\n"
+			     "\tlisten: \"[fd00::a]:6222\"\n"
+			     "\troutes: [\n"
+			     "\t\t\"nats-route://[fd00::b]:6222\"\n"
+			     "\t\t\"nats-route://[fd00::c]:6222\"\n"
+			     "\t]\n"
+			     "}\n") != NULL,
+	   "one store of three: named for its founding, with routes to the others");
+}
+
+/* One row: a user (or the leaf link of maaa), what it would do, and whether it may. */
+static const struct {
+	const char *user;
+	bool publish;
+	const char *subject;
+	bool may;
+} rows[] = {
+	{ "leased", true, "ployz.v1.intent.namespace.shop", true },
+	{ "leased", true, "ployz.v1.status.deploy.shop.d1", true },
+	{ "leased", true, "$JS.ployz.API.$KV.PLOYZ_LEASES.shop", true },
+	{ "leased", true, "ployz.v1.mbbb.agentd.start", true },
+	{ "leased", true, "ployz.v1.maaa.placerd.plan", true },
+	{ "leased", true, "ployz.v1.maaa.routed.applied", true },
+	{ "leased", true, "ployz.v1.progress.d1", true },
+	{ "leased", false, "ployz.v1.progress.d1", true },
+	{ "leased", false, "ployz.v1.maaa.leased.deploy", true },
+	{ "leased", false, "ployz.v1.mbbb.leased.deploy", false },
+	{ "leased", false, "ployz.v1.maaa.agentd.start", false },
+	{ "leased", true, "ployz.v1.intent.machine.maaa", false },
+	{ "leased", true, "ployz.v1.intent.instances.maaa.shop", false },
+	{ "leased", true, "$JS.ployz.API.STREAM.DELETE.PLOYZ_INTENT", false },
+	{ "placerd", true, "ployz.v1.mbbb.placerd.probe", true },
+	{ "placerd", true, "ployz.v1.intent.namespace.shop", false },
+	{ "placerd", true, "$JS.ployz.API.$KV.PLOYZ_LEASES.shop", false },
+	{ "agentd", true, "ployz.v1.intent.instances.maaa.shop", true },
+	{ "agentd", true, "ployz.v1.intent.instances.mbbb.shop", false },
+	{ "agentd", true, "ployz.v1.progress.d1", true },
+	{ "agentd", true, "ployz.v1.maaa.leased.deploy", false },
+	{ "routed", true, "$JS.ployz.API.CONSUMER.CREATE.PLOYZ_INTENT", true },
+	{ "routed", true, "$JS.ployz.API.CONSUMER.CREATE.KV_PLOYZ_LEASES", false },
+	{ "routed", true, "$JS.maaa.API.CONSUMER.CREATE.PLOYZ_INTENT", true },
+	{ "routed", true, "ployz.v1.maaa.agentd.remove", false },
+	{ "dnsd", false, "_INBOX.dnsd.abc.1", true },
+	{ "dnsd", false, "_INBOX.leased.abc.1", false },
+	{ "dnsd", true, "_INBOX.operator.abc.1", true },
+	{ "meshd", true, "ployz.v1.intent.machine.maaa", true },
+	{ "meshd", true, "ployz.v1.intent.machine.mbbb", false },
+	{ "meshd", true, "ployz.v1.intent.subnet.10-101-7", true },
+	{ "meshd", true, "ployz.v1.intent.region.default", true },
+	{ "meshd", true, "$JS.ployz.API.STREAM.CREATE.PLOYZ_INTENT", true },
+	{ "meshd", true, "$JS.API.STREAM.CREATE.PLOYZ_INTENT", true },
+	{ "meshd", true, "$JS.ployz.API.STREAM.PURGE.PLOYZ_INTENT", false },
+	{ "meshd", true, "$JS.ployz.API.STREAM.UPDATE.PLOYZ_INTENT", false },
+	{ "operator", true, "ployz.v1.mbbb.leased.lease.break", true },
+	{ "operator", true, "ployz.v1.mbbb.meshd.status", true },
+	{ "operator", true, "$SRV.PING", true },
+	{ "operator", false, "ployz.v1.progress.d1", true },
+	{ "operator", true, "ployz.v1.progress.d1", false },
+	{ "operator", true, "ployz.v1.intent.namespace.shop", false },
+	{ "operator", true, "$JS.ployz.API.$KV.PLOYZ_LEASES.shop", false },
+	{ "operator", false, "ployz.v1.maaa.leased.deploy", false },
+	{ "leaf", true, "ployz.v1.intent.namespace.shop", true },
+	{ "leaf", true, "ployz.v1.intent.machine.maaa", true },
+	{ "leaf", true, "ployz.v1.intent.machine.mbbb", false },
+	{ "leaf", true, "ployz.v1.intent.instances.maaa.shop", true },
+	{ "leaf", true, "ployz.v1.intent.instances.mbbb.shop", false },
+	{ "leaf", true, "$JS.ployz.API.STREAM.DELETE.PLOYZ_INTENT", false },
+	{ "leaf", true, "$JS.ployz.API.STREAM.PURGE.PLOYZ_INTENT", false },
+	{ "leaf", true, "$JS.ployz.API.STREAM.MSG.DELETE.PLOYZ_INTENT", false },
+	{ "leaf", true, "$JS.ployz.API.$KV.PLOYZ_LEASES.shop", true },
+	{ "leaf", false, "ployz.v1.maaa.agentd.start", true },
+	{ "leaf", false, "ployz.v1.mbbb.agentd.start", false },
+	{ "leaf", false, "ployz.v1.all.placerd.probe", true },
+	{ "leaf", false, "ployz.v1.intent.namespace.shop", false },
+};
+
+/* Whether a subject fits a pattern with `*` and `>`. */
+static bool fits(const char *pattern, const char *subject)
+{
+	for (;;) {
+		size_t p = strcspn(pattern, "."), s = strcspn(subject, ".");
+
+		if (streq(pattern, ">"))
+			return *subject != '\0';
+		if (!(p == 1 && *pattern == '*' && s > 0) && (p != s || strncmp(pattern, subject, p) != 0))
+			return false;
+		pattern += p;
+		subject += s;
+		if (!*pattern || !*subject)
+			return *pattern == *subject;
+		pattern++;
+		subject++;
+	}
+}
+
+static void test_permissions(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(permissions_clear) struct permissions may;
+		bool found = false;
+
+		if (streq(rows[i].user, "leaf"))
+			permissions_leaf("maaa", &may);
+		else
+			permissions_local(rows[i].user, "maaa", &may);
+		for (char **p = rows[i].publish ? may.publish : may.subscribe; p && *p; p++)
+			found |= fits(*p, rows[i].subject);
+		ok(found == rows[i].may, "%s %s %s %s", rows[i].user, rows[i].may ? "may" : "may not",
+		   rows[i].publish ? "publish" : "hear", rows[i].subject);
+	}
+}
+
+/* The leaf link must let through whatever a local user says to the store or to other machines. */
+static void test_leaf_covers(void)
+{
+	_cleanup_(permissions_clear) struct permissions leaf;
+
+	permissions_leaf("maaa", &leaf);
+	for (const char *const *user = permission_users; *user; user++) {
+		_cleanup_(permissions_clear) struct permissions may;
+		const char *missing = NULL;
+
+		permissions_local(*user, "maaa", &may);
+		for (char **p = may.publish; *p; p++)
+			if (!str_starts(*p, "$JS.maaa.") && !str_starts(*p, "$JS.API.") && !strv_contains(leaf.publish, *p))
+				missing = *p;
+		ok(!missing, "the leaf link passes what %s says%s%s", *user, missing ? ", not " : "", missing ? missing : "");
+	}
+}
+
+int main(void)
+{
+	test_bus();
+	test_store();
+	test_permissions();
+	test_leaf_covers();
+	return tap_done();
+}
