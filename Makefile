@@ -1,8 +1,10 @@
 # Ployz: one Makefile, no recursion. A program is its folder's *.c plus libployz.a; adding a file
 # needs no edit here.
 #
-#   make demo     install what is needed, build, and show the whole way of a deploy (KEEP=1 leaves it running, demo-end ends it)
-#   make check    install what the tests need, build, run every test (check-quick: those without containers)
+#   make demo     install what is needed, build, and show the whole way of a deploy
+#                 (KEEP=1 leaves it running, make demo-end ends it)
+#   make check    install what the tests need, build, run every test
+#                 (make check-quick: those without containers)
 #   make          build into $(BUILD)
 #   make lint     clang-tidy, cppcheck, mandoc
 #   make install  DESTDIR= PREFIX=/usr

@@ -47,7 +47,7 @@ engine_start_own() {
 	fi
 	# On the disk: /tmp may be memory.
 	engine_own=$(mktemp -d "${ENGINE_TMPDIR:-/var/tmp}/plt-engine.XXXXXX") || return 1
-	(engine_with_cgroups dockerd --data-root "$engine_own/data" --exec-root "$engine_own/exec" \
+	(engine_with_cgroups setsid dockerd --data-root "$engine_own/data" --exec-root "$engine_own/exec" \
 		--pidfile "$engine_own/pid" -H "unix://$engine_own/docker.sock" \
 		--bridge=none --iptables=false --ip6tables=false --ip-forward=false) \
 		>"$engine_own/log" 2>&1 </dev/null &
