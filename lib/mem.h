@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define _cleanup_(fn) __attribute__((cleanup(fn)))
+/* clang 14 calls a variable unused that is there to be freed. */
+#define _cleanup_(fn) __attribute__((cleanup(fn), unused))
 #define _printf_(fmt, first) __attribute__((format(printf, fmt, first)))
 #define _unused_ __attribute__((unused))
 #define _noreturn_ __attribute__((noreturn))
