@@ -367,7 +367,7 @@ static void strbuf_reserve(struct strbuf *b, size_t more)
 
 	if (__builtin_add_overflow(b->size, more + 1, &need))
 		mem_exhausted();
-	if (need <= b->room)
+	if (b->text && need <= b->room)
 		return;
 	b->room = MAX2(need, MAX2(b->room * 2, (size_t)64));
 	b->text = xrealloc(b->text, b->room, 1);

@@ -23,7 +23,7 @@ char *subject_make(enum subject_id id, const char *a, const char *b)
 	size_t n = 0;
 
 	for (const char *p = subjects[id].pattern; *p; p++) {
-		if (*p == '<') {
+		if (*p == '<' && n < ARRAY_SIZE(values)) {
 			strbuf_puts(&made, values[n++]);
 			p = strchr(p, '>');
 		} else {
