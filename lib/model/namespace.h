@@ -47,6 +47,8 @@ struct head {
 	struct open_deploy *open; /* NULL: none */
 	char *outcome; /* on an aborting entry: what became of the deploy that was open */
 };
+DEFINE_MODEL(open_deploy);
+DEFINE_MODEL(head_service);
 DEFINE_MODEL(head);
 
 /* Sequence of the entry that committed this state, given the sequence `head` was read at. */

@@ -1,0 +1,146 @@
+#include "leased/leased.h"
+
+static const struct config_row rows[] = {
+	DAEMON_ROWS(struct leased_config, daemon, "leased"),
+	CONFIG_END,
+};
+
+/* Machines that gateways, resolvers and agents run on: those that joined and have not left. */
+static void on_entry(const char *subject, _unused_ uint64_t sequence, const char *data, size_t size, void *userdata)
+{
+	struct leased *leased = userdata;
+	_cleanup_free_ char *id = NULL;
+	void *decoded = NULL;
+	bool peer = false;
+
+	if (!subject_match(SUBJECT_MACHINE, subject, &id, NULL))
+		return;
+	if (data && codec_parse(&machine_schema, data, size, CODEC_LENIENT, &decoded, NULL) == 0) {
+		const struct machine *machine = decoded;
+
+		peer = machine->life_cycle == MACHINE_ACTIVE || machine->life_cycle == MACHINE_DRAINING;
+	}
+	if (peer)
+		map_put(&leased->machines, id, leased);
+	else
+		map_remove(&leased->machines, id);
+	codec_destroy(&machine_schema, decoded);
+}
+
+static void on_settled(uint64_t sequence, void *userdata)
+{
+	struct leased *leased = userdata;
+
+	daemon_status(leased->daemon, "log up to %llu, %zu machines", (unsigned long long)sequence,
+		      leased->machines.count);
+}
+
+static const struct projection_ops projection_ops = {
+	.entry = on_entry,
+	.settled = on_settled,
+};
+
+struct leased *leased_new(struct daemon *daemon, const struct leased_config *config)
+{
+	struct leased *leased = xcalloc(1, sizeof(*leased));
+
+	leased->daemon = daemon;
+	leased->config = config;
+	leased->life = id_new();
+	return leased;
+}
+
+int leased_start(struct leased *leased)
+{
+	leased->projection =
+		projection_new(leased->daemon->bus, leased->daemon->config->machine, &projection_ops, leased);
+	return watch_start(leased);
+}
+
+/* Ended walks stay for who attaches late; the oldest go first. */
+void leased_trim(struct leased *leased)
+{
+	size_t ended = 0;
+
+	for (size_t i = 0; i < leased->n_walks; i++)
+		ended += leased->walks[i]->ended;
+	if (ended > ENDED_WALKS_KEPT)
+		deferred_schedule(leased->trim);
+}
+
+static void trim(void *userdata)
+{
+	struct leased *leased = userdata;
+	size_t ended = 0, kept = 0;
+
+	for (size_t i = 0; i < leased->n_walks; i++)
+		ended += leased->walks[i]->ended;
+	for (size_t i = 0; i < leased->n_walks; i++) {
+		struct walk *walk = leased->walks[i];
+
+		if (walk->ended && ended > ENDED_WALKS_KEPT) {
+			walk_free(walk);
+			ended--;
+		} else {
+			leased->walks[kept++] = walk;
+		}
+	}
+	/* The array's room follows from its count: it shrinks into a new one. */
+	struct walk **walks = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < kept; i++)
+		*array_add(walks, n) = leased->walks[i];
+	free(leased->walks);
+	leased->walks = walks;
+	leased->n_walks = n;
+}
+
+void leased_free(struct leased *leased)
+{
+	if (!leased)
+		return;
+	for (size_t i = 0; i < leased->n_walks; i++)
+		walk_free(leased->walks[i]);
+	free(leased->walks);
+	watch_stop(leased);
+	projection_free(leased->projection);
+	deferred_free(leased->trim);
+	map_clear(&leased->machines, NULL);
+	free(leased->life);
+	free(leased);
+}
+
+static void config_free(struct leased_config *config)
+{
+	config_clear(rows, config);
+}
+
+static int run(int argc, char **argv)
+{
+	_cleanup_(config_free) struct leased_config config = { 0 };
+	_cleanup_(daemon_freep) struct daemon *daemon = NULL;
+	_cleanup_(leased_freep) struct leased *leased = NULL;
+	int r;
+
+	r = daemon_new("leased", "walks deploys under a lease and commits them", rows, &config, argc, argv, &daemon);
+	if (r <= 0)
+		return r;
+	r = daemon_open_bus(daemon);
+	if (r < 0)
+		return r;
+	leased = leased_new(daemon, &config);
+	leased->trim = deferred_new(daemon->loop, trim, leased);
+	r = leased_start(leased);
+	if (r < 0)
+		return log_errno(LOG_ERR, r, "cannot start");
+	r = bus_serve(daemon->bus, "leased", config.daemon.machine, leased_verbs, leased_n_verbs, leased_status, leased);
+	if (r < 0)
+		return log_errno(LOG_ERR, r, "cannot listen on the bus");
+	return daemon_loop(daemon);
+}
+
+int main(int argc, char **argv)
+{
+	return run(argc, argv) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

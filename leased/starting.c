@@ -1,0 +1,183 @@
+/* Candidates: all at once but for what they depend on; agentd is asked again whenever something is heard of one, and
+ * once a second, so that an agentd that died and came back is taken up where it was. */
+#include "leased/leased.h"
+
+static void ask_start(struct walk *walk, struct candidate *c);
+
+bool starting_may(const struct walk *walk, const struct candidate *candidate)
+{
+	for (size_t i = 0; i < walk->n_candidates; i++) {
+		const struct candidate *other = walk->candidates[i];
+
+		if (other->service && other->state != CANDIDATE_READY &&
+		    strv_contains(candidate->service->depends_on, other->service->name))
+			return false;
+	}
+	return true;
+}
+
+static void pump(struct walk *walk);
+
+static void failed(struct walk *walk, struct candidate *c, const struct instance *instance)
+{
+	c->state = CANDIDATE_FAILED;
+	progress_slot(walk, c, "failed", instance->reason);
+	walk_failf(walk, FAILURE_FAILED, "the old state goes on serving; mend the service and deploy again",
+		   "service %s, slot %lld on machine %s did not get ready: %s", c->service->name,
+		   (long long)c->slot->slot, c->slot->machine, instance->reason ? instance->reason : "no reason given");
+}
+
+static void say(struct walk *walk, struct candidate *c, const struct instance *instance)
+{
+	const char *state = instance_state_names[instance->state];
+
+	if (streq(c->said, state))
+		return;
+	free(c->said);
+	c->said = xstrdup(state);
+	progress_slot(walk, c, state, instance->reason);
+}
+
+static void on_started(struct walk *walk, const struct failure *failure, void *answer, void *what)
+{
+	const struct agent_instance *started = answer;
+	struct candidate *c = what;
+
+	c->asking = false;
+	if (failure && failure->code != FAILURE_UNREACHABLE && failure->code != FAILURE_TIMEOUT) {
+		walk_fail(walk, failure);
+		return;
+	}
+	if (failure) {
+		if (boot_now_usec() - c->heard_usec > AGENT_SILENT_USEC)
+			walk_fail(walk, failure);
+		return;
+	}
+	c->heard_usec = boot_now_usec();
+	if (started->instance && started->instance->state == INSTANCE_FAILED) {
+		failed(walk, c, started->instance);
+		return;
+	}
+	if (started->instance)
+		say(walk, c, started->instance);
+	/* Ready counts once its fact is in the log: what the commit names must be routable there. */
+	if (started->instance && started->instance->state == INSTANCE_READY && started->sequence) {
+		free(c->address);
+		c->address = xstrdup(started->instance->address);
+		c->state = CANDIDATE_READY;
+		pump(walk);
+	} else if (c->again) {
+		ask_start(walk, c);
+	}
+}
+
+static void ask_start(struct walk *walk, struct candidate *c)
+{
+	struct agent_start start;
+
+	start_request(walk, c, &start);
+	c->asking = true;
+	c->again = false;
+	errand(walk, SUBJECT_AGENT_START, c->slot->machine, &start, AGENT_USEC, on_started, c);
+	free(start.volumes);
+}
+
+static void ask_stop(struct walk *walk, struct candidate *c);
+
+static void on_stopped(struct walk *walk, const struct failure *failure, void *answer, void *what)
+{
+	const struct agent_instance *stopped = answer;
+	struct candidate *c = what;
+
+	c->asking = false;
+	if (failure && failure->code != FAILURE_UNREACHABLE && failure->code != FAILURE_TIMEOUT) {
+		walk_fail(walk, failure);
+		return;
+	}
+	if (failure) {
+		if (boot_now_usec() - c->heard_usec > AGENT_SILENT_USEC)
+			walk_fail(walk, failure);
+		return;
+	}
+	c->heard_usec = boot_now_usec();
+	if (!stopped->instance || stopped->instance->state == INSTANCE_STOPPED ||
+	    stopped->instance->state == INSTANCE_GONE || stopped->instance->state == INSTANCE_FAILED) {
+		c->state = CANDIDATE_STARTING;
+		ask_start(walk, c);
+	} else if (c->again) {
+		ask_stop(walk, c);
+	}
+}
+
+static void ask_stop(struct walk *walk, struct candidate *c)
+{
+	const struct agent_ref ref = {
+		.ns = walk->request->manifest->ns,
+		.epoch = holding_lease(walk->holding)->epoch,
+		.deploy = walk->request->deploy,
+		.instance = c->slot->old,
+		.grace_ms = -1,
+	};
+
+	c->old_stopped = true;
+	c->asking = true;
+	c->again = false;
+	errand(walk, SUBJECT_AGENT_STOP, c->slot->from ? c->slot->from : c->slot->machine, &ref, AGENT_USEC, on_stopped,
+	       c);
+}
+
+static void begin(struct walk *walk, struct candidate *c)
+{
+	if (c->action == SLOT_REPLACE && c->slot->update == UPDATE_STOP_FIRST && c->slot->old) {
+		c->state = CANDIDATE_STOPPING;
+		progress_slot(walk, c, "stopping", "the old instance first");
+		ask_stop(walk, c);
+	} else {
+		c->state = CANDIDATE_STARTING;
+		ask_start(walk, c);
+	}
+}
+
+/* Starts what may start; goes on when everything is ready. */
+static void pump(struct walk *walk)
+{
+	size_t waiting = 0;
+
+	for (size_t i = 0; i < walk->n_candidates; i++) {
+		struct candidate *c = walk->candidates[i];
+
+		if (!c->service)
+			continue;
+		if (c->state == CANDIDATE_WAITING && starting_may(walk, c))
+			begin(walk, c);
+		if (c->state != CANDIDATE_READY)
+			waiting++;
+	}
+	if (!waiting)
+		walk_next(walk);
+}
+
+void step_start(struct walk *walk)
+{
+	pump(walk);
+}
+
+static void ask_again(struct walk *walk, struct candidate *c)
+{
+	if (c->asking)
+		c->again = true;
+	else if (c->state == CANDIDATE_STARTING)
+		ask_start(walk, c);
+	else if (c->state == CANDIDATE_STOPPING)
+		ask_stop(walk, c);
+}
+
+void starting_heard(struct walk *walk, const struct progress *progress)
+{
+	for (size_t i = 0; i < walk->n_candidates; i++) {
+		struct candidate *c = walk->candidates[i];
+
+		if (!progress || streq(progress->instance, c->instance) || streq(progress->instance, c->slot->old))
+			ask_again(walk, c);
+	}
+}
