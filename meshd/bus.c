@@ -11,7 +11,7 @@ static json_t *status(void *userdata)
 				 PLOYZ_VERSION, "founding", founding_words(meshd));
 
 	if (meshd->subnet >= 0) {
-		_cleanup_free_ char *subnet = plan_subnet_text(meshd->config->subnet_base, meshd->subnet);
+		_cleanup_free_ char *subnet = plan_subnet_text(&meshd->pool, meshd->subnet);
 
 		json_object_set_new(json, "subnet", json_string(subnet));
 	}

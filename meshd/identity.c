@@ -103,11 +103,16 @@ static int password(const char *directory, const char *file, const char *user, c
 	return 0;
 }
 
-/* Tightens what somebody made wider; the parents of the directory are not ours. */
+/* Only the directory itself is closed: beside it lies the configuration that all daemons read. Tightens
+ * what somebody made wider. */
 static int directory(const char *path)
 {
-	int r = directory_make(path, DIRECTORY_MODE);
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *parent = slash && slash > path ? xstrndup(path, (size_t)(slash - path)) : NULL;
+	int r = parent ? directory_make(parent, 0755) : 0;
 
+	if (r >= 0)
+		r = directory_make(path, DIRECTORY_MODE);
 	if (r < 0)
 		return log_errno(LOG_ERR, r, "cannot make the directory %s", path);
 	if (chmod(path, DIRECTORY_MODE) < 0)

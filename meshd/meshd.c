@@ -20,8 +20,8 @@ static const struct config_row rows[] = {
 	  "data of the store", 0, 0 },
 	{ "nats-server", CONFIG_STRING, offsetof(struct meshd_config, nats_server), "nats-server", "PROGRAM",
 	  "the server that --prepare asks for its version", 0, 0 },
-	{ "subnet-base", CONFIG_INT, offsetof(struct meshd_config, subnet_base), "101", "N",
-	  "containers get addresses of 10.N.0.0/16", 0, 255 },
+	{ "subnet", CONFIG_STRING, offsetof(struct meshd_config, subnet), "10.101.0.0/16", "NETWORK",
+	  "for containers: 10.B.0.0/16 to claim a /24 of, or 10.B.N.0/24", 0, 0 },
 	CONFIG_END,
 };
 
@@ -32,7 +32,7 @@ static void config_freep(struct meshd_config *config)
 
 static void on_ready(struct meshd *meshd)
 {
-	_cleanup_free_ char *subnet = plan_subnet_text(meshd->config->subnet_base, meshd->subnet);
+	_cleanup_free_ char *subnet = plan_subnet_text(&meshd->pool, meshd->subnet);
 
 	log_info("machine %s (%s), subnet %s", meshd->machine, meshd->name, subnet);
 	watch_start(meshd);
@@ -85,17 +85,23 @@ static int run(int argc, char **argv)
 	_cleanup_(config_freep) struct meshd_config config = { 0 };
 	_cleanup_(daemon_freep) struct daemon *daemon = NULL;
 	_cleanup_(meshd_freep) struct meshd *meshd = NULL;
+	struct plan_pool pool;
 	int r;
 
 	r = daemon_new(MESHD, SUMMARY, rows, &config, argc, argv, &daemon);
 	if (r <= 0)
 		return r;
+	if (plan_pool_parse(config.subnet, &pool) < 0) {
+		log_error("--subnet wants 10.B.0.0/16 or 10.B.N.0/24, not '%s'", config.subnet);
+		return -EINVAL;
+	}
 	if (config.prepare)
 		return meshd_prepare(&config);
 	r = daemon_open_bus(daemon);
 	if (r < 0)
 		return r == -ECANCELED ? 0 : r;
 	meshd = meshd_new(daemon, &config);
+	meshd->pool = pool;
 	r = meshd_serve(meshd);
 	if (r >= 0)
 		r = found(meshd);

@@ -36,7 +36,7 @@ struct meshd_config {
 	char *bus_data;     /* the local bus's JetStream directory */
 	char *store_data;   /* the store's */
 	char *nats_server;  /* the program */
-	int64_t subnet_base; /* second byte of 10.B.N.0/24 */
+	char *subnet;       /* 10.B.0.0/16: one of it is claimed; 10.B.N.0/24: this one */
 };
 
 /* --- permissions.c: pure. Who may say and hear what. */
@@ -92,14 +92,21 @@ char *render_store(const struct render_store *store);
 
 /* A valid name made from a host name: `Web_01.example.org` → `web-01`; owned by the caller. */
 char *plan_name(const char *hostname);
-/* The `attempt`-th third byte that this machine tries for its subnet: begins at a hash of its id and
- * goes round; -1 when all were tried. */
-int plan_subnet(const char *machine, unsigned attempt);
+/* Where the containers' /24 may come from: 10.<base>.<third>.0/24, third -1: any. */
+struct plan_pool {
+	int base;
+	int third;
+};
+/* `10.101.0.0/16` or `10.101.7.0/24`. 0 or -EINVAL. */
+int plan_pool_parse(const char *text, struct plan_pool *ret);
+/* The `attempt`-th third byte that this machine tries: begins at a hash of its id and goes round; -1
+ * when all were tried. */
+int plan_subnet(const struct plan_pool *pool, const char *machine, unsigned attempt);
 /* `10.101.7.0/24`, and the words of its claim's subject: `10-101-7`; owned by the caller. */
-char *plan_subnet_text(int64_t base, int third);
-char *plan_subnet_claim(int64_t base, int third);
-/* The third byte of a subnet's text under `base`, or -1. */
-int plan_subnet_parse(int64_t base, const char *text);
+char *plan_subnet_text(const struct plan_pool *pool, int third);
+char *plan_subnet_claim(const struct plan_pool *pool, int third);
+/* The third byte of a subnet's text when the pool has it, or -1. */
+int plan_subnet_parse(const struct plan_pool *pool, const char *text);
 /* What meshd knows of its machine at this start. */
 struct plan_facts {
 	const char *machine;
@@ -182,6 +189,7 @@ struct meshd {
 	uint64_t record_sequence;   /* 0: none */
 	struct machine *wanted;     /* the record to be written */
 	char *wanted_why;
+	struct plan_pool pool;
 	int subnet;                 /* third byte, or -1 */
 	unsigned subnet_attempt;
 	void (*ready)(struct meshd *meshd); /* when the founding is done */

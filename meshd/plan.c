@@ -1,6 +1,8 @@
 #include "meshd/meshd.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
 
 char *plan_name(const char *hostname)
 {
@@ -34,36 +36,52 @@ char *plan_name(const char *hostname)
 #define SUBNET_FIRST 1
 #define SUBNET_COUNT 254
 
-int plan_subnet(const char *machine, unsigned attempt)
+int plan_pool_parse(const char *text, struct plan_pool *ret)
+{
+	_cleanup_free_ char *again = NULL;
+	int base = -1, third = -1, bits = 0;
+
+	if (!text || sscanf(text, "10.%3d.%3d.0/%2d", &base, &third, &bits) != 3 || base < 0 || base > 255 || third < 0 ||
+	    third > 255 || (bits != 24 && (bits != 16 || third != 0)))
+		return -EINVAL;
+	/* What it reads back to is what was meant: no leading zeros, nothing behind it. */
+	again = xasprintf("10.%d.%d.0/%d", base, third, bits);
+	if (!streq(again, text))
+		return -EINVAL;
+	*ret = (struct plan_pool){ .base = base, .third = bits == 24 ? third : -1 };
+	return 0;
+}
+
+int plan_subnet(const struct plan_pool *pool, const char *machine, unsigned attempt)
 {
 	_cleanup_free_ char *hash = hash_hex(machine, strlen(machine));
 	char word[9] = { 0 };
 
+	if (pool->third >= 0)
+		return attempt == 0 ? pool->third : -1;
 	if (attempt >= SUBNET_COUNT)
 		return -1;
 	memcpy(word, hash, 8);
 	return SUBNET_FIRST + (int)((strtoul(word, NULL, 16) + attempt) % SUBNET_COUNT);
 }
 
-char *plan_subnet_text(int64_t base, int third)
+char *plan_subnet_text(const struct plan_pool *pool, int third)
 {
-	return xasprintf("10.%lld.%d.0/24", (long long)base, third);
+	return xasprintf("10.%d.%d.0/24", pool->base, third);
 }
 
-char *plan_subnet_claim(int64_t base, int third)
+char *plan_subnet_claim(const struct plan_pool *pool, int third)
 {
-	return xasprintf("10-%lld-%d", (long long)base, third);
+	return xasprintf("10-%d-%d", pool->base, third);
 }
 
-int plan_subnet_parse(int64_t base, const char *text)
+int plan_subnet_parse(const struct plan_pool *pool, const char *text)
 {
-	for (int third = 0; text && third < 256; third++) {
-		_cleanup_free_ char *made = plan_subnet_text(base, third);
+	struct plan_pool one;
 
-		if (streq(made, text))
-			return third;
-	}
-	return -1;
+	if (plan_pool_parse(text, &one) < 0 || one.third < 0 || one.base != pool->base)
+		return -1;
+	return pool->third < 0 || pool->third == one.third ? one.third : -1;
 }
 
 static void note(struct strbuf *why, const char *what, const char *was, const char *is)

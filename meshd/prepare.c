@@ -163,26 +163,6 @@ static int write_rendered(const char *directory, const char *name, char *text)
 	return 0;
 }
 
-static int make_directories(const struct meshd_config *config)
-{
-	const struct {
-		const char *path;
-		unsigned mode;
-	} directories[] = {
-		{ config->daemon.run, 0755 },
-		{ config->bus_data, 0700 },
-		{ config->store_data, 0700 },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
-		int r = directory_make(directories[i].path, directories[i].mode);
-
-		if (r < 0)
-			return log_errno(LOG_ERR, r, "cannot make the directory %s", directories[i].path);
-	}
-	return 0;
-}
-
 static int render(const struct meshd_config *config, const struct identity *identity, const char *listen)
 {
 	const struct render_member member = { .machine = identity->machine, .leaf = config->leaf_listen };
@@ -215,13 +195,20 @@ int meshd_prepare(const struct meshd_config *config)
 {
 	const char *listen = bus_listen(config->daemon.bus);
 	_cleanup_(identity_clear) struct identity identity = { 0 };
+	int r;
 
 	if (!listen) {
 		log_error("--bus %s: the local bus listens on loopback, as in nats://127.0.0.1:4222", config->daemon.bus);
 		return EXIT_FAILURE;
 	}
-	if (check_server(config->nats_server) < 0 || identity_open(config->daemon.credentials, &identity) < 0 ||
-	    make_directories(config) < 0 || render(config, &identity, listen) < 0)
+	r = check_server(config->nats_server);
+	if (r >= 0)
+		r = identity_open(config->daemon.credentials, &identity);
+	if (r >= 0)
+		r = directory_make(config->daemon.run, 0755);
+	if (r >= 0)
+		r = render(config, &identity, listen);
+	if (r < 0)
 		return EXIT_FAILURE;
 	log_info("prepared %s: %s/nats.conf and %s/store.conf", identity.machine, config->daemon.run,
 		 config->daemon.run);

@@ -34,7 +34,7 @@ static void on_record(const struct failure *failure, const struct stream_entry *
 	meshd->record = record;
 	meshd->record_sequence = entry ? entry->sequence : 0;
 	if (meshd->subnet < 0 && meshd->record)
-		meshd->subnet = plan_subnet_parse(meshd->config->subnet_base, meshd->record->subnet);
+		meshd->subnet = plan_subnet_parse(&meshd->pool, meshd->record->subnet);
 	founding_go(meshd, meshd->subnet < 0 ? FOUNDING_SUBNET : FOUNDING_WRITE);
 }
 
@@ -47,7 +47,7 @@ static void read_record(struct meshd *meshd)
 
 static char *claim_subject(const struct meshd *meshd, int third)
 {
-	_cleanup_free_ char *name = plan_subnet_claim(meshd->config->subnet_base, third);
+	_cleanup_free_ char *name = plan_subnet_claim(&meshd->pool, third);
 
 	return subject_make(SUBJECT_SUBNET, name, NULL);
 }
@@ -62,7 +62,7 @@ static void claimed(struct meshd *meshd, int third)
 static void on_claim_read(const struct failure *failure, const struct stream_entry *entry, void *userdata)
 {
 	struct meshd *meshd = userdata;
-	int third = plan_subnet(meshd->machine, meshd->subnet_attempt);
+	int third = plan_subnet(&meshd->pool, meshd->machine, meshd->subnet_attempt);
 	struct failure why = FAILURE_INIT, told = FAILURE_INIT;
 	struct subnet_claim *holder = NULL;
 	void *object = NULL;
@@ -97,13 +97,13 @@ static void on_claimed(enum stream_outcome outcome, _unused_ uint64_t sequence, 
 		       void *userdata)
 {
 	struct meshd *meshd = userdata;
-	int third = plan_subnet(meshd->machine, meshd->subnet_attempt);
+	int third = plan_subnet(&meshd->pool, meshd->machine, meshd->subnet_attempt);
 	_cleanup_free_ char *subject = claim_subject(meshd, third);
 
 	meshd->request = NULL;
 	switch (outcome) {
 	case STREAM_DONE: {
-		_cleanup_free_ char *text = plan_subnet_text(meshd->config->subnet_base, third);
+		_cleanup_free_ char *text = plan_subnet_text(&meshd->pool, third);
 
 		log_info("claimed subnet %s", text);
 		claimed(meshd, third);
@@ -137,14 +137,14 @@ static void append(struct meshd *meshd, const char *subject, const struct codec_
 
 static void claim(struct meshd *meshd)
 {
-	int third = plan_subnet(meshd->machine, meshd->subnet_attempt);
+	int third = plan_subnet(&meshd->pool, meshd->machine, meshd->subnet_attempt);
 	_cleanup_free_ char *subject = NULL, *now = time_format(time_now_usec());
 	struct subnet_claim object = { .machine = (char *)meshd->machine, .since = now };
 	struct failure failure = FAILURE_INIT;
 
 	if (third < 0) {
-		failure_set(&failure, FAILURE_REFUSED, "remove machines that are no more, or give --subnet-base",
-			    "every subnet of 10.%lld.0.0/16 is claimed", (long long)meshd->config->subnet_base);
+		failure_set(&failure, FAILURE_REFUSED, "remove machines that are no more, or give another --subnet",
+			    "no subnet of %s is left: other machines have claimed them", meshd->config->subnet);
 		meshd->subnet_attempt = 0;
 		founding_again(meshd, &failure);
 		failure_clear(&failure);
@@ -183,7 +183,7 @@ static void write_record(struct meshd *meshd)
 {
 	_cleanup_free_ char *subject = subject_make(SUBJECT_MACHINE, meshd->machine, NULL);
 	_cleanup_free_ char *now = time_format(time_now_usec());
-	_cleanup_free_ char *subnet = plan_subnet_text(meshd->config->subnet_base, meshd->subnet);
+	_cleanup_free_ char *subnet = plan_subnet_text(&meshd->pool, meshd->subnet);
 	const struct plan_facts facts = {
 		.machine = meshd->machine,
 		.name = meshd->name,

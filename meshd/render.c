@@ -62,7 +62,7 @@ static void accounts_end(struct strbuf *out)
 /* Id and password are letters and digits: they need no escaping in a URL. */
 static void remotes(struct strbuf *out, const struct render_bus *bus)
 {
-	strbuf_puts(out, "leafnodes {\n\treconnect: 1\n\tremotes: [\n\t\t{\n\t\t\taccount: PLOYZ\n\t\t\turls: [\n");
+	strbuf_puts(out, "leafnodes {\n\treconnect: \"1s\"\n\tremotes: [\n\t\t{\n\t\t\taccount: PLOYZ\n\t\t\turls: [\n");
 	for (size_t i = 0; i < bus->n_stores; i++) {
 		_cleanup_free_ char *url = xasprintf("nats-leaf://%s:%s@%s", bus->machine, bus->leaf_password,
 						     bus->stores[i].leaf);

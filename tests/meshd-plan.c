@@ -31,36 +31,63 @@ static void test_names(void)
 	}
 }
 
-static void test_subnets(void)
+static void test_pool(void)
 {
-	bool seen[256] = { false };
-	int first = plan_subnet("maaa", 0), distinct = 0;
-	_cleanup_free_ char *text = plan_subnet_text(101, 7), *claim = plan_subnet_claim(101, 7);
 	static const struct {
 		const char *text;
-		int third;
+		int base, third; /* base -1: refused */
 	} rows[] = {
-		{ "10.101.7.0/24", 7 },	  { "10.101.254.0/24", 254 }, { "10.102.7.0/24", -1 },
-		{ "10.101.7.0/25", -1 },  { "10.101.07.0/24", -1 },   { "10.101.256.0/24", -1 },
-		{ "fd00::/64", -1 },	  { "", -1 },		      { NULL, -1 },
+		{ "10.101.0.0/16", 101, -1 }, { "10.0.0.0/16", 0, -1 },	    { "10.101.7.0/24", 101, 7 },
+		{ "10.101.0.0/24", 101, 0 },  { "10.255.255.0/24", 255, 255 }, { "10.101.7.0/16", -1, 0 },
+		{ "10.256.0.0/16", -1, 0 },   { "10.101.256.0/24", -1, 0 }, { "10.101.07.0/24", -1, 0 },
+		{ "10.101.7.0/25", -1, 0 },   { "10.101.7.1/24", -1, 0 },   { "10.101.7.0/24 ", -1, 0 },
+		{ "192.168.0.0/16", -1, 0 },  { "fd00::/64", -1, 0 },	    { "", -1, 0 },
+		{ NULL, -1, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct plan_pool pool = { .base = -1 };
+		int r = plan_pool_parse(rows[i].text, &pool);
+
+		ok(rows[i].base < 0 ? r == -EINVAL : r == 0 && pool.base == rows[i].base && pool.third == rows[i].third,
+		   "pool '%s'", rows[i].text ? rows[i].text : "(none)");
+	}
+}
+
+static void test_subnets(void)
+{
+	const struct plan_pool pool = { .base = 101, .third = -1 }, one = { .base = 101, .third = 7 };
+	bool seen[256] = { false };
+	int first = plan_subnet(&pool, "maaa", 0), distinct = 0;
+	_cleanup_free_ char *text = plan_subnet_text(&pool, 7), *claim = plan_subnet_claim(&pool, 7);
+	static const struct {
+		const char *text;
+		int third, third_of_one;
+	} rows[] = {
+		{ "10.101.7.0/24", 7, 7 },  { "10.101.254.0/24", 254, -1 }, { "10.102.7.0/24", -1, -1 },
+		{ "10.101.0.0/16", -1, -1 }, { "10.101.7.0/25", -1, -1 },    { NULL, -1, -1 },
 	};
 
 	is(text, "10.101.7.0/24", "a subnet's text");
 	is(claim, "10-101-7", "the words of its claim");
 	ok(first >= 1 && first <= 254, "first try within .1 to .254");
-	is_int(plan_subnet("maaa", 0), first, "the same id tries the same first");
-	ok(plan_subnet("maaa", 1) == (first == 254 ? 1 : first + 1), "then the next");
+	is_int(plan_subnet(&pool, "maaa", 0), first, "the same id tries the same first");
+	ok(plan_subnet(&pool, "maaa", 1) == (first == 254 ? 1 : first + 1), "then the next");
 	for (unsigned i = 0; i < 254; i++) {
-		int third = plan_subnet("maaa", i);
+		int third = plan_subnet(&pool, "maaa", i);
 
 		distinct += third >= 1 && third <= 254 && !seen[third];
 		seen[third] = true;
 	}
 	is_int(distinct, 254, "goes round all of them");
-	is_int(plan_subnet("maaa", 254), -1, "and then knows no more");
-	ok(plan_subnet("mbbb", 0) != first, "another id begins elsewhere");
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		is_int(plan_subnet_parse(101, rows[i].text), rows[i].third, rows[i].text ? rows[i].text : "(none)");
+	is_int(plan_subnet(&pool, "maaa", 254), -1, "and then knows no more");
+	ok(plan_subnet(&pool, "mbbb", 0) != first, "another id begins elsewhere");
+	is_int(plan_subnet(&one, "maaa", 0), 7, "a /24: this one");
+	is_int(plan_subnet(&one, "maaa", 1), -1, "or none");
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		is_int(plan_subnet_parse(&pool, rows[i].text), rows[i].third, rows[i].text ? rows[i].text : "(none)");
+		is_int(plan_subnet_parse(&one, rows[i].text), rows[i].third_of_one, "as the only one");
+	}
 }
 
 static const struct plan_facts facts = {
@@ -109,6 +136,7 @@ static void test_record(void)
 int main(void)
 {
 	test_names();
+	test_pool();
 	test_subnets();
 	test_record();
 	return tap_done();

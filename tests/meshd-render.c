@@ -29,7 +29,7 @@ static const char *const bus_golden =
 	"\tstore_dir: \"/var/lib/ployz/\\\"bus\\\"\"\n"
 	"}\n"
 	"leafnodes {\n"
-	"\treconnect: 1\n"
+	"\treconnect: \"1s\"\n"
 	"\tremotes: [\n"
 	"\t\t{\n"
 	"\t\t\taccount: PLOYZ\n"
