@@ -38,7 +38,12 @@ struct handoff {
 	size_t count;
 	bool closed;
 	int event; /* eventfd: the loop is woken */
+	struct handoff *retired; /* the one that was retired before it */
 };
+
+/* The connection's own callbacks have no closure that says when they are done: a hand-off that they may still write to
+ * is closed, and kept for the life of the process. */
+static struct handoff *retired;
 
 struct closure {
 	struct handoff *handoff;
@@ -584,13 +589,11 @@ void bus_free(struct bus *bus)
 		bus_subscription_free(bus->subscriptions);
 	if (bus->native)
 		natsConnection_FlushTimeout(bus->native, 500);
-	/* The disconnect callback may run on its thread after this: it has no closure that says when it
-	 * is done, so the hand-off it writes to stays for the life of the process. */
-	atomic_fetch_add(&bus->handoff->references, 1);
 	natsConnection_Destroy(bus->native);
 	sd_event_source_disable_unref(bus->source);
 	sd_event_unref(bus->loop);
-	handoff_unref(bus->handoff);
+	bus->handoff->retired = retired;
+	retired = bus->handoff;
 	free(bus->watchers);
 	free(bus->inbox);
 	free(bus);
