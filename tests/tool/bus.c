@@ -1,0 +1,230 @@
+/* bus: one word on the bus, for tests in sh.
+ *
+ *   bus URL [USER:PASSWORD] request SUBJECT JSON [SECONDS]   prints the reply
+ *   bus URL [USER:PASSWORD] publish SUBJECT JSON
+ *   bus URL [USER:PASSWORD] append SUBJECT JSON EXPECTED [rollup]
+ *                           into the store; EXPECTED: the subject's last sequence, or `any`; prints the new one
+ *   bus URL [USER:PASSWORD] last STREAM SUBJECT              prints the last entry, from the store
+ *   bus URL [USER:PASSWORD] stream CONFIG-JSON [DOMAIN]      makes or updates it, in the store
+ *   bus URL [USER:PASSWORD] listen SUBJECT COUNT [SECONDS]   prints `subject data`, one a line
+ *
+ * Exits 0 when it was done, 1 when the answer is no (or none came), 2 on wrong usage. */
+#include <stdio.h>
+
+#include "lib/bus.h"
+#include "lib/log.h"
+#include "lib/loop.h"
+#include "lib/str.h"
+#include "lib/stream.h"
+
+#define SECONDS 1000000ull
+#define PATIENCE_SECONDS 10
+
+struct tool {
+	sd_event *loop;
+	struct bus *bus;
+	int argc; /* of the words behind the verb */
+	char **argv;
+	int64_t count;
+	int code; /* to exit with */
+};
+
+static void end(struct tool *tool, int code)
+{
+	tool->code = code;
+	sd_event_exit(tool->loop, 0);
+}
+
+static void complain(const struct failure *failure)
+{
+	fprintf(stderr, "bus: %s%s%s\n", failure->message, failure->hint ? "; " : "",
+		failure->hint ? failure->hint : "");
+}
+
+static uint64_t patience(const struct tool *tool, int at)
+{
+	int64_t seconds = PATIENCE_SECONDS;
+
+	if (tool->argc > at)
+		int_parse(tool->argv[at], 1, 3600, &seconds);
+	return (uint64_t)seconds * SECONDS;
+}
+
+static void on_reply(int error, const struct bus_message *reply, void *userdata)
+{
+	if (error < 0)
+		fprintf(stderr, "bus: %s\n", strerror(-error));
+	else
+		printf("%.*s\n", (int)reply->size, reply->data);
+	end(userdata, error < 0 ? 1 : 0);
+}
+
+static void verb_request(struct tool *tool)
+{
+	bus_request(tool->bus, tool->argv[0], NULL, tool->argv[1], strlen(tool->argv[1]), patience(tool, 2),
+		    on_reply, tool, NULL);
+}
+
+static void verb_publish(struct tool *tool)
+{
+	int r = bus_publish(tool->bus, tool->argv[0], NULL, NULL, tool->argv[1], strlen(tool->argv[1]));
+
+	if (r == 0)
+		r = bus_flush(tool->bus, 5 * SECONDS);
+	if (r < 0)
+		fprintf(stderr, "bus: %s\n", strerror(-r));
+	end(tool, r < 0 ? 1 : 0);
+}
+
+static void on_append(enum stream_outcome outcome, uint64_t sequence, const struct failure *failure,
+		      void *userdata)
+{
+	static const char *const words[] = { "done", "conflict: another entry is there", "unknown: no answer",
+					     "refused" };
+
+	if (outcome == STREAM_DONE)
+		printf("%llu\n", (unsigned long long)sequence);
+	else
+		fprintf(stderr, "bus: %s%s%s\n", words[outcome], failure && failure->message ? ": " : "",
+			failure && failure->message ? failure->message : "");
+	end(userdata, outcome == STREAM_DONE ? 0 : 1);
+}
+
+static void verb_append(struct tool *tool)
+{
+	struct stream_append append = {
+		.subject = tool->argv[0],
+		.data = tool->argv[1],
+		.size = strlen(tool->argv[1]),
+		.expected = STREAM_ANY,
+		.rollup = tool->argc > 3 && streq(tool->argv[3], "rollup"),
+	};
+	int64_t expected;
+
+	if (!streq(tool->argv[2], "any")) {
+		if (int_parse(tool->argv[2], 0, INT64_MAX, &expected) < 0) {
+			fprintf(stderr, "bus: EXPECTED is a number or `any`\n");
+			end(tool, 2);
+			return;
+		}
+		append.expected = (uint64_t)expected;
+	}
+	stream_append(tool->bus, &append, on_append, tool, NULL);
+}
+
+static void on_last(const struct failure *failure, const struct stream_entry *entry, void *userdata)
+{
+	if (failure)
+		complain(failure);
+	else if (entry)
+		printf("%.*s\n", (int)entry->size, entry->data);
+	end(userdata, entry ? 0 : 1);
+}
+
+static void verb_last(struct tool *tool)
+{
+	stream_last(tool->bus, STORE_DOMAIN, tool->argv[0], tool->argv[1], 5 * SECONDS, on_last, tool, NULL);
+}
+
+static void on_stream(const struct failure *failure, void *userdata)
+{
+	if (failure)
+		complain(failure);
+	end(userdata, failure ? 1 : 0);
+}
+
+static void verb_stream(struct tool *tool)
+{
+	_cleanup_json_ json_t *config = json_loads(tool->argv[0], 0, NULL);
+
+	if (!config) {
+		fprintf(stderr, "bus: CONFIG-JSON is no JSON\n");
+		end(tool, 2);
+		return;
+	}
+	stream_ensure(tool->bus, tool->argc > 1 ? tool->argv[1] : STORE_DOMAIN, config, on_stream, tool);
+}
+
+static void on_message(const struct bus_message *message, void *userdata)
+{
+	struct tool *tool = userdata;
+
+	if (tool->count <= 0)
+		return;
+	printf("%s %.*s\n", message->subject, (int)message->size, message->data);
+	fflush(stdout);
+	if (--tool->count == 0)
+		end(tool, 0);
+}
+
+static void on_silence(void *userdata)
+{
+	fprintf(stderr, "bus: not so many messages came\n");
+	end(userdata, 1);
+}
+
+static void verb_listen(struct tool *tool)
+{
+	struct bus_subscription *subscription;
+	int r;
+
+	if (int_parse(tool->argv[1], 1, 1000000, &tool->count) < 0) {
+		fprintf(stderr, "bus: COUNT is a number\n");
+		end(tool, 2);
+		return;
+	}
+	r = bus_subscribe(tool->bus, tool->argv[0], on_message, tool, &subscription);
+	if (r < 0) {
+		fprintf(stderr, "bus: %s\n", strerror(-r));
+		end(tool, 1);
+		return;
+	}
+	timer_arm(timer_new(tool->loop, on_silence, tool), patience(tool, 2));
+}
+
+static const struct {
+	const char *name;
+	int arguments; /* at least */
+	void (*fn)(struct tool *tool);
+} verbs[] = {
+	{ "request", 2, verb_request }, { "publish", 2, verb_publish }, { "append", 3, verb_append },
+	{ "last", 2, verb_last },       { "stream", 1, verb_stream },   { "listen", 2, verb_listen },
+};
+
+int main(int argc, char **argv)
+{
+	struct tool tool = { .code = 2 };
+	struct failure failure = FAILURE_INIT;
+	struct bus_options options = { .name = "test" };
+	int at = 2;
+
+	log_open("bus");
+	if (argc > 2 && strchr(argv[2], ':')) {
+		char *colon = strchr(argv[2], ':');
+
+		*colon = '\0';
+		options.user = argv[2];
+		options.password = colon + 1;
+		options.inbox = xasprintf("_INBOX.%s", options.user);
+		at = 3;
+	}
+	for (size_t i = 0; argc > at && i < ARRAY_SIZE(verbs); i++) {
+		if (!streq(argv[at], verbs[i].name) || argc - at - 1 < verbs[i].arguments)
+			continue;
+		options.url = argv[1];
+		if (loop_new(&tool.loop) < 0)
+			return 1;
+		if (bus_open(tool.loop, &options, &tool.bus, &failure) < 0) {
+			complain(&failure);
+			return 1;
+		}
+		tool.argc = argc - at - 1;
+		tool.argv = argv + at + 1;
+		verbs[i].fn(&tool);
+		sd_event_loop(tool.loop);
+		bus_free(tool.bus);
+		return tool.code;
+	}
+	fprintf(stderr, "usage: bus URL [USER:PASSWORD] request|publish|append|last|stream|listen …\n");
+	return 2;
+}
