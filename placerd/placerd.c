@@ -1,0 +1,63 @@
+#include "placerd/placerd.h"
+
+static const struct config_row rows[] = {
+	DAEMON_ROWS(struct placerd_config, daemon, "placerd"),
+	{ "proc", CONFIG_STRING, offsetof(struct placerd_config, proc), "/proc", "DIR",
+	  "where the kernel tells of memory, load and ports", 0, 0 },
+	CONFIG_END,
+};
+
+static void config_free(struct placerd_config *config)
+{
+	config_clear(rows, config);
+}
+
+struct placerd *placerd_new(struct daemon *daemon, const struct placerd_config *config)
+{
+	struct placerd *placerd = xcalloc(1, sizeof(*placerd));
+
+	placerd->daemon = daemon;
+	placerd->config = config;
+	return placerd;
+}
+
+void placerd_start(struct placerd *placerd)
+{
+	daemon_status(placerd->daemon, "waiting for questions");
+}
+
+void placerd_free(struct placerd *placerd)
+{
+	while (placerd->gatherings)
+		gather_drop(placerd->gatherings);
+	while (placerd->probings)
+		probe_drop(placerd->probings);
+	free(placerd);
+}
+
+static int run(int argc, char **argv)
+{
+	_cleanup_(config_free) struct placerd_config config = { .proc = NULL };
+	_cleanup_(daemon_freep) struct daemon *daemon = NULL;
+	_cleanup_(placerd_freep) struct placerd *placerd = NULL;
+	int r;
+
+	r = daemon_new("placerd", "which machine for which slot, from live probes", rows, &config, argc, argv, &daemon);
+	if (r <= 0)
+		return r;
+	r = daemon_open_bus(daemon);
+	if (r < 0)
+		return r;
+	placerd = placerd_new(daemon, &config);
+	placerd_start(placerd);
+	r = bus_serve(daemon->bus, "placerd", config.daemon.machine, placerd_verbs, placerd_n_verbs, placerd_status,
+		      placerd);
+	if (r < 0)
+		return log_errno(LOG_ERR, r, "cannot listen on the bus");
+	return daemon_loop(daemon);
+}
+
+int main(int argc, char **argv)
+{
+	return run(argc, argv) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

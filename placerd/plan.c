@@ -1,0 +1,188 @@
+/* The planner: a manifest, what is committed, and the machines as they are, to what a deploy would do.
+ * Pure: no bus, no clock, no choice by chance. */
+#include "placerd/placerd.h"
+
+struct plan_slot *plan_add(struct planning *planning, const char *service, int64_t slot, enum slot_action action,
+			   const char *machine)
+{
+	struct plan_slot *row = array_add(planning->plan->slots, planning->plan->n_slots);
+
+	row->service = xstrdup(service);
+	row->slot = slot;
+	row->action = (int)action;
+	row->machine = xstrdup(machine);
+	return row;
+}
+
+void plan_warn(struct planning *planning, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	strv_push(&planning->plan->warnings, xvasprintf(format, args));
+	va_end(args);
+}
+
+void plan_refuse(struct planning *planning, char *path, const char *hint, const char *format, ...)
+{
+	struct plan_refusal *refusal = array_add(planning->plan->refusals, planning->plan->n_refusals);
+	va_list args;
+
+	refusal->path = path;
+	refusal->hint = xstrdup(hint);
+	va_start(args, format);
+	refusal->message = xvasprintf(format, args);
+	va_end(args);
+}
+
+static struct placing placing_of(struct planning *planning, const struct service *service)
+{
+	const struct head *head = planning->input->head;
+	struct placing placing = { .planning = planning, .service = service };
+
+	placing.head = head ? head_service(head, service->name) : NULL;
+	placing.before = placing.head && head->manifest ? manifest_service(head->manifest, service->name) : NULL;
+	placing.update = service_update(planning->input->manifest, service, &placing.why_update);
+	return placing;
+}
+
+static size_t service_index(const struct manifest *manifest, const char *name)
+{
+	for (size_t i = 0; i < manifest->n_services; i++)
+		if (streq(manifest->services[i].name, name))
+			return i;
+	return manifest->n_services;
+}
+
+/* Services in the manifest's order, slots by number, removals last. */
+static int compare_rows(const void *a, const void *b, void *userdata)
+{
+	const struct plan_slot *x = a, *y = b;
+	size_t i = service_index(userdata, x->service), j = service_index(userdata, y->service);
+	bool x_goes = x->action == SLOT_REMOVE, y_goes = y->action == SLOT_REMOVE;
+	int by_name;
+
+	if (x_goes != y_goes)
+		return x_goes ? 1 : -1;
+	if (i != j)
+		return i < j ? -1 : 1;
+	by_name = strcmp(x->service, y->service);
+	if (by_name)
+		return by_name;
+	return x->slot < y->slot ? -1 : x->slot > y->slot;
+}
+
+static void name_silent(struct planning *planning)
+{
+	for (size_t i = 0; i < planning->n_hosts; i++) {
+		const struct sight *sight = planning->hosts[i].sight;
+
+		if (sight->probe)
+			continue;
+		strv_push(&planning->plan->unreachable, xstrdup(sight->machine->id));
+		plan_warn(planning, "machine %s did not answer: %s", sight->machine->id,
+			  sight->silence ? sight->silence : "no reason known");
+	}
+}
+
+static void name_open(struct planning *planning)
+{
+	const struct plan_input *input = planning->input;
+	const struct open_deploy *open = input->head ? input->head->open : NULL;
+
+	if (!open || (input->deploy && streq(open->deploy, input->deploy)))
+		return;
+	plan_warn(planning, "deploy %s of this namespace is open since %s on machine %s%s%s: this plan is made from "
+			    "what was committed before it",
+		  open->deploy, open->since ? open->since : "an unknown time", open->machine ? open->machine : "unknown",
+		  open->operator_ ? ", by " : "", open->operator_ ? open->operator_ : "");
+}
+
+/* Two machines may have two builds under one name; each runs its own. */
+static void name_images(struct planning *planning, const struct service *service)
+{
+	const struct plan *plan = planning->plan;
+	const struct plan_slot *first = NULL;
+
+	for (size_t i = 0; i < plan->n_slots; i++) {
+		const struct plan_slot *slot = &plan->slots[i];
+
+		if (slot->action == SLOT_REMOVE || !slot->digest || !streq(slot->service, service->name))
+			continue;
+		if (!first)
+			first = slot;
+		if (streq(first->digest, slot->digest))
+			continue;
+		plan_warn(planning, "service %s: image %s is not the same on machines %s and %s", service->name,
+			  service->image, first->machine, slot->machine);
+		return;
+	}
+}
+
+static void find_changes(struct planning *planning)
+{
+	const struct plan_input *input = planning->input;
+	struct plan *plan = planning->plan;
+	bool committed = input->head && input->head->revision > 0;
+
+	if (committed)
+		plan->changes = !streq(plan->hash, input->head->hash);
+	else
+		plan->changes = input->manifest->n_services || input->manifest->n_volumes;
+	for (size_t i = 0; i < plan->n_slots; i++)
+		plan->changes |= plan->slots[i].action != SLOT_KEEP;
+	for (size_t i = 0; i < plan->n_routes; i++)
+		plan->changes |= !streq(plan->routes[i].action, "keep");
+	/* A committed slot that is in no row any more: its machine is not there to be asked. */
+	for (size_t i = 0; committed && i < input->head->n_services; i++)
+		for (size_t j = 0; j < input->head->services[i].n_slots; j++)
+			plan->changes |= !host_find(planning, input->head->services[i].slots[j].machine);
+	plan->removes_all = committed && input->head->n_services && !input->manifest->n_services;
+	if (plan->removes_all)
+		plan_warn(planning, "this removes everything in namespace %s", plan->ns);
+}
+
+static void plan_slots(struct planning *planning)
+{
+	const struct manifest *manifest = planning->input->manifest;
+	struct plan *plan = planning->plan;
+
+	/* All that stays first: what is new takes what they leave. */
+	for (size_t i = 0; i < manifest->n_services; i++) {
+		struct placing placing = placing_of(planning, &manifest->services[i]);
+
+		slots_stay(&placing);
+	}
+	for (size_t i = 0; i < manifest->n_services; i++) {
+		struct placing placing = placing_of(planning, &manifest->services[i]);
+
+		slots_place(&placing);
+		name_images(planning, &manifest->services[i]);
+	}
+	slots_remove_services(planning);
+	if (plan->n_slots)
+		qsort_r(plan->slots, plan->n_slots, sizeof(*plan->slots), compare_rows, (void *)manifest);
+}
+
+struct plan *plan_make(const struct plan_input *input)
+{
+	struct planning planning = { .input = input, .plan = codec_new(&plan_schema) };
+	struct plan *plan = planning.plan;
+
+	plan->ns = xstrdup(input->manifest->ns);
+	plan->sequence = (int64_t)input->sequence;
+	plan->revision = input->head ? input->head->revision : 0;
+	plan->hash = manifest_hash(input->manifest);
+	hosts_make(&planning);
+	volumes_make(&planning);
+	name_silent(&planning);
+	name_open(&planning);
+	volumes_check(&planning);
+	conflicts_check(&planning);
+	plan_slots(&planning);
+	routes_plan(&planning);
+	find_changes(&planning);
+	hosts_free(&planning);
+	free(planning.homes);
+	return plan;
+}
