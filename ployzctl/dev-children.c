@@ -1,0 +1,216 @@
+/* What `ployzctl dev` runs, in the order of its start, and the configuration that it gives them. */
+#include <unistd.h>
+
+#include "ployzctl/dev.h"
+
+#define CONFIGURATION "%s/etc/ployz.conf"
+
+int dev_configure(struct dev *dev, struct failure *failure)
+{
+	_cleanup_free_ char *path = xasprintf(CONFIGURATION, dev->dir);
+	struct strbuf text = STRBUF_INIT;
+	const char *dir = dev->dir;
+	int r;
+
+	strbuf_puts(&text, "# Written by `ployzctl dev` at each start: changes are lost.\n");
+	strbuf_printf(&text, "bus = nats://127.0.0.1:%d\n", (int)dev->config.bus_port);
+	strbuf_printf(&text, "credentials = %s/etc/credentials\n", dir);
+	strbuf_printf(&text, "run = %s\n", dev->run);
+	strbuf_printf(&text, "log-level = %d\n", (int)dev->config.log_level);
+	if (dev->config.name)
+		strbuf_printf(&text, "name = %s\n", dev->config.name);
+	strbuf_printf(&text, "leaf-listen = 127.0.0.1:%d\n", (int)dev->config.leaf_port);
+	strbuf_printf(&text, "bus-data = %s/state/bus\n", dir);
+	strbuf_printf(&text, "store-data = %s/state/store\n", dir);
+	strbuf_printf(&text, "nats-server = %s\n", dev->nats_server);
+	strbuf_printf(&text, "subnet = %s\n", dev->config.subnet);
+	strbuf_printf(&text, "engine = unix://%s\n", dev->engine);
+	strbuf_printf(&text, "bridge = %s\n", dev->config.bridge);
+	strbuf_printf(&text, "network = %s\n", dev->config.network);
+	strbuf_printf(&text, "gateway-http = %s\n", dev->config.gateway_http);
+	strbuf_printf(&text, "gateway-address = %s\n", dev->config.gateway_address);
+	for (char **at = dev->config.dns_listen; at && *at; at++)
+		strbuf_printf(&text, "dns-listen = %s\n", *at);
+	for (char **to = dev->config.forward; to && *to; to++)
+		strbuf_printf(&text, "forward = %s\n", *to);
+	r = file_write_atomic(path, text.text, text.size, 0644);
+	strbuf_clear(&text);
+	if (r < 0)
+		return failure_set(failure, FAILURE_FAILED, NULL, "cannot write %s: %s", path, strerror(-r));
+	return 0;
+}
+
+/* nats-server: what is wrong, without its pid. Passwords stand plainly in a file that only root reads. */
+static const char *worth_nats(const char *line)
+{
+	const char *level = strstr(line, "] [");
+
+	if (!level || str_starts(level, "] [INF]") || str_starts(level, "] [DBG]") || strstr(line, "Plaintext passwords"))
+		return NULL;
+	return level + 2;
+}
+
+/* HAProxy: warnings, but not its words about an end that was asked for. */
+static const char *worth_haproxy(const char *line)
+{
+	static const char *const usual[] = { "Exiting Master process", "All workers exited", "exited with code 0",
+					     "exited with code 143", "exited with code 130" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
+		if (strstr(line, usual[i]))
+			return NULL;
+	return str_starts(line, "[NOTICE]") ? NULL : line;
+}
+
+static const char *worth_dockerd(const char *line)
+{
+	return strstr(line, "level=error") || strstr(line, "level=fatal") || !strstr(line, "level=") ? line : NULL;
+}
+
+static char **words(char *first, ...)
+{
+	char **v = NULL;
+	va_list args;
+
+	va_start(args, first);
+	for (char *word = first; word; word = va_arg(args, char *))
+		strv_push(&v, word);
+	va_end(args);
+	return v;
+}
+
+static char **daemon_words(const struct dev *dev, const char *daemon)
+{
+	return words(xasprintf("%s/%s", dev->programs, daemon), xstrdup("--config"), xasprintf(CONFIGURATION, dev->dir),
+		     xstrdup("--state"), xasprintf("%s/state/%s", dev->dir, daemon), NULL);
+}
+
+static void add_daemon(struct dev *dev, const char *name, const char *also)
+{
+	const struct supervise_child child = {
+		.name = name,
+		.argv = daemon_words(dev, name),
+		.ready = SUPERVISE_NOTIFY,
+		.after = { "meshd", "bus", also },
+	};
+
+	supervise_add(dev->supervise, &child);
+}
+
+/* `name` runs once: a daemon's --prepare. */
+static void add_prepare(struct dev *dev, const char *name, const char *daemon, const char *after)
+{
+	struct supervise_child child = {
+		.name = name,
+		.argv = daemon_words(dev, daemon),
+		.ready = SUPERVISE_EXIT,
+		.after = { after },
+	};
+
+	strv_push(&child.argv, xstrdup("--prepare"));
+	supervise_add(dev->supervise, &child);
+}
+
+static void add_server(struct dev *dev, const char *name, const char *file, int port, const char *after)
+{
+	const struct supervise_child child = {
+		.name = name,
+		.argv = words(xstrdup(dev->nats_server), xstrdup("-c"), xasprintf("%s/%s", dev->run, file), NULL),
+		.ready = SUPERVISE_TCP,
+		.address = xasprintf("127.0.0.1:%d", port),
+		.after = { after },
+		.worth = worth_nats,
+	};
+
+	supervise_add(dev->supervise, &child);
+}
+
+/* Under dev's own directory, without a bridge and without firewall rules of its own: nothing of it stays
+ * on the system. */
+static void add_engine(struct dev *dev)
+{
+	const struct supervise_child child = {
+		.name = "engine",
+		.argv = words(xstrdup(dev->dockerd), xasprintf("--data-root=%s/engine", dev->dir),
+			      xasprintf("--exec-root=%s/engine", dev->run), xasprintf("--pidfile=%s/dockerd.pid", dev->run),
+			      xasprintf("--host=unix://%s", dev->engine), xstrdup("--bridge=none"),
+			      xstrdup("--iptables=false"), xstrdup("--ip6tables=false"), xstrdup("--ip-masq=false"), NULL),
+		.ready = SUPERVISE_UNIX,
+		.address = xstrdup(dev->engine),
+		.stop_usec = 20000000,
+		.worth = worth_dockerd,
+	};
+
+	supervise_add(dev->supervise, &child);
+}
+
+static void add_gateway(struct dev *dev)
+{
+	const struct supervise_child child = {
+		.name = "gateway",
+		.argv = words(xstrdup(dev->haproxy), xstrdup("-W"), xstrdup("-S"),
+			      xasprintf("%s/haproxy-master.sock", dev->run), xstrdup("-f"),
+			      xasprintf("%s/haproxy.cfg", dev->run), NULL),
+		.ready = SUPERVISE_UNIX,
+		.address = xasprintf("%s/haproxy.sock", dev->run),
+		.after = { "table" },
+		.worth = worth_haproxy,
+	};
+
+	supervise_add(dev->supervise, &child);
+}
+
+void dev_children(struct dev *dev)
+{
+	if (dev->engine_own)
+		add_engine(dev);
+	add_prepare(dev, "prepare", "meshd", NULL);
+	add_server(dev, "store", "store.conf", (int)dev->config.leaf_port, "prepare");
+	add_server(dev, "bus", "nats.conf", (int)dev->config.bus_port, "store");
+	add_prepare(dev, "table", "routed", "prepare");
+	add_gateway(dev);
+	{
+		const struct supervise_child meshd = {
+			.name = "meshd",
+			.argv = daemon_words(dev, "meshd"),
+			.ready = SUPERVISE_NOTIFY,
+			.after = { "bus" },
+		};
+
+		supervise_add(dev->supervise, &meshd);
+	}
+	add_daemon(dev, "agentd", dev->engine_own ? "engine" : NULL);
+	add_daemon(dev, "placerd", NULL);
+	add_daemon(dev, "leased", NULL);
+	add_daemon(dev, "dnsd", NULL);
+	add_daemon(dev, "routed", "gateway");
+}
+
+void dev_demo(struct dev *dev)
+{
+	/* From the tree, or from where it is installed; its image is made when its script is there. */
+	static const char *const places[] = { "examples", "/usr/share/doc/ployz/examples" };
+	struct supervise_child image = { .name = "image", .ready = SUPERVISE_EXIT, .optional = true };
+	struct supervise_child deploy = { .name = "deploy", .ready = SUPERVISE_EXIT, .optional = true };
+	_cleanup_free_ char *engine = xasprintf("unix://%s", dev->engine);
+
+	setenv("DOCKER_HOST", engine, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		_cleanup_free_ char *manifest = xasprintf("%s/hello.yaml", places[i]);
+		_cleanup_free_ char *script = xasprintf("%s/image", places[i]);
+
+		if (access(manifest, R_OK) < 0)
+			continue;
+		if (access(script, X_OK) == 0) {
+			image.argv = words(steal(script), NULL);
+			supervise_add(dev->supervise, &image);
+		}
+		deploy.argv = words(xstrdup("/proc/self/exe"), xstrdup("--dir"), xstrdup(dev->dir), xstrdup("deploy"),
+				    xstrdup("-f"), steal(manifest), NULL);
+		deploy.after[0] = "image";
+		supervise_add(dev->supervise, &deploy);
+		supervise_start(dev->supervise);
+		return;
+	}
+	dev_say(dev, "--demo: there is no examples/hello.yaml here; run it in the source tree");
+}

@@ -1,0 +1,130 @@
+/* What `ployzctl dev` asks the container engine: is it there, and at the end, to forget its containers. */
+#include "ployzctl/dev.h"
+
+#define PING_USEC 5000000ull
+#define LIST_USEC 10000000ull
+#define REMOVE_USEC 60000000ull
+#define API "http://engine"
+
+struct question {
+	struct dev *dev;
+	void (*pinged)(struct dev *dev, const char *trouble);
+	void (*cleaned)(struct dev *dev);
+};
+
+static void ask(struct dev *dev, const char *method, const char *path, uint64_t timeout_usec, http_done_fn done,
+		void *userdata)
+{
+	_cleanup_free_ char *url = xasprintf(API "%s", path);
+	const struct http_options options = {
+		.socket = dev->engine,
+		.method = method,
+		.url = url,
+		.timeout_usec = timeout_usec,
+		.max = 16 << 20,
+		.done = done,
+		.userdata = userdata,
+	};
+
+	http_start(dev->http, &options, NULL);
+}
+
+static void on_ping(const struct http_answer *answer, void *userdata)
+{
+	struct question *question = userdata;
+	_cleanup_free_ char *trouble = NULL;
+
+	if (answer->error)
+		trouble = xasprintf("%s", strerror(-answer->error));
+	else if (answer->status != 200)
+		trouble = xasprintf("it answers with status %d", answer->status);
+	question->pinged(question->dev, trouble);
+	free(question);
+}
+
+void dev_engine_ping(struct dev *dev, void (*fn)(struct dev *dev, const char *trouble))
+{
+	struct question *question = xcalloc(1, sizeof(*question));
+
+	question->dev = dev;
+	question->pinged = fn;
+	ask(dev, "GET", "/_ping", PING_USEC, on_ping, question);
+}
+
+static void on_network(const struct http_answer *answer, void *userdata)
+{
+	struct question *question = userdata;
+	struct dev *dev = question->dev;
+
+	if (answer->error || (answer->status >= 300 && answer->status != 404))
+		dev_say(dev, "the engine keeps the network %s: %s", dev->config.network,
+			answer->error ? answer->text : answer->body);
+	if (dev->removed)
+		dev_say(dev, "removed %u container%s", dev->removed, dev->removed == 1 ? "" : "s");
+	question->cleaned(dev);
+	free(question);
+}
+
+static void remove_network(struct question *question)
+{
+	_cleanup_free_ char *name = http_escape(question->dev->config.network, "");
+	_cleanup_free_ char *path = xasprintf("/networks/%s", name);
+
+	ask(question->dev, "DELETE", path, LIST_USEC, on_network, question);
+}
+
+static void on_removed(const struct http_answer *answer, void *userdata)
+{
+	struct question *question = userdata;
+	struct dev *dev = question->dev;
+
+	if (answer->error || (answer->status >= 300 && answer->status != 404))
+		dev_say(dev, "the engine keeps a container: %s", answer->error ? answer->text : answer->body);
+	else
+		dev->removed++;
+	if (--dev->http_left == 0)
+		remove_network(question);
+}
+
+static void on_list(const struct http_answer *answer, void *userdata)
+{
+	struct question *question = userdata;
+	struct dev *dev = question->dev;
+	_cleanup_json_ json_t *list = NULL;
+	json_t *container;
+	size_t i;
+
+	if (answer->error || answer->status != 200)
+		dev_say(dev, "the engine does not list its containers: %s; they stay",
+			answer->error ? answer->text : answer->body);
+	else
+		list = json_loadb(answer->body, answer->size, 0, NULL);
+	json_array_foreach(list, i, container) {
+		const char *id = json_string_value(json_object_get(container, "Id"));
+		_cleanup_free_ char *path = xasprintf("/containers/%s?force=1&v=1", id ? id : "");
+
+		if (!id || id[strspn(id, "0123456789abcdef")])
+			continue;
+		dev->http_left++;
+		ask(dev, "DELETE", path, REMOVE_USEC, on_removed, question);
+	}
+	if (!dev->http_left)
+		remove_network(question);
+}
+
+void dev_engine_clean(struct dev *dev, void (*fn)(struct dev *dev))
+{
+	_cleanup_json_ json_t *filters = NULL;
+	_cleanup_free_ char *label = xasprintf("ployz.machine=%s", dev->machine);
+	_cleanup_free_ char *text = NULL, *escaped = NULL, *path = NULL;
+	struct question *question = xcalloc(1, sizeof(*question));
+
+	question->dev = dev;
+	question->cleaned = fn;
+	filters = json_pack("{s:[s]}", "label", label);
+	text = json_text(filters);
+	escaped = http_escape(text, "");
+	path = xasprintf("/containers/json?all=1&filters=%s", escaped);
+	dev->http_left = 0;
+	ask(dev, "GET", path, LIST_USEC, on_list, question);
+}

@@ -1,0 +1,366 @@
+/* `ployzctl dev`: the whole cluster on this machine, in the foreground, under one directory. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "ployzctl/dev.h"
+#include "ployzctl/ployzctl.h"
+
+#define NAME_WIDTH 8
+#define OWN_NAME "dev"
+
+static const struct config_row rows[] = {
+	{ "dir", CONFIG_STRING, offsetof(struct dev_config, dir), NULL, "DIR",
+	  "where everything is kept; /var/lib/ployz-dev for root, ~/.ployz-dev for others", 0, 0 },
+	{ "keep", CONFIG_BOOL, offsetof(struct dev_config, keep), NULL, NULL,
+	  "leave the containers and their network at the end", 0, 0 },
+	{ "demo", CONFIG_BOOL, offsetof(struct dev_config, demo), NULL, NULL, "deploy examples/hello.yaml when ready", 0, 0 },
+	{ "name", CONFIG_STRING, offsetof(struct dev_config, name), NULL, "NAME", "the machine's name; the host's when not given",
+	  0, 0 },
+	{ "engine", CONFIG_STRING, offsetof(struct dev_config, engine), NULL, "unix://PATH",
+	  "the container engine; $DOCKER_HOST, Docker's own socket, or a dockerd that dev starts", 0, 0 },
+	{ "bridge", CONFIG_STRING, offsetof(struct dev_config, bridge), "ployz0", "NAME", "the containers' bridge", 0, 0 },
+	{ "network", CONFIG_STRING, offsetof(struct dev_config, network), "ployz", "NAME", "the engine's network on it", 0, 0 },
+	{ "subnet", CONFIG_STRING, offsetof(struct dev_config, subnet), "10.101.0.0/16", "NETWORK",
+	  "for containers: 10.B.0.0/16 to take a /24 of, or 10.B.N.0/24", 0, 0 },
+	{ "bus-port", CONFIG_INT, offsetof(struct dev_config, bus_port), "4222", "PORT", "of the bus, on loopback", 1, 65535 },
+	{ "leaf-port", CONFIG_INT, offsetof(struct dev_config, leaf_port), "0", "PORT",
+	  "of the store, on loopback; 0: 7422, or any that is free", 0, 65535 },
+	{ "gateway-http", CONFIG_STRING, offsetof(struct dev_config, gateway_http), "127.0.0.1:8080", "ADDRESS:PORT",
+	  "where the gateway takes HTTP", 0, 0 },
+	{ "gateway-address", CONFIG_STRING, offsetof(struct dev_config, gateway_address), "127.0.0.1", "ADDRESS",
+	  "where the gateway takes the ports of tcp routes", 0, 0 },
+	{ "dns-listen", CONFIG_STRV, offsetof(struct dev_config, dns_listen), "127.0.0.1:5353", "ADDRESS:PORT",
+	  "where the resolver listens besides the bridge; may be given several times", 0, 0 },
+	{ "forward", CONFIG_STRV, offsetof(struct dev_config, forward), NULL, "ADDRESS:PORT",
+	  "where other names are asked; /etc/resolv.conf's when not given", 0, 0 },
+	{ "log-level", CONFIG_INT, offsetof(struct dev_config, log_level), "6", "N", "of the daemons: 0 to 7", 0, 7 },
+	{ "help", CONFIG_BOOL, offsetof(struct dev_config, help), NULL, NULL, "print this help", 0, 0 },
+	CONFIG_END,
+};
+
+static void stop(struct dev *dev, int exit_code);
+
+/* --- what the terminal shows */
+
+/* The same name, the same colour, in every run. */
+static unsigned colour_of(const char *name)
+{
+	static const unsigned colours[] = { 36, 32, 33, 34, 35, 96, 92, 93, 94, 95 };
+	unsigned sum = 0;
+
+	for (; *name; name++)
+		sum = sum * 31 + (unsigned char)*name;
+	return colours[sum % ARRAY_SIZE(colours)];
+}
+
+static void show(const struct dev *dev, const char *name, const char *text)
+{
+	if (dev->colour)
+		printf("\x1b[%um%-*s\x1b[0m %s\n", colour_of(name), NAME_WIDTH, name, text);
+	else
+		printf("%-*s %s\n", NAME_WIDTH, name, text);
+	fflush(stdout);
+}
+
+void dev_say(const struct dev *dev, const char *format, ...)
+{
+	_cleanup_free_ char *text = NULL;
+	va_list args;
+
+	va_start(args, format);
+	text = xvasprintf(format, args);
+	va_end(args);
+	show(dev, OWN_NAME, text);
+}
+
+static void on_line(const char *name, bool own, const char *text, void *userdata)
+{
+	const struct dev *dev = userdata;
+
+	if (own)
+		dev_say(dev, "%s %s", name, text);
+	else
+		show(dev, name, text);
+}
+
+static void show_ready(const struct dev *dev)
+{
+	_cleanup_free_ char *took = duration_human(boot_now_usec() - dev->begun_usec);
+	_cleanup_free_ char *listens = strv_join(dev->config.dns_listen, ", ");
+	const char *first = dev->config.dns_listen ? dev->config.dns_listen[0] : "127.0.0.1:53";
+	const char *colon = strrchr(first, ':');
+	bool usual = !dev->config.dir;
+
+	printf("\nready in %s: store, bus, gateway, meshd, agentd, placerd, leased, dnsd, routed\n", took);
+	printf("  machine   %s\n", dev->machine);
+	printf("  gateway   http://%s\n", dev->config.gateway_http);
+	printf("  resolver  %s (dig @%.*s -p %s SERVICE.NAMESPACE.ployz.internal)\n", listens, (int)(colon - first), first,
+	       colon + 1);
+	printf("  engine    unix://%s%s\n", dev->engine, dev->engine_own ? " (dev's own)" : "");
+	printf("  state     %s/state\n  logs      %s/log\n", dev->dir, dev->dir);
+	printf("  deploy    ployzctl%s%s deploy -f examples/hello.yaml\n", usual ? "" : " --dir ", usual ? "" : dev->dir);
+	printf("  end       ^C%s\n\n", dev->config.keep ? " (--keep: containers stay)" : "");
+	fflush(stdout);
+}
+
+/* --- the operator's context: where another terminal's ployzctl finds this cluster */
+
+static char *context_path(const struct dev *dev)
+{
+	return xasprintf("%s/operator.conf", dev->run);
+}
+
+static int write_context(struct dev *dev)
+{
+	_cleanup_free_ char *from = xasprintf("%s/etc/credentials/operator.conf", dev->dir);
+	_cleanup_free_ char *id = xasprintf("%s/etc/credentials/machine", dev->dir);
+	_cleanup_free_ char *path = context_path(dev), *credentials = NULL, *machine = NULL, *text = NULL;
+	int r = file_read(from, 4096, &credentials, NULL);
+
+	if (r >= 0)
+		r = file_read(id, 128, &machine, NULL);
+	if (r < 0)
+		return r;
+	machine[strcspn(machine, "\n")] = '\0';
+	dev->machine = steal(machine);
+	text = xasprintf("bus = nats://127.0.0.1:%d\nmachine = %s\n%s", (int)dev->config.bus_port, dev->machine,
+			 credentials);
+	return file_write_atomic(path, text, strlen(text), 0600);
+}
+
+/* --- phases */
+
+static void on_ready(void *userdata)
+{
+	struct dev *dev = userdata;
+	int r = write_context(dev);
+
+	timer_disarm(dev->slow);
+	if (r < 0) {
+		dev_say(dev, "cannot write %s/operator.conf: %s", dev->run, strerror(-r));
+		stop(dev, EXIT_NO);
+		return;
+	}
+	dev->phase = DEV_RUNNING;
+	show_ready(dev);
+	if (dev->config.demo)
+		dev_demo(dev);
+}
+
+static void on_failed(const char *text, void *userdata)
+{
+	struct dev *dev = userdata;
+
+	dev_say(dev, "cannot start: %s", text);
+	stop(dev, EXIT_NO);
+}
+
+static void on_slow(void *userdata)
+{
+	struct dev *dev = userdata;
+	_cleanup_free_ char *waiting = supervise_waiting(dev->supervise);
+
+	dev_say(dev, "still starting; waiting for %s", waiting);
+	timer_arm(dev->slow, DEV_SLOW_USEC);
+}
+
+static void finish(struct dev *dev)
+{
+	if (dev->supervise)
+		dev_say(dev, "ended");
+	sd_event_exit(dev->loop, dev->exit_code);
+}
+
+static void on_cleaned(struct dev *dev)
+{
+	if (!dev->engine_own) {
+		finish(dev);
+		return;
+	}
+	dev->phase = DEV_ENGINE_ENDING;
+	supervise_stop(dev->supervise, NULL);
+}
+
+static void on_stopped(void *userdata)
+{
+	struct dev *dev = userdata;
+
+	/* Containers go when no daemon is left that could wonder about it, while the engine still answers.
+	 * A start that failed leaves what an earlier --keep has left. */
+	if (dev->phase == DEV_ENDING && dev->machine && !dev->config.keep) {
+		dev->phase = DEV_CLEANING;
+		dev_engine_clean(dev, on_cleaned);
+	} else if (dev->phase == DEV_ENDING) {
+		if (dev->machine)
+			dev_say(dev, "--keep: the containers stay%s", dev->engine_own ? ", stopped, with their engine" : "");
+		on_cleaned(dev);
+	} else {
+		finish(dev);
+	}
+}
+
+static void stop(struct dev *dev, int exit_code)
+{
+	_cleanup_free_ char *context = context_path(dev);
+
+	if (dev->phase >= DEV_ENDING)
+		return;
+	dev->phase = DEV_ENDING;
+	dev->exit_code = exit_code;
+	timer_disarm(dev->slow);
+	unlink(context);
+	if (dev->supervise)
+		supervise_stop(dev->supervise, "engine");
+	else
+		finish(dev);
+}
+
+static int on_signal(_unused_ sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+	struct dev *dev = userdata;
+
+	if (dev->phase >= DEV_ENDING) {
+		dev_say(dev, "again: killing what is left");
+		if (dev->supervise)
+			supervise_kill(dev->supervise);
+		return sd_event_exit(dev->loop, 128 + (int)info->ssi_signo);
+	}
+	dev_say(dev, "ending (once more: at once)");
+	/* Whoever asked for the end gets it; what was asked for was done. */
+	stop(dev, dev->phase == DEV_RUNNING ? EXIT_DONE : EXIT_NO);
+	return 0;
+}
+
+static void refuse(struct dev *dev, struct failure *failure)
+{
+	fprintf(stderr, "ployzctl: dev: %s%s%s\n", failure->message, failure->hint ? "\n  try: " : "",
+		failure->hint ? failure->hint : "");
+	failure_clear(failure);
+	dev->exit_code = EXIT_NO;
+}
+
+static const struct supervise_ops supervise_ops = {
+	.line = on_line,
+	.ready = on_ready,
+	.failed = on_failed,
+	.stopped = on_stopped,
+};
+
+static void on_engine(struct dev *dev, const char *trouble)
+{
+	struct failure failure = FAILURE_INIT;
+	_cleanup_free_ char *log = xasprintf("%s/log", dev->dir);
+	int r = 0;
+
+	if (dev->phase != DEV_STARTING)
+		return;
+	if (trouble)
+		r = dev_check_engine(dev, trouble, &failure);
+	if (r >= 0)
+		r = dev_configure(dev, &failure);
+	if (r >= 0) {
+		r = supervise_new(dev->loop, dev->run, log, &supervise_ops, dev, &dev->supervise);
+		if (r < 0)
+			failure_set(&failure, FAILURE_FAILED, NULL, "cannot listen in %s: %s", dev->run, strerror(-r));
+	}
+	if (r < 0) {
+		refuse(dev, &failure);
+		finish(dev);
+		return;
+	}
+	dev_children(dev);
+	timer_arm(dev->slow, DEV_SLOW_USEC);
+	supervise_start(dev->supervise);
+}
+
+/* --- the verb */
+
+static int open_loop(struct dev *dev)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	sigset_t set;
+	int r;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaddset(&set, signals[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	r = sd_event_new(&dev->loop);
+	for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(signals); i++)
+		r = sd_event_add_signal(dev->loop, NULL, signals[i], on_signal, dev);
+	if (r >= 0)
+		r = http_new(dev->loop, &dev->http);
+	if (r >= 0)
+		dev->slow = timer_new(dev->loop, on_slow, dev);
+	return r;
+}
+
+static void dev_clear(struct dev *dev)
+{
+	timer_free(dev->slow);
+	supervise_free(dev->supervise);
+	http_free(dev->http);
+	sd_event_unref(dev->loop);
+	if (dev->lock >= 0)
+		close(dev->lock);
+	config_clear(rows, &dev->config);
+	free(dev->dir);
+	free(dev->run);
+	free(dev->programs);
+	free(dev->engine);
+	free(dev->nats_server);
+	free(dev->haproxy);
+	free(dev->dockerd);
+	free(dev->machine);
+}
+
+static int check(struct dev *dev, struct failure *failure)
+{
+	int r = dev_check_programs(dev, failure);
+
+	if (r >= 0)
+		r = dev_check_dir(dev, failure);
+	if (r >= 0)
+		r = dev_check_ports(dev, failure);
+	return r < 0 ? r : dev_check_engine(dev, NULL, failure);
+}
+
+int verb_dev(_unused_ struct ployzctl *ctl, int argc, char **argv)
+{
+	_cleanup_(dev_clear) struct dev dev = { .lock = -1, .begun_usec = boot_now_usec() };
+	struct failure failure = FAILURE_INIT;
+	int rest = 1, r;
+
+	config_init(rows, &dev.config);
+	r = config_arguments(rows, &dev.config, argc, argv, &rest, &failure);
+	if (r >= 0 && rest < argc)
+		r = failure_set(&failure, FAILURE_INVALID, "ployzctl dev --help lists what it takes", "dev takes no '%s'",
+				argv[rest]);
+	if (r < 0) {
+		refuse(&dev, &failure);
+		return EXIT_USAGE;
+	}
+	if (dev.config.help) {
+		printf("Usage: ployzctl dev [OPTION]...\n\nThe whole cluster on this machine, in the foreground.\n\n");
+		config_help(rows, stdout);
+		return EXIT_DONE;
+	}
+	dev.colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
+	r = check(&dev, &failure);
+	if (r < 0) {
+		refuse(&dev, &failure);
+		return dev.exit_code;
+	}
+	r = open_loop(&dev);
+	if (r < 0) {
+		fprintf(stderr, "ployzctl: dev: no event loop: %s\n", strerror(-r));
+		return EXIT_BUG;
+	}
+	dev_engine_ping(&dev, on_engine);
+	sd_event_loop(dev.loop);
+	return dev.exit_code;
+}
