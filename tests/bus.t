@@ -1,0 +1,90 @@
+#!/bin/sh
+# lib/bus, lib/stream and lib/projection against real nats-servers: a store and the local bus that is its leaf.
+. "$(dirname "$0")/lib/tap.sh"
+. "$(dirname "$0")/lib/fixture.sh"
+. "$(dirname "$0")/lib/bus.sh"
+
+bus=$BUILD/tool/bus
+log=$work/follow.log
+subject=ployz.v1.intent.machine
+
+heard() {
+	grep -q -- "$1" "$log"
+}
+
+# The configuration of the log, as far as these tests need it.
+log_config='{"name":"PLOYZ_INTENT","subjects":["ployz.v1.intent.>"],"max_msgs_per_subject":256,"storage":"file","discard":"new","allow_rollup_hdrs":true,"deny_delete":true}'
+mirror_config='{"name":"PLOYZ_INTENT","storage":"file","allow_rollup_hdrs":true,"mirror":{"name":"PLOYZ_INTENT","external":{"api":"$JS.ployz.API"}}}'
+
+copied() {
+	"$bus" "$bus_url" request "\$JS.$bus_machine.API.STREAM.INFO.PLOYZ_INTENT" '' | grep -q "\"last_seq\": *$1"
+}
+
+bus_start || bail 'the two servers did not start'
+
+run "$bus" "$bus_url" request ployz.v1.m1.agentd.list '{}'
+is "$code" 1 'nobody listens there: told at once'
+ok 'the stream is made' "$bus" "$bus_url" stream "$log_config"
+ok 'making it again is no error' "$bus" "$bus_url" stream "$log_config"
+is "$("$bus" "$bus_url" append $subject.a '{"n":1}' 0)" 1 'the first entry of a subject'
+run "$bus" "$bus_url" append $subject.a '{"n":2}' 0
+is "$code" 1 'a second first entry is refused'
+is "$("$bus" "$bus_url" append $subject.a '{"n":2}' 1)" 2 'compare-and-set on the last one'
+is "$("$bus" "$bus_url" append $subject.b '{"n":3}' any rollup)" 3 'no condition'
+is "$("$bus" "$bus_url" last PLOYZ_INTENT $subject.a)" '{"n":2}' 'the last entry is read back'
+ok 'the copy on the machine' "$bus" "$bus_url" stream "$mirror_config" "$bus_machine"
+ok 'the copy holds all of it' within 20 copied 3
+
+start "$log" "$BUILD/tool/follow" "$bus_url" "$bus_machine"
+follow_pid=$started
+ok 'a projection settles on the last entry of each subject' within 5 heard '^settled 3'
+ok 'and knows them' heard "^entry $subject.a 2"
+is "$(grep -c "^entry $subject.a" "$log")" 1 'the older entries of a subject are not handed over'
+"$bus" "$bus_url" append $subject.c '{"n":4}' 0 >"$work/out"
+ok 'an entry that follows is heard' within 2 heard '^settled 4'
+
+# The store dies: the view stays, and follows again when it is back, without a gap or a duplicate.
+kill -9 "$store_pid"
+within 5 gone "$store_pid"
+run "$bus" "$bus_url" append $subject.c '{"n":5}' 4
+is "$code" 1 'without the store nothing is written'
+store_start
+ok 'the store is back with everything' within 10 "$bus" "$bus_url" last PLOYZ_INTENT $subject.c
+"$bus" "$bus_url" append $subject.c '{"n":5}' 4 >"$work/out"
+ok 'the projection follows again' within 20 heard "^entry $subject.c 5"
+is "$(grep -c "^entry $subject.c 4" "$log")" 1 'nothing is handed over twice'
+
+# The local bus dies: the connection comes back by itself.
+kill -9 "$bus_pid"
+within 5 gone "$bus_pid"
+ok 'the view is stale while the bus is gone' within 5 heard '^stale'
+local_start
+within 10 "$bus" "$bus_url" last PLOYZ_INTENT $subject.c >"$work/out"
+ok 'and fresh again by itself' within 10 heard '^fresh'
+"$bus" "$bus_url" append $subject.d '{"n":6}' 0 >"$work/out"
+ok 'with what was written meanwhile' within 20 heard "^entry $subject.d 6"
+end_pid "$follow_pid"
+
+# Without the store a projection starts from the machine's own copy, and says that it is stale.
+ok 'the copy has followed' within 40 copied 6
+kill -9 "$store_pid"
+within 5 gone "$store_pid"
+log=$work/copy.log
+start "$log" "$BUILD/tool/follow" "$bus_url" "$bus_machine"
+ok 'a projection starts from the copy' within 10 heard '^settled 6'
+ok 'and is stale' heard '^stale'
+store_start
+ok 'it goes over to the store when that is back' within 20 heard '^fresh'
+is "$(grep -c '^entry' "$log")" 4 'without handing anything over again'
+
+# An older server is refused in one sentence: a listener that says it is one.
+old_port=$(free_port)
+start "$work/old.log" perl -MIO::Socket::INET -e '
+	my $l = IO::Socket::INET->new(LocalAddr => "127.0.0.1:$ARGV[0]", Listen => 5, ReuseAddr => 1) or die;
+	while (my $c = $l->accept) { print $c qq(INFO {"server_id":"x","version":"2.9.10","max_payload":1048576}\r\n); }' "$old_port"
+within 5 listens "127.0.0.1:$old_port"
+run "$bus" "nats://127.0.0.1:$old_port" request a b
+like "$err" 'nats-server 2.9.10 .* is too old' 'nats-server 2.9 is refused, naming it'
+like "$err" 'install nats-server 2.10 or newer' 'and saying what to install'
+
+done_testing

@@ -1,0 +1,55 @@
+/* follow: what a projection of the log hears, one line each, until it is ended. For tests in sh.
+ *
+ *   follow URL MACHINE     entry SUBJECT SEQUENCE DATA | gone SUBJECT | settled SEQUENCE | stale | fresh */
+#include <stdio.h>
+
+#include "lib/log.h"
+#include "lib/loop.h"
+#include "lib/projection.h"
+
+static void on_entry(const char *subject, uint64_t sequence, const char *data, _unused_ size_t size,
+		     _unused_ void *userdata)
+{
+	if (data)
+		printf("entry %s %llu %s\n", subject, (unsigned long long)sequence, data);
+	else
+		printf("gone %s\n", subject);
+	fflush(stdout);
+}
+
+static void on_settled(uint64_t sequence, _unused_ void *userdata)
+{
+	printf("settled %llu\n", (unsigned long long)sequence);
+	fflush(stdout);
+}
+
+static void on_stale(bool stale, _unused_ void *userdata)
+{
+	puts(stale ? "stale" : "fresh");
+	fflush(stdout);
+}
+
+static const struct projection_ops ops = { .entry = on_entry, .settled = on_settled, .stale = on_stale };
+
+int main(int argc, char **argv)
+{
+	_cleanup_(projection_freep) struct projection *projection = NULL;
+	_cleanup_(bus_freep) struct bus *bus = NULL;
+	_cleanup_(sd_event_unrefp) sd_event *loop = NULL;
+	struct failure failure = FAILURE_INIT;
+	struct bus_options options = { .name = "follow" };
+
+	log_open("follow");
+	if (argc != 3) {
+		fputs("usage: follow URL MACHINE\n", stderr);
+		return EXIT_USAGE;
+	}
+	options.url = argv[1];
+	if (loop_new(&loop) < 0 || bus_open(loop, &options, &bus, &failure) < 0) {
+		fprintf(stderr, "follow: %s\n", failure.message ? failure.message : "no loop");
+		failure_clear(&failure);
+		return EXIT_UNREACHABLE;
+	}
+	projection = projection_new(bus, argv[2], &ops, NULL);
+	return sd_event_loop(loop) < 0 ? EXIT_BUG : EXIT_DONE;
+}
