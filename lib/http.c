@@ -8,7 +8,7 @@
 #include "lib/str.h"
 
 #define CONNECTIONS_KEPT 16l
-#define URL_MAX 16384
+#define URL_MAX (4u * 1024 * 1024)
 
 struct http {
 	sd_event *loop;

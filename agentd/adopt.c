@@ -1,0 +1,131 @@
+#include "agentd/agentd.h"
+
+#define MACHINE_LABEL "ployz.machine"
+#define INSTANCE_LABEL "ployz.instance"
+
+/* The fact of a container that no fact speaks of is what its labels say. */
+static struct keeper *adopt(struct agentd *agentd, struct container_seen *seen)
+{
+	struct keeper *keeper = agentd_keeper(agentd, seen->instance->id);
+	struct instance *fact;
+
+	if (!keeper) {
+		fact = facts_get(agentd->facts, seen->instance->id);
+		if (!fact) {
+			fact = facts_add(agentd->facts, seen->instance);
+			fact->since = time_format(time_now_usec());
+			seen->instance = NULL;
+		}
+		keeper = keeper_new(agentd, fact);
+		if (fact->state == INSTANCE_GONE)
+			facts_state(agentd->facts, fact, INSTANCE_DRAINING, "its container is still there", NULL);
+	}
+	if (!keeper->container)
+		keeper->container = xstrdup(seen->id);
+	if (!keeper->service && seen->service)
+		keeper->service = steal(seen->service);
+	return keeper;
+}
+
+static void read_containers(struct agentd *agentd, const json_t *list, struct map *here)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item) {
+		struct container_seen seen;
+
+		container_read(item, agentd->config->network, &seen);
+		if (seen.instance && seen.id) {
+			struct keeper *keeper = adopt(agentd, &seen);
+
+			map_put(here, keeper->fact->id, keeper);
+		}
+		container_clear(&seen);
+	}
+}
+
+/* A fact that no container stands for: what was never created can still be ordered again. */
+static void adopt_fact(struct instance *fact, void *userdata)
+{
+	struct agentd *agentd = userdata;
+
+	if (!states_is_end((enum instance_state)fact->state) && !agentd_keeper(agentd, fact->id))
+		keeper_new(agentd, fact);
+}
+
+static void on_listed(const struct engine_answer *answer, void *userdata)
+{
+	struct agentd *agentd = userdata;
+	struct map here = MAP_INIT;
+
+	agentd->adopting = NULL;
+	if (!engine_ok(answer)) {
+		if (answer->status)
+			engine_lost(agentd->engine, answer->words);
+		return;
+	}
+	read_containers(agentd, answer->json, &here);
+	facts_each(agentd->facts, adopt_fact, agentd);
+	for (struct map_item *i = NULL; (i = map_next(&agentd->keepers, i));) {
+		struct keeper *keeper = i->value;
+
+		if (map_get(&here, keeper->fact->id))
+			keeper_go_on(keeper);
+		else if (!keeper->request && !keeper->order && keeper->want == WANT_RUN)
+			keeper_event(keeper, EVENT_LOST, "its container is not there any more");
+		else if (!keeper->request) {
+			free(steal(keeper->container));
+			keeper_go_on(keeper);
+		}
+	}
+	map_clear(&here, NULL);
+	if (!agentd->adopted)
+		log_info("%zu containers of this machine are looked after", agentd->keepers.count);
+	agentd->adopted = true;
+	agentd_say_status(agentd);
+	bus_calls_go_on(agentd);
+}
+
+void adopt_begin(struct agentd *agentd)
+{
+	_cleanup_free_ char *filters = NULL, *escaped = NULL, *path = NULL;
+
+	if (!agentd->engine->up || !facts_loaded(agentd->facts))
+		return;
+	engine_cancel(steal(agentd->adopting));
+	filters = xasprintf("{\"label\":[\"" MACHINE_LABEL "=%s\"]}", agentd->config->daemon.machine);
+	escaped = http_escape(filters, NULL);
+	path = xasprintf("/containers/json?all=1&filters=%s", escaped);
+	engine_ask(agentd->engine, "GET", path, NULL, ENGINE_USEC, on_listed, agentd, &agentd->adopting);
+}
+
+void adopt_engine_event(struct agentd *agentd, const json_t *event)
+{
+	const char *action = json_string_value(json_object_get(event, "Action"));
+	const json_t *actor = json_object_get(event, "Actor");
+	const json_t *attributes = json_object_get(actor, "Attributes");
+	const char *id = json_string_value(json_object_get(attributes, INSTANCE_LABEL));
+	const char *container = json_string_value(json_object_get(actor, "ID"));
+	const char *code = json_string_value(json_object_get(attributes, "exitCode"));
+	struct keeper *keeper = id && agentd->adopted ? agentd_keeper(agentd, id) : NULL;
+	int64_t exit_code = 0;
+
+	/* An event of a container that an instance's name stood for before is none of it now. */
+	if (!action || !keeper || !keeper->container || !streq(keeper->container, container))
+		return;
+	log_debug("%s: the engine says %s", id, action);
+	if (streq(action, "oom")) {
+		keeper->oom = true;
+	} else if (streq(action, "start")) {
+		keeper_inspect(keeper);
+	} else if (streq(action, "die") || streq(action, "died")) {
+		if (code && int_parse(code, 0, 255, &exit_code) == 0)
+			keeper_died(keeper, exit_code, "its process ended");
+		else
+			keeper_inspect(keeper);
+	} else if ((streq(action, "destroy") || streq(action, "remove")) && !keeper->request) {
+		keeper_event(keeper, keeper->want == WANT_REMOVE ? EVENT_REMOVED : EVENT_LOST,
+			     keeper->want == WANT_REMOVE ? NULL : "its container was removed by somebody else");
+	}
+}

@@ -1,0 +1,268 @@
+#include "agentd/agentd.h"
+
+#define UNIX_SCHEME "unix://"
+#define WORDS_MAX 400
+#define EVENT_MAX_BYTES (1024 * 1024) /* one event is one line */
+
+struct engine_request {
+	struct engine *engine;
+	struct http_request *http;
+	engine_fn fn;
+	void *userdata;
+};
+
+static void hello(void *userdata);
+
+int engine_new(struct agentd *agentd, const char *address, struct engine **ret, struct failure *failure)
+{
+	struct engine *engine;
+
+	if (!str_starts(address, UNIX_SCHEME "/"))
+		return failure_set(failure, FAILURE_INVALID, "engine = unix:///var/run/docker.sock",
+				   "the engine's address '%s' is not unix:///PATH", address);
+	engine = xcalloc(1, sizeof(*engine));
+	engine->agentd = agentd;
+	engine->socket = xstrdup(address + strlen(UNIX_SCHEME));
+	engine->timer = timer_new(agentd->daemon->loop, hello, engine);
+	timer_arm(engine->timer, 0);
+	*ret = engine;
+	return 0;
+}
+
+void engine_free(struct engine *engine)
+{
+	if (!engine)
+		return;
+	engine_cancel(engine->hello);
+	http_cancel(engine->events);
+	timer_free(engine->timer);
+	strbuf_clear(&engine->line);
+	free(engine->socket);
+	free(engine->version);
+	free(engine->arch);
+	free(engine->root);
+	free(engine->error);
+	free(engine);
+}
+
+/* The engine's own words: `message` of its answer, else the status. Bounded, one line. */
+static char *words_of(const struct http_answer *answer, const json_t *json)
+{
+	const char *message = json_string_value(json_object_get(json, "message"));
+	char *words;
+
+	if (answer->error < 0)
+		words = xstrdup(answer->text);
+	else if (message && *message)
+		words = xstrndup(message, WORDS_MAX);
+	else
+		words = xasprintf("HTTP status %d", answer->status);
+	for (char *p = words; *p; p++)
+		if (*p == '\n' || *p == '\r')
+			*p = ' ';
+	return words;
+}
+
+static void on_answer(const struct http_answer *http, void *userdata)
+{
+	struct engine_request *request = userdata;
+	struct engine *engine = request->engine;
+	_cleanup_json_ json_t *json = json_loadb(http->body, http->size, JSON_DECODE_ANY, NULL);
+	_cleanup_free_ char *words = words_of(http, json);
+	struct engine_answer answer = { http->error, http->error < 0 ? 0 : http->status, json, words, http->body, http->size };
+	engine_fn fn = request->fn;
+	void *data = request->userdata;
+
+	free(request);
+	/* What asked hears first: it keeps what it was about, and is taken up when the engine is back. */
+	fn(&answer, data);
+	if (answer.error < 0 && answer.error != -EFBIG && engine->up)
+		engine_lost(engine, words);
+}
+
+void engine_ask(struct engine *engine, const char *method, const char *path, const json_t *body, uint64_t usec,
+		engine_fn fn, void *userdata, struct engine_request **ret)
+{
+	struct engine_request *request = xcalloc(1, sizeof(*request));
+	_cleanup_free_ char *url = xasprintf("http://engine" ENGINE_API "%s", path);
+	_cleanup_free_ char *text = body ? json_text(body) : NULL;
+	struct http_options options = {
+		.socket = engine->socket, .method = method, .url = url,
+		.body = text, .size = text ? strlen(text) : 0,
+		.timeout_usec = usec, .max = ENGINE_ANSWER_MAX,
+		.done = on_answer, .userdata = request,
+	};
+
+	request->engine = engine;
+	request->fn = fn;
+	request->userdata = userdata;
+	if (http_start(engine->agentd->http, &options, &request->http) < 0)
+		/* Every path is made here, of escaped parts. */
+		log_error("a request to the engine is too long: %.100s", path);
+	if (ret)
+		*ret = request;
+}
+
+void engine_cancel(struct engine_request *request)
+{
+	if (!request)
+		return;
+	http_cancel(request->http);
+	free(request);
+}
+
+static void on_aside(const struct engine_answer *answer, void *userdata)
+{
+	_cleanup_free_ char *what = userdata;
+
+	if (!engine_ok(answer) && answer->status != 404 && answer->status != 409)
+		log_warning("the engine refuses %s: %s", what, answer->words);
+}
+
+void engine_ask_aside(struct engine *engine, const char *method, const char *path, uint64_t usec)
+{
+	engine_ask(engine, method, path, NULL, usec, on_aside, xasprintf("%s %s", method, path), NULL);
+}
+
+int engine_stream(struct engine *engine, const char *method, const char *path, const json_t *body,
+		  http_body_fn on_body, http_done_fn done, void *userdata, struct http_request **ret)
+{
+	_cleanup_free_ char *url = xasprintf("http://engine" ENGINE_API "%s", path);
+	_cleanup_free_ char *text = body ? json_text(body) : NULL;
+	struct http_options options = {
+		.socket = engine->socket, .method = method, .url = url,
+		.body = text, .size = text ? strlen(text) : 0, .fresh = true,
+		.on_body = on_body, .done = done, .userdata = userdata,
+	};
+
+	return http_start(engine->agentd->http, &options, ret);
+}
+
+void engine_lost(struct engine *engine, const char *why)
+{
+	bool news = engine->up || !engine->tried;
+	char *error = xstrdup(why);
+
+	engine->up = false;
+	engine->tried = true;
+	free(engine->error);
+	engine->error = error;
+	engine_cancel(steal(engine->hello));
+	http_cancel(steal(engine->events));
+	strbuf_clear(&engine->line);
+	timer_arm(engine->timer, ENGINE_AGAIN_USEC);
+	if (!news)
+		return;
+	log_warning("the container engine at %s does not answer (%s): containers go on, retrying every second",
+		    engine->socket, error);
+	agentd_say_status(engine->agentd);
+	bus_calls_go_on(engine->agentd);
+}
+
+static enum http_flow on_events(_unused_ int status, const char *data, size_t size, void *userdata)
+{
+	struct engine *engine = userdata;
+	size_t begin = 0;
+
+	strbuf_add(&engine->line, data, size);
+	for (size_t i = 0; i < engine->line.size; i++) {
+		_cleanup_json_ json_t *event = NULL;
+
+		if (engine->line.text[i] != '\n')
+			continue;
+		event = json_loadb(engine->line.text + begin, i - begin, 0, NULL);
+		begin = i + 1;
+		if (event)
+			adopt_engine_event(engine->agentd, event);
+	}
+	strbuf_consume(&engine->line, begin);
+	return engine->line.size > EVENT_MAX_BYTES ? HTTP_END : HTTP_GO_ON;
+}
+
+static void on_events_end(const struct http_answer *answer, void *userdata)
+{
+	struct engine *engine = userdata;
+
+	engine->events = NULL;
+	engine_lost(engine, answer->error < 0 ? answer->text : "its stream of events ended");
+}
+
+/* From a second ago: an event between the connection and the first listing is told twice rather than never. */
+static void follow_events(struct engine *engine)
+{
+	_cleanup_free_ char *filters = xasprintf("{\"type\":[\"container\"],\"label\":[\"ployz.machine=%s\"]}",
+						 engine->agentd->config->daemon.machine);
+	_cleanup_free_ char *escaped = http_escape(filters, NULL);
+	_cleanup_free_ char *path = xasprintf("/events?since=%llu&filters=%s",
+					      (unsigned long long)(time_now_usec() / 1000000 - 1), escaped);
+
+	engine_stream(engine, "GET", path, NULL, on_events, on_events_end, engine, &engine->events);
+}
+
+static void on_info(const struct engine_answer *answer, void *userdata)
+{
+	struct engine *engine = userdata;
+	const char *arch, *root;
+
+	engine->hello = NULL;
+	if (!engine_ok(answer)) {
+		engine_lost(engine, answer->words);
+		return;
+	}
+	arch = json_string_value(json_object_get(answer->json, "Architecture"));
+	root = json_string_value(json_object_get(answer->json, "DockerRootDir"));
+	free(engine->arch);
+	engine->arch = xstrdup(arch);
+	free(engine->root);
+	engine->root = xstrdup(root);
+	engine->memory = (uint64_t)json_integer_value(json_object_get(answer->json, "MemTotal"));
+	engine->cpus = json_integer_value(json_object_get(answer->json, "NCPU"));
+	if (engine->tried)
+		log_notice("the container engine at %s answers again", engine->socket);
+	else
+		log_info("container engine %s at %s", engine->version, engine->socket);
+	engine->up = true;
+	engine->tried = true;
+	free(steal(engine->error));
+	follow_events(engine);
+	network_ensure(&engine->agentd->network);
+	adopt_begin(engine->agentd);
+	agentd_say_status(engine->agentd);
+}
+
+static void on_version(const struct engine_answer *answer, void *userdata)
+{
+	struct engine *engine = userdata;
+	const json_t *components = json_object_get(answer->json, "Components");
+	const char *name, *version;
+
+	engine->hello = NULL;
+	version = json_string_value(json_object_get(answer->json, "Version"));
+	if (!engine_ok(answer) || !version) {
+		engine_lost(engine, answer->words);
+		return;
+	}
+	name = json_string_value(json_object_get(json_array_get(components, 0), "Name"));
+	engine->podman = name && str_starts(name, "Podman");
+	free(engine->version);
+	engine->version = xasprintf("%s%s", engine->podman ? "podman " : "", version);
+	engine_ask(engine, "GET", "/info", NULL, ENGINE_HELLO_USEC, on_info, engine, &engine->hello);
+}
+
+static void hello(void *userdata)
+{
+	struct engine *engine = userdata;
+
+	engine_ask(engine, "GET", "/version", NULL, ENGINE_HELLO_USEC, on_version, engine, &engine->hello);
+}
+
+json_t *engine_status(const struct engine *engine)
+{
+	json_t *status = json_pack("{s:b, s:s}", "reachable", engine->up, "socket", engine->socket);
+
+	if (engine->version)
+		json_object_set_new(status, "version", json_string(engine->version));
+	if (engine->error)
+		json_object_set_new(status, "error", json_string(engine->error));
+	return status;
+}

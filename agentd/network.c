@@ -1,0 +1,201 @@
+#include "agentd/agentd.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+#define BRIDGE_OPTION "com.docker.network.bridge.name"
+
+char *network_bridge_address(const char *subnet)
+{
+	struct in_addr address;
+	char text[INET_ADDRSTRLEN];
+	const char *slash = strchr(subnet, '/');
+	_cleanup_free_ char *base = NULL;
+
+	if (!streq(slash, "/24"))
+		return NULL;
+	base = xstrndup(subnet, (size_t)(slash - subnet));
+	if (inet_pton(AF_INET, base, &address) != 1 || (ntohl(address.s_addr) & 0xff))
+		return NULL;
+	address.s_addr = htonl(ntohl(address.s_addr) + 1);
+	return xstrdup(inet_ntop(AF_INET, &address, text, sizeof(text)));
+}
+
+void network_new(struct agentd *agentd)
+{
+	agentd->network.agentd = agentd;
+	agentd->network.trouble = xstrdup("this machine's record is not in the log yet");
+}
+
+void network_free(struct network *network)
+{
+	stream_follow_free(network->follow);
+	engine_cancel(network->request);
+	free(network->subnet);
+	free(network->address);
+	free(network->trouble);
+}
+
+static void trouble(struct network *network, char *why)
+{
+	bool news = !streq(network->trouble, why);
+
+	network->ready = false;
+	free(network->trouble);
+	network->trouble = why;
+	if (news)
+		log_warning("no container can be started: %s", network->trouble);
+	agentd_say_status(network->agentd);
+}
+
+static void is_ready(struct network *network)
+{
+	free(steal(network->trouble));
+	if (!network->ready)
+		log_info("containers' network %s: bridge %s, %s", network->agentd->config->network,
+			 network->agentd->config->bridge, network->subnet);
+	network->ready = true;
+	agentd_say_status(network->agentd);
+	agentd_go_on(network->agentd);
+}
+
+static void on_created(const struct engine_answer *answer, void *userdata)
+{
+	struct network *network = userdata;
+
+	network->request = NULL;
+	if (answer->error < 0)
+		return;
+	if (engine_ok(answer))
+		is_ready(network);
+	else
+		trouble(network, xasprintf("the engine cannot make the network %s (%s, bridge %s): %s",
+					   network->agentd->config->network, network->subnet,
+					   network->agentd->config->bridge, answer->words));
+}
+
+static void create(struct network *network)
+{
+	const struct agentd_config *config = network->agentd->config;
+	_cleanup_json_ json_t *body = json_pack(
+		"{s:s, s:s, s:b, s:{s:s, s:[{s:s, s:s}]}, s:{s:s}, s:{s:s}}", "Name", config->network, "Driver",
+		"bridge", "CheckDuplicate", 1, "IPAM", "Driver", network->agentd->engine->podman ? "host-local" : "default",
+		"Config", "Subnet", network->subnet, "Gateway", network->address, "Options", BRIDGE_OPTION, config->bridge,
+		"Labels", "ployz.machine", config->daemon.machine);
+
+	engine_ask(network->agentd->engine, "POST", "/networks/create", body, ENGINE_USEC, on_created, network,
+		   &network->request);
+}
+
+static void on_deleted(const struct engine_answer *answer, void *userdata)
+{
+	struct network *network = userdata;
+
+	network->request = NULL;
+	if (answer->error < 0)
+		return;
+	if (engine_ok(answer))
+		create(network);
+	else
+		trouble(network, xasprintf("the network %s is another than this machine's %s, and the engine does not remove it: %s",
+					   network->agentd->config->network, network->subnet, answer->words));
+}
+
+/* One of ours with another subnet is left from another life of this machine; while nothing is attached to it,
+ * nobody misses it. Somebody else's is not touched. */
+static void differs(struct network *network, const json_t *json, const char *subnet, const char *bridge)
+{
+	const struct agentd_config *config = network->agentd->config;
+	const char *owner = json_string_value(json_object_get(json_object_get(json, "Labels"), "ployz.machine"));
+	_cleanup_free_ char *path = xasprintf("/networks/%s", config->network);
+
+	if (owner && json_object_size(json_object_get(json, "Containers")) == 0) {
+		engine_ask(network->agentd->engine, "DELETE", path, NULL, ENGINE_USEC, on_deleted, network,
+			   &network->request);
+		return;
+	}
+	trouble(network, xasprintf("the engine's network %s has %s on %s, this machine has %s on %s: remove it (docker network rm %s)",
+				   config->network, subnet ? subnet : "no subnet", bridge ? bridge : "another bridge",
+				   network->subnet, config->bridge, config->network));
+}
+
+static void on_seen(const struct engine_answer *answer, void *userdata)
+{
+	struct network *network = userdata;
+	const json_t *pool = json_array_get(json_object_get(json_object_get(answer->json, "IPAM"), "Config"), 0);
+	const char *subnet = json_string_value(json_object_get(pool, "Subnet"));
+	const char *bridge =
+		json_string_value(json_object_get(json_object_get(answer->json, "Options"), BRIDGE_OPTION));
+
+	network->request = NULL;
+	if (answer->error < 0)
+		return;
+	if (answer->status == 404)
+		create(network);
+	else if (!engine_ok(answer))
+		trouble(network, xasprintf("the engine does not show its network %s: %s",
+					   network->agentd->config->network, answer->words));
+	/* Podman does not show which bridge it is. */
+	else if (!streq(subnet, network->subnet) || (bridge && !streq(bridge, network->agentd->config->bridge)))
+		differs(network, answer->json, subnet, bridge);
+	else
+		is_ready(network);
+}
+
+void network_ensure(struct network *network)
+{
+	_cleanup_free_ char *path = NULL;
+
+	if (!network->subnet || !network->agentd->engine->up || network->request)
+		return;
+	path = xasprintf("/networks/%s", network->agentd->config->network);
+	engine_ask(network->agentd->engine, "GET", path, NULL, ENGINE_USEC, on_seen, network, &network->request);
+}
+
+static void on_entry(const struct stream_entry *entry, void *userdata)
+{
+	struct network *network = userdata;
+	struct failure failure = FAILURE_INIT;
+	struct machine *machine = NULL;
+	_cleanup_free_ char *address = NULL;
+
+	if (codec_parse(&machine_schema, entry->data, entry->size, CODEC_LENIENT, (void **)&machine, &failure) < 0) {
+		log_warning("this machine's record cannot be read (%s%s%s)", failure.path ? failure.path : "",
+			    failure.path ? ": " : "", failure.message);
+		failure_clear(&failure);
+		return;
+	}
+	address = machine->subnet ? network_bridge_address(machine->subnet) : NULL;
+	if (!address) {
+		trouble(network, xasprintf("this machine's record has no subnet a.b.c.0/24 (%s)",
+					   machine->subnet ? machine->subnet : "none"));
+	} else if (!streq(machine->subnet, network->subnet)) {
+		network->ready = false;
+		free(network->subnet);
+		free(network->address);
+		network->subnet = xstrdup(machine->subnet);
+		network->address = steal(address);
+		network_ensure(network);
+	}
+	machine_free(machine);
+}
+
+static void on_live(_unused_ uint64_t sequence, void *userdata)
+{
+	struct network *network = userdata;
+
+	if (!network->subnet)
+		log_notice("%s: waiting for it", network->trouble);
+	agentd_say_status(network->agentd);
+}
+
+void network_start(struct network *network)
+{
+	static const struct stream_follow_ops ops = { .entry = on_entry, .live = on_live };
+	_cleanup_free_ char *filter = subject_make(SUBJECT_MACHINE, network->agentd->config->daemon.machine, NULL);
+	const struct stream_follow_options options = {
+		.domain = STORE_DOMAIN, .stream = STREAM_INTENT, .filter = filter, .from = STREAM_FROM_LAST_PER_SUBJECT,
+	};
+
+	network->follow = stream_follow_new(network->agentd->daemon->bus, &options, &ops, network);
+}
