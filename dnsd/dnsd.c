@@ -1,0 +1,81 @@
+#include "dnsd/dnsd.h"
+
+#define SUMMARY "names for the overlay, and a forwarder for the rest"
+
+static const struct config_row rows[] = {
+	DAEMON_ROWS(struct dnsd_config, daemon, DNSD),
+	{ "dns-listen", CONFIG_STRV, offsetof(struct dnsd_config, listen), NULL, "ADDRESS:PORT",
+	  "listen here, besides port 53 of the containers' bridge", 0, 0 },
+	{ "forward", CONFIG_STRV, offsetof(struct dnsd_config, forward), NULL, "ADDRESS:PORT",
+	  "ask this resolver for other names, or `none`; those of /etc/resolv.conf when not given", 0, 0 },
+	CONFIG_END,
+};
+
+static void config_freep(struct dnsd_config *config)
+{
+	config_clear(rows, config);
+}
+
+struct dnsd *dnsd_new(struct daemon *daemon, const struct dnsd_config *config)
+{
+	struct dnsd *dnsd = xcalloc(1, sizeof(*dnsd));
+
+	dnsd->config = config;
+	dnsd->daemon = daemon;
+	dnsd->loop = daemon->loop;
+	dnsd->bus = daemon->bus;
+	dnsd->machine = config->daemon.machine;
+	dnsd->zone = zone_new();
+	dnsd->next_id = 1;
+	return dnsd;
+}
+
+void dnsd_free(struct dnsd *dnsd)
+{
+	if (!dnsd)
+		return;
+	dnsd_unfollow(dnsd);
+	upstream_free(dnsd);
+	tcp_free(dnsd);
+	listen_free(dnsd);
+	zone_free(dnsd->zone);
+	free(dnsd);
+}
+
+int dnsd_start(struct dnsd *dnsd)
+{
+	int r = listen_start(dnsd);
+
+	if (r >= 0)
+		r = upstream_start(dnsd);
+	if (r >= 0)
+		dnsd_follow(dnsd);
+	return r;
+}
+
+static int run(int argc, char **argv)
+{
+	_cleanup_(config_freep) struct dnsd_config config = { 0 };
+	_cleanup_(daemon_freep) struct daemon *daemon = NULL;
+	_cleanup_(dnsd_freep) struct dnsd *dnsd = NULL;
+	int r;
+
+	r = daemon_new(DNSD, SUMMARY, rows, &config, argc, argv, &daemon);
+	if (r <= 0)
+		return r;
+	r = daemon_open_bus(daemon);
+	if (r < 0)
+		return r == -ECANCELED ? 0 : r;
+	dnsd = dnsd_new(daemon, &config);
+	r = dnsd_start(dnsd);
+	if (r >= 0)
+		r = dnsd_serve(dnsd);
+	if (r < 0)
+		return r;
+	return daemon_loop(daemon);
+}
+
+int main(int argc, char **argv)
+{
+	return run(argc, argv) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
