@@ -15,9 +15,7 @@ static void add(struct strbuf *text, const char *what)
 /* `sha256:` tells nobody anything, and neither do 64 digits. */
 static char *short_digest(const char *digest)
 {
-	const char *colon = strrchr(digest, ':');
-
-	return xstrndup(colon ? colon + 1 : digest, 12);
+	return xstrndup(str_starts(digest, "sha256:") ? digest + strlen("sha256:") : digest, 12);
 }
 
 static void image_changes(struct strbuf *text, const struct service *before, const struct service *after,
