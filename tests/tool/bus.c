@@ -7,11 +7,14 @@
  *   bus URL [USER:PASSWORD] last STREAM SUBJECT              prints the last entry, from the store
  *   bus URL [USER:PASSWORD] stream CONFIG-JSON [DOMAIN]      makes or updates it, in the store
  *   bus URL [USER:PASSWORD] listen SUBJECT COUNT [SECONDS]   prints `subject data`, one a line
+ *   bus URL [USER:PASSWORD] answer SUBJECT FILE              answers each request with the file as it is then; prints
+ *                                                            the requests; until it is ended
  *
  * Exits 0 when it was done, 1 when the answer is no (or none came), 2 on wrong usage. */
 #include <stdio.h>
 
 #include "lib/bus.h"
+#include "lib/file.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/str.h"
@@ -182,6 +185,29 @@ static void verb_listen(struct tool *tool)
 	timer_arm(timer_new(tool->loop, on_silence, tool), patience(tool, 2));
 }
 
+static void on_request(const struct bus_message *message, void *userdata)
+{
+	struct tool *tool = userdata;
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+
+	printf("%.*s\n", (int)message->size, message->data);
+	fflush(stdout);
+	if (file_read(tool->argv[1], BUS_PAYLOAD_MAX, &text, &size) == 0 && message->reply)
+		bus_publish(tool->bus, message->reply, NULL, NULL, text, size);
+}
+
+static void verb_answer(struct tool *tool)
+{
+	struct bus_subscription *subscription;
+	int r = bus_subscribe(tool->bus, tool->argv[0], on_request, tool, &subscription);
+
+	if (r == 0)
+		return;
+	fprintf(stderr, "bus: %s\n", strerror(-r));
+	end(tool, 1);
+}
+
 static const struct {
 	const char *name;
 	int arguments; /* at least */
@@ -189,6 +215,7 @@ static const struct {
 } verbs[] = {
 	{ "request", 2, verb_request }, { "publish", 2, verb_publish }, { "append", 3, verb_append },
 	{ "last", 2, verb_last },       { "stream", 1, verb_stream },   { "listen", 2, verb_listen },
+	{ "answer", 2, verb_answer },
 };
 
 int main(int argc, char **argv)
@@ -225,6 +252,6 @@ int main(int argc, char **argv)
 		bus_free(tool.bus);
 		return tool.code;
 	}
-	fprintf(stderr, "usage: bus URL [USER:PASSWORD] request|publish|append|last|stream|listen …\n");
+	fprintf(stderr, "usage: bus URL [USER:PASSWORD] request|publish|append|last|stream|listen|answer …\n");
 	return 2;
 }
