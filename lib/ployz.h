@@ -30,6 +30,7 @@
 #include "lib/daemon.h"
 #include "lib/failure.h"
 #include "lib/file.h"
+#include "lib/http.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/map.h"
