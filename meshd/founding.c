@@ -36,13 +36,14 @@ static json_t *status_config(void)
 			 "old", "num_replicas", 1, "deny_delete", 1, "deny_purge", 1);
 }
 
-/* The copy has the store's name and sequence numbers, in a domain of its own. It has to allow roll-ups too: a mirror that
- * does not stalls at the first one (measured on 2.10.27). */
+/* The copy has the store's name and sequence numbers, in a domain of its own. It has to allow roll-ups
+ * too: a mirror that does not stalls at the first one (measured on 2.10.27). */
 static json_t *copy_config(void)
 {
-	return json_pack("{s:s, s:s, s:b, s:s, s:i, s:i, s:{s:s, s:{s:s, s:s}}}", "name", STREAM_INTENT, "storage", "file",
-			 "allow_rollup_hdrs", 1, "retention", "limits", "max_msgs_per_subject", INTENT_HISTORY, "num_replicas", 1, "mirror",
-			 "name", STREAM_INTENT, "external", "api", "$JS." STORE_DOMAIN ".API", "deliver", "");
+	return json_pack("{s:s, s:s, s:b, s:s, s:i, s:i, s:{s:s, s:{s:s, s:s}}}", "name", STREAM_INTENT, "storage",
+			 "file", "allow_rollup_hdrs", 1, "retention", "limits", "max_msgs_per_subject",
+			 INTENT_HISTORY, "num_replicas", 1, "mirror", "name", STREAM_INTENT, "external", "api",
+			 "$JS." STORE_DOMAIN ".API", "deliver", "");
 }
 
 static json_t *step_config(enum founding_step which)
