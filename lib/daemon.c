@@ -69,7 +69,7 @@ static void print_help(const char *name, const char *summary, const struct confi
 {
 	printf("ployz-%s: %s\n\nUsage: %s [OPTION]...\n\n", name, summary, name);
 	config_help(rows, stdout);
-	printf("\nMore: man ployz-%s\n", name);
+	printf("\nMore: man %s\n", name);
 }
 
 int daemon_new(const char *name, const char *summary, const struct config_row *rows, void *config, int argc,
