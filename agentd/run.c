@@ -153,11 +153,31 @@ static void on_output_end(_unused_ const struct http_answer *answer, void *userd
 		   run->order->service->pre_deploy->timeout + ENGINE_USEC, on_waited, run, &run->request);
 }
 
+/* Its end comes as the end of its output. */
+static void stop(struct run *run)
+{
+	_cleanup_free_ char *path = xasprintf("/containers/%s/stop?t=%d", run->container, RUN_GRACE_S);
+
+	engine_ask_aside(run->runs->agentd->engine, "POST", path, ASIDE_USEC);
+}
+
+static void on_limit(void *userdata)
+{
+	struct run *run = userdata;
+
+	run->timed_out = true;
+	if (run->output)
+		stop(run);
+}
+
 static void follow(struct run *run)
 {
 	_cleanup_free_ char *path = xasprintf("/containers/%s/logs?follow=1&stdout=1&stderr=1", run->container);
 
 	engine_stream(run->runs->agentd->engine, "GET", path, NULL, on_output, on_output_end, run, &run->output);
+	/* Its time was over before it began. */
+	if (run->timed_out)
+		stop(run);
 }
 
 static void on_started(const struct engine_answer *answer, void *userdata)
@@ -216,19 +236,6 @@ static void on_created(const struct engine_answer *answer, void *userdata)
 		run->container = xstrdup(id);
 		start(run);
 	}
-}
-
-static void on_limit(void *userdata)
-{
-	struct run *run = userdata;
-	_cleanup_free_ char *path = NULL;
-
-	run->timed_out = true;
-	if (!run->container)
-		return;
-	/* Its end comes as the end of its output. */
-	path = xasprintf("/containers/%s/stop?t=%d", run->container, RUN_GRACE_S);
-	engine_ask_aside(run->runs->agentd->engine, "POST", path, ASIDE_USEC);
 }
 
 static void begin(struct run *run)

@@ -83,8 +83,7 @@ bus_start || bail 'the two servers did not start'
 agentd_start
 ok 'it answers' within 10 agentd_answers
 ask start "$(order web 0)"
-exits 1 'without a machine record nothing is started'
-like "$out$err" 'record is not in the log' 'and it says why'
+like "$out" 'NOT_READY.*record is not in the log' 'without a machine record nothing is started, and it says why'
 machine='{"id":"'$bus_machine'","name":"'$bus_machine'","subnet":"'$subnet'.0/24","life_cycle":"active"}'
 "$bus" "$bus_url" append "ployz.v1.intent.machine.$bus_machine" "$machine" 0 >"$work/out"
 network_is_there() {
@@ -110,6 +109,7 @@ prepared() {
 	printf '%s' "$out" | grep -q "\"state\":\"$3\""
 }
 ok 'an image that is here is ready' within 5 prepared "$image" missing ready
+prepared "$image" missing ready
 like "$out" '"digest":"sha256:' 'and its id is told'
 ok 'one that is not, and must not be fetched, has failed' within 5 prepared plt-none:1 never failed
 
@@ -130,5 +130,135 @@ is "$(engine_containers "ployz.machine=$bus_machine")" "$before" 'and makes no s
 ask list '{"images":["'$image'","plt-none:1"]}'
 like "$out" "\"id\":\"$id\"" 'the list shows it'
 like "$out" '"port":18777.*"owner":"shop/web"' 'and its host port, with its owner'
-if [ -n "${QUICK-}" ]; then cat "$work/agentd.log"; done_testing; fi
+
+# Output.
+start "$work/lines" "$bus" "$bus_url" listen ployz.v1.progress.stream1 100 20
+listen_pid=$started
+within 5 test -e "$work/lines"
+sleep 0.3
+ask logs '{"stream":"stream1","namespace":"shop","follow":true}'
+like "$out" '"instances":1' 'its output is followed'
+curl -s --max-time 5 "http://$address:8080/said" >"$work/out"
+ok 'and comes as lines' within 5 grep -q '"kind":"line".*"stream":"std' "$work/lines"
+ask logs '{"stream":"stream1","namespace":"shop","stop":true}'
+end_pid "$listen_pid"
+
+# What fails, and why.
+ask start "$(order bad 0 '"command":["/bin/testsvc","--port","8080","--exit","7","--die-after","100"],"ready":{"exec":["/bin/false"]}')"
+ok 'one that exits has failed' within 10 fact_is "$ns-bad-0-$deploy" state failed
+like "$(fact_lines)" 'exit code 7 before it was ready' 'with its exit code as the reason'
+ask start "$(order slow 0 '"command":["/bin/testsvc","--port","8080"],"ports":{"http":{"port":9}},"ready":{"tcp":{"port":"http"},"interval":"100ms","retries":3}')"
+ok 'one that never answers has failed' within 10 fact_is "$ns-slow-0-$deploy" state failed
+like "$(fact_lines)" 'not ready after 3 probes: port 9: Connection refused' 'with the probe that did as the reason'
+ask start "$(printf '%s' "$(order none 0)" | sed "s/$image/plt-none:1/")"
+ok 'one whose image is not here has failed' within 10 fact_is "$ns-none-0-$deploy" state failed
+like "$(fact_lines)" 'could not create it: .*o such image' "in the engine's words"
+
+# Probes by http and exec; a service that gets sick and well again.
+ask start "$(order web 1 '"ports":{"http":{"port":8080}},"command":["/bin/testsvc","--port","8080"],"ready":{"http":{"port":"http","path":"/health"},"interval":"200ms"}')"
+ask start "$(order ex 0 '"command":["/bin/testsvc","--port","8080"],"ready":{"exec":["/bin/sh","-c","test -f /etc/version"]}')"
+two=$ns-web-1-$deploy
+ok 'ready by http' within 10 fact_is "$two" state ready
+ok 'ready by exec' within 10 fact_is "$ns-ex-0-$deploy" state ready
+curl -s --max-time 5 "http://$(fact "$two" address):8080/sick" >"$work/out"
+ok 'sick: unready' within 10 fact_is "$two" state unready
+curl -s --max-time 5 "http://$(fact "$two" address):8080/well" >"$work/out"
+ok 'well: ready again' within 10 fact_is "$two" state ready
+
+# The engine starts one again: another address, perhaps, and a restart more.
+engine_api POST "/containers/$two/kill?signal=KILL" >"$work/out"
+restarted() {
+	fact_is "$two" state ready && [ "$(fact "$two" restarts)" = 1 ]
+}
+# A kill by the engine's own interface counts as a stop: the engine leaves it.
+ok 'killed from outside: unready' within 10 fact_is "$two" state unready
+engine_api POST "/containers/$two/start" >"$work/out"
+ok 'started again: ready again' within 10 fact_is "$two" state ready
+curl -s --max-time 5 "http://$(fact "$two" address):8080/exit/3" >"$work/out"
+ok 'it ends by itself and the engine starts it again' within 15 restarted
+
+# Stop, resume, drain, remove.
+ask stop "$(ref "$two")"
+ok 'stopped' within 15 fact_is "$two" state stopped
+ask resume "$(ref "$two")"
+ok 'resumed' within 15 fact_is "$two" state ready
+ask drain "$(ref "$two")"
+like "$out" '"state":"draining"' 'draining'
+curl -s --max-time 5 "http://$(fact "$two" address):8080/" >"$work/out"
+is "$?" 0 'while draining it serves'
+ask remove "$(ref "$two")"
+ok 'removed' within 15 fact_is "$two" state gone
+is "$(engine_containers "ployz.instance=$two" "ployz.machine=$bus_machine")" '' 'and no container of it is left'
+ask remove "$(ref "$ns-web-7-$deploy")"
+is "$out" '{"ok":{"sequence":0}}' 'what is not there is said to be not there'
+
+# A restart adopts: nothing is started again, and nothing is written that did not change.
+started_at() {
+	engine_api GET "/containers/$id/json" | sed -n 's/.*"StartedAt":"\([^"]*\)".*/\1/p'
+}
+sequence() {
+	"$bus" "$bus_url" request '$JS.ployz.API.STREAM.INFO.PLOYZ_INTENT' '' | sed -n 's/.*"last_seq": *\([0-9]*\).*/\1/p'
+}
+at=$(started_at)
+last=$(sequence)
+kill -9 "$agentd_pid"
+within 5 gone "$agentd_pid"
+is "$(curl -s --max-time 5 "http://$address:8080/env/COLOR")" red 'without agentd its containers go on'
+agentd_start
+adopted() {
+	ask list '{}' && printf '%s' "$out" | grep -q "\"id\":\"$id\".*\"state\":\"ready\""
+}
+ok 'a new agentd adopts them' within 10 adopted
+sleep 1
+is "$(started_at)" "$at" 'without starting them again'
+is "$(sequence)" "$last" 'and without writing what did not change'
+ask start '{"namespace":"shop","epoch":0,"deploy":"d0","instance":"shop-web-0-d0","service":{"name":"web","image":"x"}}'
+like "$out" 'FENCED' 'a lower epoch is refused'
+epoch=3 deploy=d3
+ask lock "$(lock)"
+epoch=2 deploy=d2
+ask remove "$(ref "$id")"
+like "$out" 'FENCED.*epoch 2.*epoch 3' 'so is one that another deploy has overtaken'
+kill -9 "$agentd_pid"
+within 5 gone "$agentd_pid"
+agentd_start
+within 10 agentd_answers
+ask remove "$(ref "$id")"
+like "$out" 'FENCED' 'also after a restart'
+epoch=3 deploy=d3
+
+# What ended leaves the list with the next deploy.
+unlike "$(fact_lines)" '"state":"gone"' 'what had ended left the list with the next deploy'
+
+# pre_deploy.
+pre() {
+	printf '{"namespace":"%s","epoch":%d,"deploy":"%s","service":{"name":"%s","image":"%s","pre_deploy":{"command":%s,"timeout":"%s"}}}' \
+		"$ns" "$epoch" "$deploy" "$1" "$image" "$2" "$3"
+}
+ran() {
+	ask run "$1"
+	printf '%s' "$out" | grep -q "\"state\":\"$2\""
+}
+good=$(pre good '["/bin/sh","-c","echo migrating; cat /etc/version"]' 5s)
+start "$work/run.lines" "$bus" "$bus_url" listen ployz.v1.progress.d3 2 20
+sleep 0.3
+ok 'a pre_deploy command runs' within 10 ran "$good" 'done'
+ok 'its output comes as progress' within 5 grep -q '"message":"migrating"' "$work/run.lines"
+ok 'one that fails' within 10 ran "$(pre poor '["/bin/sh","-c","echo no such table; exit 4"]' 5s)" failed
+ran "$(pre poor '["/bin/sh","-c","echo no such table; exit 4"]' 5s)" failed
+like "$out" 'exit code 4; its last line: no such table' 'says with what, and its last line'
+ok 'one that does not end' within 15 ran "$(pre long '["/bin/sleep","60"]' 300ms)" failed
+is "$(engine_containers ployz.run=pre_deploy "ployz.machine=$bus_machine")" '' 'nothing of them is left'
+
+# The engine's store is away: facts wait, and say so once.
+kill -9 "$store_pid"
+within 5 gone "$store_pid"
+ask remove "$(ref "$id")"
+sleep 2
+store_start
+ok 'facts are written when the store is back' within 30 fact_is "$id" state gone
+is "$(grep -c 'does not take the facts' "$work/agentd.log")" 1 'that it was away was said once'
+ask unlock "$(printf '{"namespace":"%s","epoch":%d,"deploy":"%s"}' "$ns" "$epoch" "$deploy")"
+is "$out" '{"ok":{}}' 'the lock is given back'
+[ -z "${SHOW-}" ] || sed 's/^/# /' "$work/agentd.log"
 done_testing
