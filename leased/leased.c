@@ -47,6 +47,7 @@ struct leased *leased_new(struct daemon *daemon, const struct leased_config *con
 	leased->daemon = daemon;
 	leased->config = config;
 	leased->life = id_new();
+	leased->trim = deferred_new(daemon->loop, walks_trim, leased);
 	return leased;
 }
 
@@ -55,45 +56,6 @@ int leased_start(struct leased *leased)
 	leased->projection =
 		projection_new(leased->daemon->bus, leased->daemon->config->machine, &projection_ops, leased);
 	return watch_start(leased);
-}
-
-/* Ended walks stay for who attaches late; the oldest go first. */
-void leased_trim(struct leased *leased)
-{
-	size_t ended = 0;
-
-	for (size_t i = 0; i < leased->n_walks; i++)
-		ended += leased->walks[i]->ended;
-	if (ended > ENDED_WALKS_KEPT)
-		deferred_schedule(leased->trim);
-}
-
-static void trim(void *userdata)
-{
-	struct leased *leased = userdata;
-	size_t ended = 0, kept = 0;
-
-	for (size_t i = 0; i < leased->n_walks; i++)
-		ended += leased->walks[i]->ended;
-	for (size_t i = 0; i < leased->n_walks; i++) {
-		struct walk *walk = leased->walks[i];
-
-		if (walk->ended && ended > ENDED_WALKS_KEPT) {
-			walk_free(walk);
-			ended--;
-		} else {
-			leased->walks[kept++] = walk;
-		}
-	}
-	/* The array's room follows from its count: it shrinks into a new one. */
-	struct walk **walks = NULL;
-	size_t n = 0;
-
-	for (size_t i = 0; i < kept; i++)
-		*array_add(walks, n) = leased->walks[i];
-	free(leased->walks);
-	leased->walks = walks;
-	leased->n_walks = n;
 }
 
 void leased_free(struct leased *leased)
@@ -130,7 +92,6 @@ static int run(int argc, char **argv)
 	if (r < 0)
 		return r;
 	leased = leased_new(daemon, &config);
-	leased->trim = deferred_new(daemon->loop, trim, leased);
 	r = leased_start(leased);
 	if (r < 0)
 		return log_errno(LOG_ERR, r, "cannot start");

@@ -49,7 +49,6 @@ struct leased {
 /* leased.c */
 struct leased *leased_new(struct daemon *daemon, const struct leased_config *config);
 int leased_start(struct leased *leased);
-void leased_trim(struct leased *leased);
 void leased_free(struct leased *leased);
 DEFINE_CLEANUP(struct leased, leased_free);
 
@@ -237,6 +236,8 @@ void walk_failf(struct walk *walk, enum failure_code code, const char *hint, con
 void walk_lost(struct walk *walk, const struct failure *failure);
 /* Its end was told: what it held is given up; the walk itself stays for who attaches late. */
 void walk_ended(struct walk *walk);
+/* Forgets the oldest ended walks, outside their own callbacks; userdata is the leased. */
+void walks_trim(void *userdata);
 /* Machines that take part, as the log has them now; owned by the caller. */
 char **walk_peers(const struct walk *walk);
 /* What leased's log lines of this walk are about. */

@@ -227,7 +227,27 @@ void walk_ended(struct walk *walk)
 	timer_disarm(walk->tick);
 	bus_subscription_free(steal(walk->heard));
 	holding_free(steal(walk->holding));
-	leased_trim(walk->leased);
+	deferred_schedule(walk->leased->trim);
+}
+
+void walks_trim(void *userdata)
+{
+	struct leased *leased = userdata;
+	struct walk **all = steal(leased->walks);
+	size_t n = leased->n_walks, ended = 0;
+
+	for (size_t i = 0; i < n; i++)
+		ended += all[i]->ended;
+	leased->n_walks = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (all[i]->ended && ended > ENDED_WALKS_KEPT) {
+			walk_free(all[i]);
+			ended--;
+		} else {
+			*array_add(leased->walks, leased->n_walks) = all[i];
+		}
+	}
+	free(all);
 }
 
 static struct deploy *record_new(const struct leased *leased, const struct deploy_request *request)

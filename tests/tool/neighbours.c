@@ -1,0 +1,253 @@
+/* neighbours: what a leased asks of a machine besides placerd, answered without an engine, for tests of the walk itself.
+ * An agentd whose containers are a list, a routed and a dnsd that have everything applied at once.
+ *
+ *   neighbours URL MACHINE
+ *
+ * The image says how an instance behaves: ok:… is ready after 20 ms, slow:… never is, fail:… fails, absent:… cannot be had. */
+#include <stdio.h>
+
+#include "lib/log.h"
+#include "lib/ployz.h"
+
+#define READY_USEC 20000ull
+
+struct neighbours {
+	struct bus *bus;
+	const char *machine;
+	struct instance **instances;
+	size_t n_instances;
+	int64_t epoch;
+};
+
+struct later {
+	struct neighbours *n;
+	struct instance *instance;
+	char *deploy;
+	struct timer *timer;
+};
+
+static struct instance *find(struct neighbours *n, const char *id)
+{
+	for (size_t i = 0; i < n->n_instances; i++)
+		if (streq(n->instances[i]->id, id))
+			return n->instances[i];
+	return NULL;
+}
+
+static void tell(struct neighbours *n, const struct instance *instance, const char *deploy)
+{
+	const struct progress progress = {
+		.kind = PROGRESS_SLOT, .machine = (char *)n->machine, .service = instance->service,
+		.slot = instance->slot, .instance = instance->id, .state = (char *)instance_state_names[instance->state],
+	};
+
+	bus_event(n->bus, SUBJECT_PROGRESS, deploy, NULL, &progress);
+}
+
+static void on_later(void *userdata)
+{
+	struct later *later = userdata;
+	struct instance *instance = later->instance;
+
+	if (instance->state == INSTANCE_STARTING && !str_starts(instance->image, "slow")) {
+		instance->state = str_starts(instance->image, "fail") ? INSTANCE_FAILED : INSTANCE_READY;
+		if (instance->state == INSTANCE_FAILED)
+			instance->reason = xstrdup("it exited with code 1");
+		tell(later->n, instance, later->deploy);
+	}
+	timer_free(later->timer);
+	free(later->deploy);
+	free(later);
+}
+
+static bool fenced(struct neighbours *n, struct bus_call *call, int64_t epoch)
+{
+	if (epoch >= n->epoch) {
+		n->epoch = epoch;
+		return false;
+	}
+	bus_call_failf(call, FAILURE_FENCED, NULL, "epoch %lld is over, %lld was seen", (long long)epoch,
+		       (long long)n->epoch);
+	return true;
+}
+
+static void on_lock(struct bus_call *call, void *request, void *userdata)
+{
+	const struct agent_lock *lock = request;
+
+	if (!fenced(userdata, call, lock->epoch))
+		bus_call_ok(call, NULL);
+}
+
+static void on_unlock(struct bus_call *call, _unused_ void *request, _unused_ void *userdata)
+{
+	bus_call_ok(call, NULL);
+}
+
+static void on_prepare(struct bus_call *call, void *request, void *userdata)
+{
+	const struct agent_prepare *prepare = request;
+	struct neighbours *n = userdata;
+	_cleanup_free_ char *digest = xasprintf("sha256:%s", prepare->image);
+	struct agent_prepared prepared = { .state = (char *)"ready", .digest = digest };
+
+	if (fenced(n, call, prepare->epoch))
+		return;
+	if (str_starts(prepare->image, "absent:"))
+		prepared = (struct agent_prepared){ .state = (char *)"failed", .reason = (char *)"no such image" };
+	bus_call_ok(call, &prepared);
+}
+
+static void answer(struct bus_call *call, struct instance *instance)
+{
+	const struct agent_instance reply = { .instance = instance, .sequence = 1 };
+
+	bus_call_ok(call, &reply);
+}
+
+static void on_start(struct bus_call *call, void *request, void *userdata)
+{
+	const struct agent_start *start = request;
+	struct neighbours *n = userdata;
+	struct instance *instance = find(n, start->instance);
+	struct later *later;
+
+	if (fenced(n, call, start->epoch))
+		return;
+	if (!instance) {
+		instance = codec_new(&instance_schema);
+		instance->id = xstrdup(start->instance);
+		instance->ns = xstrdup(start->ns);
+		instance->service = xstrdup(start->service->name);
+		instance->slot = start->slot;
+		instance->deploy = xstrdup(start->deploy);
+		instance->image = xstrdup(start->service->image);
+		instance->digest = xstrdup(start->digest);
+		instance->hash = service_hash(start->service, start->digest);
+		instance->address = xstrdup("10.101.1.2");
+		instance->state = INSTANCE_STARTING;
+		*array_add(n->instances, n->n_instances) = instance;
+		later = xcalloc(1, sizeof(*later));
+		later->n = n;
+		later->instance = instance;
+		later->deploy = xstrdup(start->deploy);
+		later->timer = timer_new(bus_loop(n->bus), on_later, later);
+		timer_arm(later->timer, READY_USEC);
+	}
+	answer(call, instance);
+}
+
+static void on_ref(struct bus_call *call, void *request, void *userdata)
+{
+	const struct agent_ref *ref = request;
+
+	if (!fenced(userdata, call, ref->epoch))
+		answer(call, find(userdata, ref->instance));
+}
+
+static void on_stop(struct bus_call *call, void *request, void *userdata)
+{
+	const struct agent_ref *ref = request;
+	struct instance *instance = find(userdata, ref->instance);
+
+	if (fenced(userdata, call, ref->epoch))
+		return;
+	if (instance)
+		instance->state = INSTANCE_STOPPED;
+	answer(call, instance);
+}
+
+static void on_resume(struct bus_call *call, void *request, void *userdata)
+{
+	const struct agent_ref *ref = request;
+	struct instance *instance = find(userdata, ref->instance);
+
+	if (instance)
+		instance->state = INSTANCE_READY;
+	answer(call, instance);
+}
+
+static void on_remove(struct bus_call *call, void *request, void *userdata)
+{
+	const struct agent_ref *ref = request;
+	struct neighbours *n = userdata;
+
+	if (fenced(n, call, ref->epoch))
+		return;
+	/* The record stays: a slow start may still point to it. Its state says that it is gone. */
+	if (find(n, ref->instance))
+		find(n, ref->instance)->state = INSTANCE_GONE;
+	answer(call, NULL);
+}
+
+static void on_list(struct bus_call *call, _unused_ void *request, void *userdata)
+{
+	struct neighbours *n = userdata;
+	struct agent_listed listed = { .engine = true, .engine_version = (char *)"none", .arch = (char *)"x86_64" };
+	struct image_seen seen = { .image = (char *)"ok:1", .digest = (char *)"sha256:ok:1" };
+
+	for (size_t i = 0; i < n->n_instances; i++)
+		if (n->instances[i]->state != INSTANCE_GONE)
+			*array_add(listed.instances, listed.n_instances) = *n->instances[i];
+	listed.images = &seen;
+	listed.n_images = 1;
+	bus_call_ok(call, &listed);
+	free(listed.instances);
+}
+
+static void on_applied(struct bus_call *call, void *request, _unused_ void *userdata)
+{
+	const struct applied_request *asked = request;
+	const struct applied applied = { .sequence = asked->sequence };
+
+	bus_call_ok(call, &applied);
+}
+
+static void on_drained(struct bus_call *call, _unused_ void *request, _unused_ void *userdata)
+{
+	const struct drained drained = { 0 };
+
+	bus_call_ok(call, &drained);
+}
+
+static const struct bus_verb agent_verbs[] = {
+	{ SUBJECT_AGENT_LOCK, on_lock },     { SUBJECT_AGENT_UNLOCK, on_unlock }, { SUBJECT_AGENT_PREPARE, on_prepare },
+	{ SUBJECT_AGENT_START, on_start },   { SUBJECT_AGENT_DRAIN, on_ref },	  { SUBJECT_AGENT_STOP, on_stop },
+	{ SUBJECT_AGENT_RESUME, on_resume }, { SUBJECT_AGENT_REMOVE, on_remove }, { SUBJECT_AGENT_LIST, on_list },
+};
+static const struct bus_verb routed_verbs[] = {
+	{ SUBJECT_ROUTED_APPLIED, on_applied },
+	{ SUBJECT_ROUTED_DRAINED, on_drained },
+};
+static const struct bus_verb dnsd_verbs[] = {
+	{ SUBJECT_DNSD_APPLIED, on_applied },
+};
+
+int main(int argc, char **argv)
+{
+	_cleanup_(sd_event_unrefp) sd_event *loop = NULL;
+	_cleanup_(bus_freep) struct bus *bus = NULL;
+	struct bus_options options = { .name = "neighbours" };
+	struct failure failure = FAILURE_INIT;
+	struct neighbours n = { 0 };
+
+	log_open("neighbours");
+	if (argc != 3) {
+		fputs("usage: neighbours URL MACHINE\n", stderr);
+		return EXIT_USAGE;
+	}
+	options.url = argv[1];
+	if (loop_new(&loop) < 0 || bus_open(loop, &options, &bus, &failure) < 0) {
+		fprintf(stderr, "neighbours: %s\n", failure.message ? failure.message : "no loop");
+		failure_clear(&failure);
+		return EXIT_UNREACHABLE;
+	}
+	n.bus = bus;
+	n.machine = argv[2];
+	bus_serve(bus, "agentd", n.machine, agent_verbs, ARRAY_SIZE(agent_verbs), NULL, &n);
+	bus_serve(bus, "routed", n.machine, routed_verbs, ARRAY_SIZE(routed_verbs), NULL, &n);
+	bus_serve(bus, "dnsd", n.machine, dnsd_verbs, ARRAY_SIZE(dnsd_verbs), NULL, &n);
+	puts("ready");
+	fflush(stdout);
+	return sd_event_loop(loop) < 0 ? EXIT_BUG : EXIT_DONE;
+}
