@@ -123,7 +123,7 @@ static void find(json_t *json, const char *path, struct found *found)
 /* False: there is nothing left to mend. */
 static bool mend(json_t *work, const char *path, size_t n_tries)
 {
-	_cleanup_(found_clear) struct found found = { NULL };
+	_cleanup_(found_clear) struct found found = { 0 };
 	json_t *filler;
 
 	find(work, path, &found);
