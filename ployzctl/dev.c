@@ -15,16 +15,20 @@ static const struct config_row rows[] = {
 	  "where everything is kept; /var/lib/ployz-dev for root, ~/.ployz-dev for others", 0, 0 },
 	{ "keep", CONFIG_BOOL, offsetof(struct dev_config, keep), NULL, NULL,
 	  "leave the containers and their network at the end", 0, 0 },
-	{ "demo", CONFIG_BOOL, offsetof(struct dev_config, demo), NULL, NULL, "deploy examples/hello.yaml when ready", 0, 0 },
-	{ "name", CONFIG_STRING, offsetof(struct dev_config, name), NULL, "NAME", "the machine's name; the host's when not given",
+	{ "demo", CONFIG_BOOL, offsetof(struct dev_config, demo), NULL, NULL, "deploy examples/hello.yaml when ready",
 	  0, 0 },
+	{ "name", CONFIG_STRING, offsetof(struct dev_config, name), NULL, "NAME",
+	  "the machine's name; the host's when not given", 0, 0 },
 	{ "engine", CONFIG_STRING, offsetof(struct dev_config, engine), NULL, "unix://PATH",
 	  "the container engine; $DOCKER_HOST, Docker's own socket, or a dockerd that dev starts", 0, 0 },
-	{ "bridge", CONFIG_STRING, offsetof(struct dev_config, bridge), "ployz0", "NAME", "the containers' bridge", 0, 0 },
-	{ "network", CONFIG_STRING, offsetof(struct dev_config, network), "ployz", "NAME", "the engine's network on it", 0, 0 },
+	{ "bridge", CONFIG_STRING, offsetof(struct dev_config, bridge), "ployz0", "NAME",
+	  "the containers' bridge", 0, 0 },
+	{ "network", CONFIG_STRING, offsetof(struct dev_config, network), "ployz", "NAME",
+	  "the engine's network on it", 0, 0 },
 	{ "subnet", CONFIG_STRING, offsetof(struct dev_config, subnet), "10.101.0.0/16", "NETWORK",
 	  "for containers: 10.B.0.0/16 to take a /24 of, or 10.B.N.0/24", 0, 0 },
-	{ "bus-port", CONFIG_INT, offsetof(struct dev_config, bus_port), "4222", "PORT", "of the bus, on loopback", 1, 65535 },
+	{ "bus-port", CONFIG_INT, offsetof(struct dev_config, bus_port), "4222", "PORT",
+	  "of the bus, on loopback", 1, 65535 },
 	{ "leaf-port", CONFIG_INT, offsetof(struct dev_config, leaf_port), "0", "PORT",
 	  "of the store, on loopback; 0: 7422, or any that is free", 0, 65535 },
 	{ "gateway-http", CONFIG_STRING, offsetof(struct dev_config, gateway_http), "127.0.0.1:8080", "ADDRESS:PORT",
@@ -35,7 +39,8 @@ static const struct config_row rows[] = {
 	  "where the resolver listens besides the bridge; may be given several times", 0, 0 },
 	{ "forward", CONFIG_STRV, offsetof(struct dev_config, forward), NULL, "ADDRESS:PORT",
 	  "where other names are asked; /etc/resolv.conf's when not given", 0, 0 },
-	{ "log-level", CONFIG_INT, offsetof(struct dev_config, log_level), "6", "N", "of the daemons: 0 to 7", 0, 7 },
+	{ "log-level", CONFIG_INT, offsetof(struct dev_config, log_level), "6", "N",
+	  "of the daemons: 0 to 7", 0, 7 },
 	{ "help", CONFIG_BOOL, offsetof(struct dev_config, help), NULL, NULL, "print this help", 0, 0 },
 	CONFIG_END,
 };
@@ -91,7 +96,8 @@ static void show_ready(const struct dev *dev)
 	_cleanup_free_ char *listens = strv_join(dev->config.dns_listen, ", ");
 	const char *first = dev->config.dns_listen ? dev->config.dns_listen[0] : "127.0.0.1:53";
 	const char *colon = strrchr(first, ':');
-	bool usual = !dev->config.dir;
+	const char *known = getenv("PLOYZ_DIR");
+	bool usual = !dev->config.dir || streq(dev->config.dir, known);
 
 	printf("\nready in %s: store, bus, gateway, meshd, agentd, placerd, leased, dnsd, routed\n", took);
 	printf("  machine   %s\n", dev->machine);
@@ -349,6 +355,8 @@ int verb_dev(_unused_ struct ployzctl *ctl, int argc, char **argv)
 		config_help(rows, stdout);
 		return EXIT_DONE;
 	}
+	if (!dev.config.dir)
+		dev.config.dir = xstrdup(getenv("PLOYZ_DIR"));
 	dev.colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
 	r = check(&dev, &failure);
 	if (r < 0) {

@@ -1,0 +1,228 @@
+/* The supervisor of `ployzctl dev`, with small children. */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "ployzctl/supervise.h"
+#include "tests/tap.h"
+
+#define PATIENCE_USEC 15000000ull
+
+struct run {
+	sd_event *loop;
+	struct supervise *supervise;
+	char *directory;
+	char *said;   /* lines, in order */
+	char *failed;
+	bool ready, stopped;
+	unsigned kills; /* to be sent when `victim` says it is up */
+	bool stop_when_ready;
+};
+
+static void keep(struct run *run, const char *name, bool own, const char *text)
+{
+	char *said = xasprintf("%s%s%s: %s\n", run->said ? run->said : "", own ? "*" : "", name, text);
+
+	free(run->said);
+	run->said = said;
+}
+
+static void kill_victim(struct run *run)
+{
+	_cleanup_free_ char *path = xasprintf("%s/victim.pid", run->directory), *text = NULL;
+
+	if (file_read(path, 32, &text, NULL) == 0)
+		kill(atoi(text), SIGKILL);
+}
+
+static void on_line(const char *name, bool own, const char *text, void *userdata)
+{
+	struct run *run = userdata;
+
+	keep(run, name, own, text);
+	if (run->kills && streq(name, "victim") && streq(text, "up")) {
+		run->kills--;
+		kill_victim(run);
+	} else if (own && strstr(text, "ready again") && !run->kills) {
+		supervise_stop(run->supervise, NULL);
+	}
+}
+
+static void on_ready(void *userdata)
+{
+	struct run *run = userdata;
+
+	run->ready = true;
+	if (run->stop_when_ready)
+		supervise_stop(run->supervise, NULL);
+}
+
+static void on_failed(const char *text, void *userdata)
+{
+	struct run *run = userdata;
+
+	run->failed = xstrdup(text);
+	supervise_stop(run->supervise, NULL);
+}
+
+static void on_stopped(void *userdata)
+{
+	struct run *run = userdata;
+
+	run->stopped = true;
+	sd_event_exit(run->loop, 0);
+}
+
+static const struct supervise_ops ops = {
+	.line = on_line, .ready = on_ready, .failed = on_failed, .stopped = on_stopped
+};
+
+static int on_late(_unused_ sd_event_source *source, _unused_ uint64_t usec, void *userdata)
+{
+	struct run *run = userdata;
+
+	return sd_event_exit(run->loop, 1);
+}
+
+static void run_new(struct run *run)
+{
+	char directory[] = "/tmp/plt.XXXXXX";
+
+	*run = (struct run){ .directory = xstrdup(mkdtemp(directory)) };
+	sd_event_new(&run->loop);
+	sd_event_add_time_relative(run->loop, NULL, CLOCK_BOOTTIME, PATIENCE_USEC, 0, on_late, run);
+	ok(supervise_new(run->loop, run->directory, run->directory, &ops, run, &run->supervise) == 0, "a supervisor");
+}
+
+static void run_free(struct run *run)
+{
+	static const char *const names[] = { "first", "second", "victim", "deaf", "server" };
+
+	supervise_free(run->supervise);
+	sd_event_unref(run->loop);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		_cleanup_free_ char *log = xasprintf("%s/%s.log", run->directory, names[i]);
+
+		unlink(log);
+	}
+	ok(rmdir(run->directory) == 0, "no pid file and no socket is left");
+	free(run->directory);
+	free(run->said);
+	free(run->failed);
+}
+
+static void add(struct run *run, const char *name, const char *script, enum supervise_ready ready, const char *after)
+{
+	struct supervise_child child = { .name = name, .ready = ready, .after = { after }, .stop_usec = 300000 };
+	char **argv = NULL;
+
+	strv_push(&argv, supervise_program("perl"));
+	strv_push(&argv, xstrdup("-e"));
+	strv_push(&argv, xasprintf("$| = 1; sub ready { use Socket; socket S, AF_UNIX, SOCK_DGRAM, 0; send S, "
+				   "\"STATUS=well\\nREADY=1\", 0, pack_sockaddr_un($ENV{NOTIFY_SOCKET}); } %s",
+				   script));
+	child.argv = argv;
+	supervise_add(run->supervise, &child);
+}
+
+static void test_pauses(void)
+{
+	static const unsigned seconds[] = { 0, 0, 1, 2, 3, 4, 5, 5, 5 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(seconds); i++)
+		is_int((long long)supervise_pause(i), seconds[i] * 1000000ll, "pause");
+}
+
+static void test_order(void)
+{
+	struct run run;
+
+	run_new(&run);
+	run.stop_when_ready = true;
+	add(&run, "second", "print qq(up\\n); ready(); sleep 60",
+	    SUPERVISE_NOTIFY, "first");
+	add(&run, "first", "print qq(first: one\\ntwo\\nthree)", SUPERVISE_EXIT, NULL);
+	supervise_start(run.supervise);
+	ok(sd_event_loop(run.loop) == 0 && run.ready && run.stopped, "ready, and then stopped");
+	is(run.said, "first: one\nfirst: two\nfirst: three\nsecond: up\n",
+	   "one after the other; its own name is not said twice, the last line needs no end");
+	run_free(&run);
+}
+
+static void test_failed(void)
+{
+	struct run run;
+
+	run_new(&run);
+	add(&run, "first", "print STDERR qq(nothing here\\n); exit 3", SUPERVISE_EXIT, NULL);
+	add(&run, "second", "sleep 60", SUPERVISE_NOTIFY, "first");
+	supervise_start(run.supervise);
+	sd_event_loop(run.loop);
+	is(run.failed, "first ended with code 3 before it was ready: nothing here", "says which, how, and its last words");
+	ok(run.stopped && !run.ready, "never ready");
+	run_free(&run);
+	run_new(&run);
+	add(&run, "server", "exit 1", SUPERVISE_NOTIFY, NULL);
+	supervise_start(run.supervise);
+	sd_event_loop(run.loop);
+	is(run.failed, "server ended with code 1 before it was ready", "a daemon is tried twice");
+	is(run.said, "*server: ended with code 1; starting it again\n", "and that is said");
+	run_free(&run);
+	run_new(&run);
+	{
+		struct supervise_child child = { .name = "server", .ready = SUPERVISE_EXIT };
+
+		strv_push(&child.argv, xstrdup("/nowhere/program"));
+		supervise_add(run.supervise, &child);
+	}
+	supervise_start(run.supervise);
+	sd_event_loop(run.loop);
+	ok(run.failed && strstr(run.failed, "cannot run /nowhere/program: No such file"), "a program that is not there");
+	run_free(&run);
+}
+
+static void test_again(void)
+{
+	struct run run;
+
+	run_new(&run);
+	run.kills = 2;
+	add(&run, "victim", "ready(); select undef, undef, undef, 0.1; print qq(up\\n); sleep 60", SUPERVISE_NOTIFY, NULL);
+	supervise_start(run.supervise);
+	ok(sd_event_loop(run.loop) == 0 && run.stopped, "killed twice, and stopped");
+	ok(run.said && strstr(run.said, "*victim: was killed by SIGKILL; starting it again\n") &&
+		   strstr(run.said, "*victim: was killed by SIGKILL; starting it again in 1 s\n"),
+	   "at once, then after a second");
+	if (run.said && !strstr(run.said, "in 1 s"))
+		tap_show("said", run.said);
+	run_free(&run);
+}
+
+static void test_deaf(void)
+{
+	struct run run;
+
+	run_new(&run);
+	run.stop_when_ready = true;
+	add(&run, "deaf", "$SIG{TERM} = 'IGNORE'; ready(); sleep 60 while 1", SUPERVISE_NOTIFY, NULL);
+	supervise_start(run.supervise);
+	ok(sd_event_loop(run.loop) == 0 && run.stopped, "one that ignores TERM ends as well");
+	is(run.said, "*deaf: does not end: killed\n", "and that is said");
+	run_free(&run);
+}
+
+int main(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	test_pauses();
+	test_order();
+	test_failed();
+	test_again();
+	test_deaf();
+	return tap_done();
+}
