@@ -1,0 +1,145 @@
+#include "routed/routed.h"
+
+/* Admin state of `show servers state` (state file version 1). */
+#define ADMIN_MAINT 0x01
+#define ADMIN_DRAIN 0x08
+
+void actual_clear(struct actual *actual)
+{
+	for (size_t i = 0; i < actual->n_servers; i++) {
+		free(actual->servers[i].backend);
+		free(actual->servers[i].name);
+		free(actual->servers[i].address);
+	}
+	free(actual->servers);
+	free(actual->version);
+	strv_free(actual->backends);
+	pairs_free(&actual->map);
+	*actual = (struct actual){ 0 };
+}
+
+bool actual_has_backend(const struct actual *actual, const char *name)
+{
+	return strv_contains(actual->backends, name);
+}
+
+struct actual_server *actual_server(const struct actual *actual, const char *backend, const char *name)
+{
+	for (size_t i = 0; i < actual->n_servers; i++)
+		if (streq(actual->servers[i].backend, backend) && streq(actual->servers[i].name, name))
+			return &actual->servers[i];
+	return NULL;
+}
+
+/* What follows `key: ` on a line of its own, or NULL; owned by the caller. */
+static char *info_value(char *const *lines, const char *key)
+{
+	size_t size = strlen(key);
+
+	for (; lines && *lines; lines++)
+		if (str_starts(*lines, key) && (*lines)[size] == ':')
+			return xstrdup(*lines + size + 1 + strspn(*lines + size + 1, " "));
+	return NULL;
+}
+
+int actual_read_info(struct actual *actual, const char *reply)
+{
+	_cleanup_(strv_freep) char **lines = strv_split(reply, "\r\n");
+	_cleanup_free_ char *pid = info_value(lines, "Pid");
+	_cleanup_free_ char *uptime = info_value(lines, "Uptime_sec");
+	_cleanup_free_ char *stopping = info_value(lines, "Stopping");
+
+	if (!pid || int_parse(pid, 1, INT32_MAX, &actual->pid) < 0)
+		return -EBADMSG;
+	if (!uptime || int_parse(uptime, 0, INT64_MAX, &actual->uptime_s) < 0)
+		actual->uptime_s = 0;
+	actual->stopping = stopping && !streq(stopping, "0");
+	free(actual->version);
+	actual->version = info_value(lines, "Version");
+	return 0;
+}
+
+int actual_read_backends(struct actual *actual, const char *reply)
+{
+	_cleanup_(strv_freep) char **lines = strv_split(reply, "\r\n");
+
+	if (!lines || !str_starts(lines[0], "# name"))
+		return -EBADMSG;
+	strv_free(steal(actual->backends));
+	for (char **line = lines + 1; *line; line++)
+		strv_push(&actual->backends, xstrdup(*line));
+	return 0;
+}
+
+/* Columns: 1 backend, 3 server, 4 address, 6 admin state, 18 port. */
+int actual_read_servers(struct actual *actual, const char *reply)
+{
+	_cleanup_(strv_freep) char **lines = strv_split(reply, "\r\n");
+
+	if (!lines || !streq(lines[0], "1"))
+		return -EBADMSG;
+	for (char **line = lines + 1; *line; line++) {
+		_cleanup_(strv_freep) char **words = strv_split(*line, " ");
+		struct actual_server server = { 0 };
+		int64_t admin;
+
+		if ((*line)[0] == '#')
+			continue;
+		if (strv_count(words) < 19 || int_parse(words[6], 0, 255, &admin) < 0 ||
+		    int_parse(words[18], 0, 65535, &server.port) < 0)
+			return -EBADMSG;
+		server.backend = xstrdup(words[1]);
+		server.name = xstrdup(words[3]);
+		server.address = xstrdup(words[4]);
+		server.state = admin & ADMIN_MAINT ? SERVER_DOWN : admin & ADMIN_DRAIN ? SERVER_DRAIN : SERVER_READY;
+		*array_add(actual->servers, actual->n_servers) = server;
+	}
+	return 0;
+}
+
+/* Columns by their names in the first line: bkname/svname first, used_cur somewhere. */
+int actual_read_connections(struct actual *actual, const char *reply)
+{
+	_cleanup_(strv_freep) char **lines = strv_split(reply, "\r\n");
+	size_t column = 0;
+
+	if (!lines || !str_starts(lines[0], "# "))
+		return -EBADMSG;
+	for (char **line = lines; *line; line++) {
+		_cleanup_(strv_freep) char **words = strv_split(*line + ((*line)[0] == '#' ? 2 : 0), " ");
+		struct actual_server *server;
+		char *slash;
+
+		if ((*line)[0] == '#') {
+			while (words[column] && !streq(words[column], "used_cur"))
+				column++;
+			continue;
+		}
+		slash = strchr(words[0], '/');
+		if (strv_count(words) <= column || !slash)
+			return -EBADMSG;
+		*slash = '\0';
+		server = actual_server(actual, words[0], slash + 1);
+		if (server && int_parse(words[column], 0, INT64_MAX, &server->connections) < 0)
+			return -EBADMSG;
+	}
+	return 0;
+}
+
+/* Lines `0x55… KEY VALUE`. */
+int actual_read_map(struct actual *actual, const char *reply)
+{
+	_cleanup_(strv_freep) char **lines = strv_split(reply, "\r\n");
+
+	if (str_starts(reply, "Unknown map"))
+		return -EBADMSG;
+	pairs_free(&actual->map);
+	for (char **line = lines; line && *line; line++) {
+		_cleanup_(strv_freep) char **words = strv_split(*line, " ");
+
+		if (strv_count(words) != 3)
+			return -EBADMSG;
+		pairs_add(&actual->map, words[1], words[2]);
+	}
+	return 0;
+}
