@@ -1,0 +1,144 @@
+#!/bin/sh
+# ployzctl dev: what it starts, starts again and ends; what it refuses; several beside each other.
+. tests/lib/tap.sh
+. tests/lib/fixture.sh
+. tests/lib/engine.sh
+. tests/lib/cluster.sh
+
+engine_start || skip_all "$engine_reason"
+names='store bus gateway meshd agentd placerd leased dnsd routed'
+
+said() {
+	grep -Eq -e "$1" "$work/dev.log"
+}
+pids() {
+	for name in $names; do
+		pid_of "$name"
+	done
+}
+none_alive() {
+	for pid in "$@"; do
+		gone "$pid" || return 1
+	done
+}
+network_is_there() {
+	engine_api GET "/networks/$bridge" >/dev/null 2>&1
+}
+
+cluster_start
+like "$(cat "$work/dev.log")" '^ready in ([0-9]+ ms|[012](\.[0-9])? s)' 'ready in less than three seconds'
+like "$(cat "$work/dev.log")" "gateway +http://$gateway" 'says where the gateway listens'
+like "$(cat "$work/dev.log")" "resolver +$resolver" 'and the resolver'
+like "$(cat "$work/dev.log")" "ployzctl --dir $cluster_dir deploy -f " 'and how to deploy'
+for name in $names; do
+	ok "$name runs" alive "$(pid_of "$name")"
+done
+is "$(stat -c %a "$cluster_dir/run/operator.conf")" 600 'the operator has credentials of his own'
+like "$(cat "$cluster_dir/run/operator.conf")" "^bus = nats://127.0.0.1:$bus_port" 'that name the bus'
+ok 'the network comes' within 20 network_is_there
+
+# A second one in the same directory, and one whose ports are taken.
+first_pid=$dev_pid
+cp "$work/dev.log" "$work/first.log"
+run ployzctl dev --dir "$cluster_dir"
+exits 1 'a second one in the same directory is refused'
+like "$err" "pid $first_pid .*$cluster_dir" 'naming who and where'
+run ployzctl dev --dir "$work/other" --bus-port "$bus_port"
+exits 1 'a port of the bus that is in use'
+like "$err" "127.0.0.1:$bus_port.*in use" 'is named'
+like "$err" '[-]-bus-port' 'with the option that changes it'
+run ployzctl dev --dir "$work/other" --bus-port "$(free_port)" --gateway-http nowhere
+exits 1 'an address that is none'
+run ployzctl dev --sideways
+exits 2 'an unknown option'
+run ployzctl dev now
+exits 2 'a word too many'
+
+# Killed ones come back.
+new_one() {
+	[ -n "$(pid_of "$1")" ] && [ "$(pid_of "$1")" != "$2" ]
+}
+for name in $names; do
+	old=$(pid_of "$name")
+	kill -KILL "$old"
+	ok "$name is started again" within 10 new_one "$name" "$old"
+done
+again() {
+	[ "$(grep -c ' ready again$' "$work/dev.log")" -ge 9 ]
+}
+ok 'all are ready again' within 30 again
+ok 'and it was said how they ended' said 'dnsd was killed by SIGKILL; starting it again$'
+
+# Another one beside it.
+first_dir=$cluster_dir first_bridge=$bridge first_pids=$(pids)
+cluster_dir=$work/a-directory-with-a-long-name/and-another-one-below-it-so-that/no-unix-socket-would-fit/dev
+cluster_choose
+cluster_number=$((cluster_number == 219 ? 20 : cluster_number + 1))
+bridge=plt$cluster_number
+cluster_run --keep
+ok 'another one beside it' within 60 cluster_is_up
+ok 'is ready' said '^ready'
+ok 'its sockets are elsewhere' test -L "$cluster_dir/run"
+at_end "rm -rf '$(readlink "$cluster_dir/run")'"
+# shellcheck disable=SC2046 # a list of pids
+is "$(echo $first_pids)" "$(cluster_dir=$first_dir; echo $(pids))" 'and the first was not disturbed'
+
+# The end: with --keep the containers stay, without it they go.
+container() {
+	engine_api POST '/containers/create' -H 'Content-Type: application/json' \
+		-d "{\"Image\":\"$image:v1\",\"Cmd\":[\"/bin/sleep\",\"60\"],\"Labels\":{\"ployz.machine\":\"$1\"}}" |
+		sed -n 's/.*"Id":"\([0-9a-f]*\)".*/\1/p'
+}
+image=plt-$$
+engine_image "$image:v1" || bail 'the engine takes no image'
+at_end "engine_image_rm $image:v1"
+machine=$(cat "$cluster_dir/etc/credentials/machine")
+kept=$(container "$machine")
+at_end "engine_api DELETE '/containers/$kept?force=1'"
+within 20 network_is_there
+at_end "engine_api DELETE /networks/$bridge"
+running=$(pids)
+end_pid "$dev_pid" 30
+# shellcheck disable=SC2086 # a list of pids
+ok '--keep: nothing of it runs' none_alive $running
+ok 'the container stays' engine_api GET "/containers/$kept/json"
+ok 'and the network' network_is_there
+
+cluster_dir=$first_dir bridge=$first_bridge dev_pid=$first_pid
+machine=$(cat "$cluster_dir/etc/credentials/machine")
+mine=$(container "$machine")
+running=$(pids)
+end_pid "$dev_pid" 30
+# shellcheck disable=SC2086 # a list of pids
+ok 'without it: nothing runs' none_alive $running
+is "$(engine_containers "ployz.machine=$machine")" '' 'its containers are gone'
+isnt "$mine" '' 'that were there'
+ok 'so is the network' sh -c '! curl -sf --unix-socket "${DOCKER_HOST#unix://}" "http://engine/networks/$1"' sh "$bridge"
+ok 'another machine kept its own' engine_api GET "/containers/$kept/json"
+is "$(ls "$cluster_dir/run" | grep -E 'pid$|operator|notify')" '' 'no trace of what ran'
+
+# In the same directory again; killed, it takes all with it.
+cluster_choose
+cluster_run
+ok 'in the same directory again' within 60 cluster_is_up
+is "$(cat "$cluster_dir/etc/credentials/machine")" "$machine" 'it is the same machine'
+unlike "$(cat "$work/dev.log")" 'claimed subnet .* claimed' 'with its subnet'
+running=$(pids)
+kill -KILL "$dev_pid"
+# shellcheck disable=SC2086 # a list of pids
+ok 'killed: the others end by themselves' within 20 none_alive $running
+engine_api DELETE "/networks/$bridge" >/dev/null 2>&1
+
+# Interrupted twice.
+cluster_choose
+cluster_run
+within 60 cluster_is_up
+running=$(pids)
+kill -STOP "$(pid_of agentd)"
+kill -TERM "$dev_pid"
+ok 'ending' within 5 said 'ending'
+kill -TERM "$dev_pid"
+# shellcheck disable=SC2086 # a list of pids
+ok 'told twice: at once' within 3 none_alive "$dev_pid" $running
+engine_api DELETE "/networks/$bridge" >/dev/null 2>&1
+done_testing
