@@ -14,27 +14,20 @@ struct score {
 	size_t instances;  /* of all services */
 };
 
-static bool same_zone(const struct machine *a, const struct machine *b)
-{
-	return streq(a->region, b->region) && streq(a->zone, b->zone);
-}
-
-static void count_slots(const struct placing *placing, struct score *score)
+static void count_slots(const struct placing *placing)
 {
 	const struct planning *planning = placing->planning;
 
+	for (size_t i = 0; i < planning->n_hosts; i++)
+		planning->hosts[i].on_machine = planning->hosts[i].in_zone = 0;
 	for (size_t i = 0; i < planning->plan->n_slots; i++) {
 		const struct plan_slot *slot = &planning->plan->slots[i];
-		const struct host *host;
+		struct host *host = host_find(planning, slot->machine);
 
-		if (slot->action == SLOT_REMOVE || !streq(slot->service, placing->service->name))
+		if (!host || slot->action == SLOT_REMOVE || !streq(slot->service, placing->service->name))
 			continue;
-		host = host_find(planning, slot->machine);
-		if (host == score->host)
-			score->on_machine++;
-		if (host && placing->service->place.spread == SPREAD_ZONE &&
-		    same_zone(host->sight->machine, score->host->sight->machine))
-			score->in_zone++;
+		host->on_machine++;
+		planning->hosts[host->zone].in_zone++;
 	}
 }
 
@@ -61,8 +54,9 @@ static void score_host(const struct placing *placing, struct host *host, struct 
 {
 	enum region_role suits = wants_data(placing->service) ? REGION_HOME_DATA : REGION_COMPUTE;
 
-	*ret = (struct score){ .host = host };
-	count_slots(placing, ret);
+	*ret = (struct score){ .host = host, .on_machine = host->on_machine };
+	if (placing->service->place.spread == SPREAD_ZONE)
+		ret->in_zone = placing->planning->hosts[host->zone].in_zone;
 	ret->role = host->region && host->region->role == (int)suits ? 0 : 1;
 	ret->used = room_used(host);
 	ret->instances = host->instances;
@@ -98,6 +92,7 @@ struct host *choose_host(struct placing *placing, char **ret_why)
 	size_t n_fit = 0;
 	int order = 0;
 
+	count_slots(placing);
 	for (size_t i = 0; i < planning->n_hosts; i++) {
 		struct score score;
 

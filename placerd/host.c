@@ -14,12 +14,16 @@ bool instance_runs(const struct instance *instance)
 	       instance->state == INSTANCE_UNREADY;
 }
 
+static int compare_id(const void *id, const void *host)
+{
+	return strcmp(id, ((const struct host *)host)->sight->machine->id);
+}
+
 struct host *host_find(const struct planning *planning, const char *machine)
 {
-	for (size_t i = 0; i < planning->n_hosts; i++)
-		if (streq(planning->hosts[i].sight->machine->id, machine))
-			return &planning->hosts[i];
-	return NULL;
+	if (!machine)
+		return NULL;
+	return bsearch(machine, planning->hosts, planning->n_hosts, sizeof(*planning->hosts), compare_id);
 }
 
 const struct instance *host_instance(const struct host *host, const char *id)
@@ -150,6 +154,17 @@ static const struct region *find_region(const struct plan_input *input, const ch
 	return NULL;
 }
 
+static void find_zone(struct planning *planning, size_t at)
+{
+	const struct machine *machine = planning->hosts[at].sight->machine;
+	size_t i = 0;
+
+	while (!streq(planning->hosts[i].sight->machine->region, machine->region) ||
+	       !streq(planning->hosts[i].sight->machine->zone, machine->zone))
+		i++;
+	planning->hosts[at].zone = i;
+}
+
 void hosts_make(struct planning *planning)
 {
 	const struct plan_input *input = planning->input;
@@ -168,6 +183,8 @@ void hosts_make(struct planning *planning)
 		promise_reservations(planning, host);
 	}
 	qsort(planning->hosts, planning->n_hosts, sizeof(*planning->hosts), compare_hosts);
+	for (size_t i = 0; i < planning->n_hosts; i++)
+		find_zone(planning, i);
 	for (size_t i = 0; i < input->n_others; i++)
 		promise_head(planning, input->others[i]);
 	if (input->head)

@@ -92,6 +92,9 @@ struct host {
 	int64_t memory_left; /* bytes; below zero where more is promised than there is */
 	double cpus_left;
 	size_t instances; /* that run or will run there */
+	size_t zone;       /* the first host of the same zone */
+	size_t on_machine; /* slots of the service that is being placed: here, */
+	size_t in_zone;    /* and in the zone; on the zone's first host */
 	struct claim *claims;
 	size_t n_claims;
 };

@@ -129,6 +129,8 @@ static void find_changes(struct planning *planning)
 		plan->changes = !streq(plan->hash, input->head->hash);
 	else
 		plan->changes = input->manifest->n_services || input->manifest->n_volumes;
+	/* What cannot be carried out is not nothing. */
+	plan->changes |= plan->n_refusals > 0;
 	for (size_t i = 0; i < plan->n_slots; i++)
 		plan->changes |= plan->slots[i].action != SLOT_KEEP;
 	for (size_t i = 0; i < plan->n_routes; i++)

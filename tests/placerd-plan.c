@@ -130,7 +130,7 @@ static void make_world(struct world *world, const char *text)
 {
 	_cleanup_(strv_freep) char **parts = strv_split(text, ";");
 
-	for (char **part = parts; *part; part++) {
+	for (char **part = parts; part && *part; part++) {
 		_cleanup_(strv_freep) char **words = strv_split(*part, " ");
 		struct region *region;
 		char *is;

@@ -250,6 +250,7 @@ int main(int argc, char **argv)
 		verbs[i].fn(&tool);
 		sd_event_loop(tool.loop);
 		bus_free(tool.bus);
+		sd_event_unref(tool.loop);
 		return tool.code;
 	}
 	fprintf(stderr, "usage: bus URL [USER:PASSWORD] request|publish|append|last|stream|listen|answer …\n");
