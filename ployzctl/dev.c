@@ -50,7 +50,7 @@ static void stop(struct dev *dev, int exit_code);
 /* --- what the terminal shows */
 
 /* The same name, the same colour, in every run. */
-static unsigned colour_of(const char *name)
+static unsigned name_colour(const char *name)
 {
 	static const unsigned colours[] = { 36, 32, 33, 34, 35, 96, 92, 93, 94, 95 };
 	unsigned sum = 0;
@@ -63,7 +63,7 @@ static unsigned colour_of(const char *name)
 static void show(const struct dev *dev, const char *name, const char *text)
 {
 	if (dev->colour)
-		printf("\x1b[%um%-*s\x1b[0m %s\n", colour_of(name), NAME_WIDTH, name, text);
+		printf("\x1b[%um%-*s\x1b[0m %s\n", name_colour(name), NAME_WIDTH, name, text);
 	else
 		printf("%-*s %s\n", NAME_WIDTH, name, text);
 	fflush(stdout);
