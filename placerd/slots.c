@@ -224,7 +224,7 @@ static char *why_moved(struct placing *placing, const struct slot *slot, const c
 	return xasprintf("leaves machine %s: %s", slot->machine, unfit ? unfit : "there is no room for old and new");
 }
 
-static bool place(struct placing *placing, int64_t number, const struct slot *slot, struct host *host,
+static void place(struct placing *placing, int64_t number, const struct slot *slot, struct host *host,
 		  const char *choice)
 {
 	const char *old = NULL;
@@ -234,14 +234,13 @@ static bool place(struct placing *placing, int64_t number, const struct slot *sl
 	row = plan_add(placing->planning, placing->service->name, number, old ? SLOT_REPLACE : SLOT_START,
 		       host->sight->machine->id);
 	row->old = xstrdup(old);
-	row->from = old && !streq(slot->machine, row->machine) ? xstrdup(slot->machine) : NULL;
+	row->from = slot && old && !streq(slot->machine, row->machine) ? xstrdup(slot->machine) : NULL;
 	row->digest = xstrdup(host_digest(host, placing->service));
 	row->why = xasprintf("%s; %s", moved ? moved : placing->head ? "new slot" : "new service", choice);
 	if (old)
 		set_update(placing, row);
 	host_take(host, ns_of(placing), placing->service);
 	volume_settle(placing->planning, placing->service, row->machine);
-	return true;
 }
 
 /* A machine that is eligible but for its room or a port is told of and left out: the others get theirs. */
@@ -268,7 +267,8 @@ static void place_global(struct placing *placing)
 			continue;
 		while (is_planned(placing, number))
 			number++;
-		any = place(placing, number, NULL, host, "one on each machine that can take it");
+		place(placing, number, NULL, host, "one on each machine that can take it");
+		any = true;
 	}
 	if (!any)
 		filter_refuse(placing, -1);
