@@ -124,7 +124,8 @@ static void on_store_lost(const struct failure *why, void *userdata)
 {
 	struct projection *p = userdata;
 
-	if (!p->stale_since)
+	/* At the start of a machine the store comes up beside us: that is no news. */
+	if (!p->stale_since && p->sequence)
 		log_warning("the log cannot be followed, the last known state stays: %s", why->message);
 	set_stale(p, true);
 	if (!p->sequence && !p->copy && !timer_is_armed(p->copy_timer))

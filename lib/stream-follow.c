@@ -11,7 +11,7 @@
 
 #define HEARTBEAT_USEC 5000000ull
 #define ATTACH_USEC 5000000ull       /* for each of the two requests of an attachment */
-#define RETRY_FIRST_USEC 500000ull
+#define RETRY_FIRST_USEC 100000ull  /* doubled from try to try */
 #define RETRY_MAX_USEC 5000000ull
 #define GONE_AFTER_USEC 60000000ull  /* the server forgets a consumer that nobody listens to */
 
