@@ -232,16 +232,16 @@ static void on_entry(const struct stream_entry *entry, void *userdata)
 
 	if (subject_match(SUBJECT_NAMESPACE, entry->subject, &name, NULL)) {
 		r = parse(entry, &head_schema, offsetof(struct head, ns), name, &object, &failure);
-		if (r == 0)
+		if (object)
 			take_head(g, object, entry->sequence);
 		g->unreadable |= r < 0 && streq(name, g->request->manifest->ns);
 	} else if (subject_match(SUBJECT_MACHINE, entry->subject, &name, NULL)) {
 		r = parse(entry, &machine_schema, offsetof(struct machine, id), name, &object, &failure);
-		if (r == 0)
+		if (object)
 			take_machine(g, object);
 	} else if (subject_match(SUBJECT_REGION, entry->subject, &name, NULL)) {
 		r = parse(entry, &region_schema, offsetof(struct region, name), name, &object, &failure);
-		if (r == 0)
+		if (object)
 			take_region(g, object);
 	}
 	if (r < 0)
