@@ -164,14 +164,13 @@ static void run_slot(struct world *world, struct head *head, const char *word)
 	_cleanup_(strv_freep) char **parts = strv_split(word, ".@=");
 	const struct service *spec = manifest_service(head->manifest, parts[0]);
 	_cleanup_free_ char *digest = image_id(spec->image);
-	struct head_service *service = NULL;
+	struct head_service *service = head->services;
 	struct slot *slot;
 	size_t at = machine_index(world, parts[2]);
 	struct instance *seen;
 
-	for (size_t i = 0; i < head->n_services; i++)
-		if (streq(head->services[i].name, parts[0]))
-			service = &head->services[i];
+	while (!streq(service->name, parts[0]))
+		service++;
 	slot = array_add(service->slots, service->n_slots);
 	slot->slot = strtol(parts[1], NULL, 10);
 	slot->machine = xstrdup(parts[2]);
