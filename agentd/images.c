@@ -144,7 +144,7 @@ static void say(struct image_job *job, const char *message)
 	progress.kind = PROGRESS_PULL;
 	progress.ns = xstrdup(job->ns);
 	progress.slot = -1;
-	progress.state = xstrdup(instance_state_names[INSTANCE_PULLING]);
+	progress.state = xstrdup(job->state);
 	progress.message = xstrdup(message);
 	pull_sum(&job->layers, &progress.done_bytes, &progress.total_bytes);
 	bus_say(job->images->agentd, job->deploy, &progress);
@@ -160,6 +160,8 @@ static void finish(struct image_job *job, const char *state, const char *digest,
 	job->reason = reason;
 	if (reason)
 		log_warning("image %s: %s", job->image, reason);
+	/* Whoever waits asks when it hears this. An image that was here needs no words of its own. */
+	say(job, reason);
 }
 
 static void inspect(struct image_job *job, engine_fn fn)
@@ -177,10 +179,7 @@ static void on_inspected_after(const struct engine_answer *answer, void *userdat
 
 	job->request = NULL;
 	if (engine_ok(answer) && id) {
-		_cleanup_free_ char *message = xasprintf("%s is here", job->image);
-
 		finish(job, "ready", id, NULL);
-		say(job, message);
 	} else {
 		finish(job, "failed", NULL, xasprintf("%s cannot be fetched: %s", job->image,
 						      job->layers.error ? job->layers.error : answer->words));
