@@ -180,6 +180,7 @@ struct candidate {
 	char *address;
 	int state;
 	char *said;        /* last state that went into the progress */
+	bool prepared;     /* its image is on its machine */
 	bool old_stopped;  /* the old instance was stopped for it */
 	bool asking;       /* an agentd.start is on its way */
 	bool again;        /* something happened meanwhile: ask once more */

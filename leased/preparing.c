@@ -19,9 +19,10 @@ static struct volume *volumes_of(const struct walk *walk, const struct service *
 	return volumes;
 }
 
+/* By the plan: a slot that settles as kept meanwhile still stands for its image. */
 static bool needs_image(const struct candidate *c)
 {
-	return c->service && c->action != SLOT_KEEP;
+	return c->service && c->slot->action != SLOT_KEEP;
 }
 
 static bool same_image(const struct candidate *a, const struct candidate *b)
@@ -37,6 +38,7 @@ static void settle(struct walk *walk, struct candidate *c, const char *digest)
 {
 	const struct slot *old = walk->base && c->slot->old ? head_instance(walk->base, c->slot->old, NULL) : NULL;
 
+	c->prepared = true;
 	free(c->digest);
 	c->digest = xstrdup(digest);
 	free(c->hash);
@@ -125,7 +127,7 @@ void preparing_again(struct walk *walk)
 	for (size_t i = 0; i < walk->n_candidates; i++) {
 		struct candidate *c = walk->candidates[i];
 
-		if (!is_first_of_image(walk, i) || c->digest != NULL)
+		if (c->prepared || !is_first_of_image(walk, i))
 			continue;
 		if (c->asking)
 			c->again = true;
@@ -190,7 +192,7 @@ static struct candidate *next_to_run(const struct walk *walk)
 	for (size_t i = 0; i < walk->n_candidates; i++) {
 		struct candidate *c = walk->candidates[i];
 
-		if (!needs_image(c) || !c->service->pre_deploy || streq(seen, c->service->name))
+		if (!needs_image(c) || c->action == SLOT_KEEP || !c->service->pre_deploy || streq(seen, c->service->name))
 			continue;
 		if (c->heard_usec)
 			return c;
