@@ -135,8 +135,7 @@ static void add_engine(struct dev *dev)
 			      xasprintf("--exec-root=%s/engine", dev->run), xasprintf("--pidfile=%s/dockerd.pid", dev->run),
 			      xasprintf("--host=unix://%s", dev->engine), xstrdup("--bridge=none"),
 			      xstrdup("--iptables=false"), xstrdup("--ip6tables=false"), xstrdup("--ip-masq=false"), NULL),
-		.ready = SUPERVISE_UNIX,
-		.address = xstrdup(dev->engine),
+		.ready = SUPERVISE_NOTIFY, /* its socket takes connections long before it answers */
 		.stop_usec = 20000000,
 		.worth = worth_dockerd,
 	};
