@@ -1,7 +1,5 @@
 #include "dnsd/dnsd.h"
 
-#include <strings.h>
-
 /* The doorplate: what dnsd hears, and what it says. */
 
 static void say(struct dnsd *dnsd)
@@ -112,7 +110,7 @@ static void verb_resolve(struct bus_call *call, void *request, void *userdata)
 	const struct resolve_request *asked = request;
 	struct dnsd *dnsd = userdata;
 	struct resolved *resolved;
-	knot_dname_storage_t wire;
+	knot_dname_storage_t wire = { 0 };
 	struct name name;
 	struct look look;
 	uint16_t type = KNOT_RRTYPE_A;
@@ -204,16 +202,10 @@ static void on_settled(uint64_t sequence, void *userdata)
 	say(dnsd);
 }
 
-static void on_stale(bool stale, void *userdata)
+/* The projection has logged it. */
+static void on_stale(bool stale _unused_, void *userdata)
 {
-	struct dnsd *dnsd = userdata;
-
-	if (stale)
-		log_warning("the log cannot be followed: answering from what is known up to %llu",
-			    (unsigned long long)dnsd->sequence);
-	else
-		log_info("the log is followed again");
-	say(dnsd);
+	say(userdata);
 }
 
 int dnsd_serve(struct dnsd *dnsd)

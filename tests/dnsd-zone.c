@@ -58,7 +58,7 @@ static void test_names(void)
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		uint8_t wire[KNOT_DNAME_MAXLEN];
-		struct name name;
+		struct name name = { 0 };
 		bool good = name_write(rows[i].text, wire);
 
 		if (good)

@@ -76,6 +76,9 @@ for (;;) { for my $s (IO::Select->new($udp, $tcp)->can_read) {
 } }
 END
 
+# The machine's own copy.
+bus "$bus_url" stream '{"name":"PLOYZ_INTENT","storage":"file","max_msgs_per_subject":256,"allow_rollup_hdrs":true,
+	"mirror":{"name":"PLOYZ_INTENT","external":{"api":"$JS.ployz.API","deliver":""}}}' m1 || bail 'no copy'
 upstream=$(free_port)
 port=$(free_port)
 start "$work/upstream.log" perl "$work/upstream.pl" "$upstream"
@@ -195,6 +198,7 @@ dnsd_start
 within 20 grep -q 'listening on 10.101.7.1:53' "$work/dnsd.log"
 within 20 grep -q 'cannot be followed' "$work/dnsd.log"
 like "$(ask_bus status '{}')" 'stale_since' 'stale since, it says'
+is "$(short loop web.shop.ployz.internal A)" '10.101.7.11 ' 'and answers from the machine'"'"'s own copy'
 
 other=$(free_port)
 start "$work/squat.log" perl -MIO::Socket::INET -e \
