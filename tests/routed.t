@@ -107,9 +107,10 @@ bus "$bus_url" stream '{"name":"PLOYZ_INTENT","subjects":["ployz.v1.intent.>"],"
 for n in 2 3 4; do backend 127.0.0.$n; done
 
 # --- prepare
-start "$work/other.log" busybox nc -l -p "${gateway#*:}" -s 127.0.0.1
+start "$work/other.log" perl -MIO::Socket::INET -e \
+	'$l = IO::Socket::INET->new(Listen => 5, LocalAddr => $ARGV[0], ReuseAddr => 1) or die; sleep 60' "$gateway"
 other=$started
-within 5 grep -q "$(printf ':%04X 00000000:0000 0A' "${gateway#*:}")" /proc/net/tcp
+within 5 listens "$gateway"
 run prepare
 exits 1 'a gateway port that is in use is refused'
 like "$err" "cannot listen on $gateway .*gateway-http" 'and the sentence says which, and what to do'
@@ -237,7 +238,8 @@ perl -MIO::Socket::INET -e '
 	while ($c = $l->accept) {
 		$head = ""; while (<$c>) { last if /^\r?$/; $head .= $_ }
 		if ($head =~ /^Upgrade/mi) {
-			print $c "HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+			print $c "HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+				"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 			$c->flush; sysread($c, $b, 100); syswrite($c, "echo $b");
 		} else { print $c "HTTP/1.1 200 OK\r\nContent-Length: " . length($head) . "\r\nConnection: close\r\n\r\n$head" }
 		close $c }' "127.0.0.5:$app_port" >"$work/echo.log" 2>&1 &
