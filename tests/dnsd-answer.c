@@ -124,6 +124,7 @@ static void test_damage(const struct zone *zone)
 	struct answer_caller caller = { .allowed = true, .loaded = true };
 	uint8_t query[600], damaged[600], out[DNSD_UDP_MOST];
 	size_t asked = make_query("web.shop.ployz.internal", KNOT_RRTYPE_A, 1232, query), size;
+	static const uint8_t header[KNOT_WIRE_HEADER_SIZE] = { 0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1 };
 	unsigned wrong = 0, rounds = 0;
 
 	for (size_t cut = 0; cut < asked; cut++) {
@@ -152,7 +153,7 @@ static void test_damage(const struct zone *zone)
 		for (size_t i = 0; i < length; i++)
 			damaged[i] = (uint8_t)random();
 		if (round % 2 && length > 12)
-			memcpy(damaged, "\0\1\1\0\0\1\0\0\0\0\0\1", 12);
+			memcpy(damaged, header, sizeof(header));
 		answer_make(zone, &caller, damaged, length, out, &size);
 	}
 	ok(true, "noise");
