@@ -14,6 +14,7 @@ struct fact_list {
 	struct instance **instances;
 	size_t n_instances;
 	uint64_t version;  /* raised by each change */
+	struct map touched; /* instance → version of its own last change, as a number; absent: an earlier life's */
 	uint64_t sent;     /* version that is on its way, or was last */
 	uint64_t acked;    /* version that the log has */
 	uint64_t sequence; /* of that entry */
@@ -54,6 +55,8 @@ static void hearer_clear(struct hearer *hearer)
 static void list_free(void *p)
 {
 	struct fact_list *list = p;
+
+	map_clear(&list->touched, NULL);
 
 	if (list->request)
 		bus_request_cancel(list->request);
@@ -181,7 +184,10 @@ struct instance *facts_add(struct facts *facts, struct instance *instance)
 
 void facts_touch(struct facts *facts, const struct instance *instance)
 {
-	list_of(facts, instance->ns)->version++;
+	struct fact_list *list = list_of(facts, instance->ns);
+
+	list->version++;
+	map_put(&list->touched, instance->id, (void *)(uintptr_t)list->version);
 	deferred_schedule(facts->flush);
 }
 
@@ -225,6 +231,7 @@ void facts_forget(struct facts *facts, const char *ns)
 
 		if (states_is_end((enum instance_state)instance->state) &&
 		    !agentd_keeper(facts->agentd, instance->id)) {
+			map_remove(&list->touched, instance->id);
 			instance_free(instance);
 			list->version++;
 		} else {
@@ -243,7 +250,8 @@ uint64_t facts_sequence(const struct facts *facts, const struct instance *instan
 {
 	const struct fact_list *list = map_get(&facts->lists, instance->ns);
 
-	return list && list->acked == list->version ? list->sequence : 0;
+	/* Its own last change counts: another instance's may still be on its way. */
+	return list && (uintptr_t)map_get(&list->touched, instance->id) <= list->acked ? list->sequence : 0;
 }
 
 void facts_each(struct facts *facts, void (*fn)(struct instance *fact, void *userdata), void *userdata)
