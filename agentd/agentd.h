@@ -402,6 +402,7 @@ struct agentd {
 	struct waiting_call waiting[CALLS_WAITING_MAX];
 	size_t n_waiting;
 };
+/* agent.c */
 int agentd_new(struct daemon *daemon, const struct agentd_config *config, struct agentd **ret);
 void agentd_free(struct agentd *agentd);
 DEFINE_CLEANUP(struct agentd, agentd_free);

@@ -182,6 +182,9 @@ static void take_seen(struct keeper *keeper, struct container_seen *seen)
 
 	free(keeper->container);
 	keeper->container = steal(seen->id);
+	/* What failed is told as it failed, however often the engine tried it afterwards. */
+	if (states_is_end((enum instance_state)fact->state))
+		return;
 	/* A container that does not run has no address: the last one stays until it gets another. */
 	if (now->address && !streq(fact->address, now->address)) {
 		free(fact->address);

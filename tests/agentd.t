@@ -247,7 +247,7 @@ ok 'its output comes as progress' within 5 grep -q '"message":"migrating"' "$wor
 ok 'one that fails' within 10 ran "$(pre poor '["/bin/sh","-c","echo no such table; exit 4"]' 5s)" failed
 ran "$(pre poor '["/bin/sh","-c","echo no such table; exit 4"]' 5s)" failed
 like "$out" 'exit code 4; its last line: no such table' 'says with what, and its last line'
-ok 'one that does not end' within 15 ran "$(pre long '["/bin/sleep","60"]' 300ms)" failed
+ok 'one that does not end' within 15 ran "$(pre long '["/bin/sleep","60"]' 1s)" failed
 is "$(engine_containers ployz.run=pre_deploy "ployz.machine=$bus_machine")" '' 'nothing of them is left'
 
 # The engine's store is away: facts wait, and say so once.

@@ -1,0 +1,134 @@
+/* The daemon's struct: made, started, freed; what it says of itself. */
+#include "agentd/agentd.h"
+
+static void on_lapse(void *userdata)
+{
+	struct agentd *agentd = userdata;
+	uint64_t next = 0, now = boot_now_usec();
+
+	if (locks_lapse(&agentd->locks, now)) {
+		log_notice("a lock has lapsed: its holder has not been heard for %llu s", LOCK_TERM_USEC / 1000000);
+		locks_save(agentd);
+	}
+	for (struct map_item *i = NULL; (i = map_next(&agentd->locks.map, i));) {
+		const struct lock *lock = i->value;
+
+		if (lock->held && (!next || lock->until < next))
+			next = lock->until;
+	}
+	if (next)
+		timer_arm(agentd->lapse, next - now);
+}
+
+int agentd_new(struct daemon *daemon, const struct agentd_config *config, struct agentd **ret)
+{
+	_cleanup_(agentd_freep) struct agentd *agentd = xcalloc(1, sizeof(*agentd));
+	struct failure failure = FAILURE_INIT;
+	int r;
+
+	agentd->daemon = daemon;
+	agentd->config = config;
+	network_new(agentd);
+	r = http_new(daemon->loop, &agentd->http);
+	if (r < 0)
+		return log_errno(LOG_ERR, r, "cannot make an HTTP client");
+	r = engine_new(agentd, config->engine, &agentd->engine, &failure);
+	if (r < 0) {
+		log_error("%s (%s)", failure.message, failure.hint);
+		failure_clear(&failure);
+		return r;
+	}
+	agentd->lapse = timer_new(daemon->loop, on_lapse, agentd);
+	r = locks_load(agentd);
+	if (r < 0)
+		return r;
+	timer_arm(agentd->lapse, 0);
+	agentd->facts = facts_new(agentd);
+	agentd->images = images_new(agentd);
+	agentd->logs = logs_new(agentd);
+	agentd->runs = runs_new(agentd);
+	*ret = steal(agentd);
+	return 0;
+}
+
+static void keeper_free_value(void *keeper)
+{
+	keeper_free(keeper);
+}
+
+void agentd_free(struct agentd *agentd)
+{
+	if (!agentd)
+		return;
+	for (size_t i = 0; i < agentd->n_waiting; i++)
+		bus_call_drop(agentd->waiting[i].call);
+	map_clear(&agentd->keepers, keeper_free_value);
+	runs_free(agentd->runs);
+	logs_free(agentd->logs);
+	images_free(agentd->images);
+	facts_free(agentd->facts);
+	network_free(&agentd->network);
+	engine_cancel(agentd->adopting);
+	engine_free(agentd->engine);
+	http_free(agentd->http);
+	locks_clear(&agentd->locks);
+	timer_free(agentd->lapse);
+	free(agentd);
+}
+
+int agentd_start(struct agentd *agentd)
+{
+	facts_load(agentd->facts);
+	network_start(&agentd->network);
+	agentd_say_status(agentd);
+	return 0;
+}
+
+struct keeper *agentd_keeper(const struct agentd *agentd, const char *instance)
+{
+	return map_get(&agentd->keepers, instance);
+}
+
+void agentd_go_on(struct agentd *agentd)
+{
+	if (!agentd->adopted)
+		return;
+	for (struct map_item *i = NULL; (i = map_next(&agentd->keepers, i));)
+		keeper_go_on(i->value);
+}
+
+void agentd_say_status(struct agentd *agentd)
+{
+	if (!agentd->engine->up)
+		daemon_status(agentd->daemon, "The container engine does not answer: %s",
+			      agentd->engine->error ? agentd->engine->error : "not asked yet");
+	else if (!facts_loaded(agentd->facts))
+		daemon_status(agentd->daemon, "Waiting for the log to read this machine's facts");
+	else if (agentd->network.trouble)
+		daemon_status(agentd->daemon, "Starts no containers: %s", agentd->network.trouble);
+	else
+		daemon_status(agentd->daemon, "%zu instances on engine %s", agentd->keepers.count,
+			      agentd->engine->version);
+}
+
+json_t *agentd_status(void *userdata)
+{
+	struct agentd *agentd = userdata;
+	json_t *network = json_pack("{s:s, s:s, s:b}", "name", agentd->config->network, "bridge", agentd->config->bridge,
+				    "ready", agentd->network.ready);
+	json_t *locks = json_object();
+
+	if (agentd->network.subnet)
+		json_object_set_new(network, "subnet", json_string(agentd->network.subnet));
+	if (agentd->network.trouble)
+		json_object_set_new(network, "trouble", json_string(agentd->network.trouble));
+	for (struct map_item *i = NULL; (i = map_next(&agentd->locks.map, i));) {
+		const struct lock *lock = i->value;
+
+		json_object_set_new(locks, lock->ns, json_pack("{s:I, s:b, s:s*}", "epoch", (json_int_t)lock->epoch,
+							       "held", lock->held, "deploy", lock->deploy));
+	}
+	return json_pack("{s:o, s:o, s:o, s:o, s:b, s:I}", "engine", engine_status(agentd->engine), "network", network,
+			 "facts", facts_status(agentd->facts), "locks", locks, "adopted", agentd->adopted, "instances",
+			 (json_int_t)agentd->keepers.count);
+}
