@@ -1,5 +1,6 @@
 /* Candidates: all at once but for what they depend on; agentd is asked again whenever something is heard of one, and
- * once a second, so that an agentd that died and came back is taken up where it was. */
+ * once a second, so that an agentd that died and came back is taken up where it was. The states
+ * themselves are told by the agents. */
 #include "leased/leased.h"
 
 static void ask_start(struct walk *walk, struct candidate *c);
@@ -21,21 +22,9 @@ static void pump(struct walk *walk);
 static void failed(struct walk *walk, struct candidate *c, const struct instance *instance)
 {
 	c->state = CANDIDATE_FAILED;
-	progress_slot(walk, c, "failed", instance->reason);
 	walk_failf(walk, FAILURE_FAILED, "the old state goes on serving; mend the service and deploy again",
 		   "service %s, slot %lld on machine %s did not get ready: %s", c->service->name,
 		   (long long)c->slot->slot, c->slot->machine, instance->reason ? instance->reason : "no reason given");
-}
-
-static void say(struct walk *walk, struct candidate *c, const struct instance *instance)
-{
-	const char *state = instance_state_names[instance->state];
-
-	if (streq(c->said, state))
-		return;
-	free(c->said);
-	c->said = xstrdup(state);
-	progress_slot(walk, c, state, instance->reason);
 }
 
 static void on_started(struct walk *walk, const struct failure *failure, void *answer, void *what)
@@ -58,8 +47,6 @@ static void on_started(struct walk *walk, const struct failure *failure, void *a
 		failed(walk, c, started->instance);
 		return;
 	}
-	if (started->instance)
-		say(walk, c, started->instance);
 	/* Ready counts once its fact is in the log: what the commit names must be routable there. */
 	if (started->instance && started->instance->state == INSTANCE_READY && started->sequence) {
 		free(c->address);

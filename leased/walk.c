@@ -299,7 +299,6 @@ static void candidate_free(struct candidate *c)
 	free(c->digest);
 	free(c->hash);
 	free(c->address);
-	free(c->said);
 	free(c);
 }
 
