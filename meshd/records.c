@@ -64,7 +64,7 @@ static void on_claim_read(const struct failure *failure, const struct stream_ent
 	struct meshd *meshd = userdata;
 	int third = plan_subnet(&meshd->pool, meshd->machine, meshd->subnet_attempt);
 	struct failure why = FAILURE_INIT, told = FAILURE_INIT;
-	struct subnet_claim *holder = NULL;
+	const struct subnet_claim *holder;
 	void *object = NULL;
 
 	meshd->request = NULL;
@@ -90,7 +90,7 @@ static void on_claim_read(const struct failure *failure, const struct stream_ent
 		meshd->subnet_attempt++;
 		founding_go(meshd, FOUNDING_SUBNET);
 	}
-	subnet_claim_free(holder);
+	codec_destroy(&subnet_claim_schema, object);
 }
 
 static void on_claimed(enum stream_outcome outcome, _unused_ uint64_t sequence, const struct failure *failure,

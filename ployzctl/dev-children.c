@@ -67,22 +67,21 @@ static const char *worth_dockerd(const char *line)
 	return strstr(line, "level=error") || strstr(line, "level=fatal") || !strstr(line, "level=") ? line : NULL;
 }
 
-static char **words(char *first, ...)
+/* A list of owned strings from owned strings. */
+#define words(...) words_of((char *[]){ __VA_ARGS__, NULL })
+static char **words_of(char **owned)
 {
 	char **v = NULL;
-	va_list args;
 
-	va_start(args, first);
-	for (char *word = first; word; word = va_arg(args, char *))
-		strv_push(&v, word);
-	va_end(args);
+	for (; *owned; owned++)
+		strv_push(&v, *owned);
 	return v;
 }
 
 static char **daemon_words(const struct dev *dev, const char *daemon)
 {
 	return words(xasprintf("%s/%s", dev->programs, daemon), xstrdup("--config"), xasprintf(CONFIGURATION, dev->dir),
-		     xstrdup("--state"), xasprintf("%s/state/%s", dev->dir, daemon), NULL);
+		     xstrdup("--state"), xasprintf("%s/state/%s", dev->dir, daemon));
 }
 
 static void add_daemon(struct dev *dev, const char *name, const char *also)
@@ -115,7 +114,7 @@ static void add_server(struct dev *dev, const char *name, const char *file, int 
 {
 	const struct supervise_child child = {
 		.name = name,
-		.argv = words(xstrdup(dev->nats_server), xstrdup("-c"), xasprintf("%s/%s", dev->run, file), NULL),
+		.argv = words(xstrdup(dev->nats_server), xstrdup("-c"), xasprintf("%s/%s", dev->run, file)),
 		.ready = SUPERVISE_TCP,
 		.address = xasprintf("127.0.0.1:%d", port),
 		.after = { after },
@@ -134,7 +133,7 @@ static void add_engine(struct dev *dev)
 		.argv = words(xstrdup(dev->dockerd), xasprintf("--data-root=%s/engine", dev->dir),
 			      xasprintf("--exec-root=%s/engine", dev->run), xasprintf("--pidfile=%s/dockerd.pid", dev->run),
 			      xasprintf("--host=unix://%s", dev->engine), xstrdup("--bridge=none"),
-			      xstrdup("--iptables=false"), xstrdup("--ip6tables=false"), xstrdup("--ip-masq=false"), NULL),
+			      xstrdup("--iptables=false"), xstrdup("--ip6tables=false"), xstrdup("--ip-masq=false")),
 		.ready = SUPERVISE_NOTIFY, /* its socket takes connections long before it answers */
 		.stop_usec = 20000000,
 		.worth = worth_dockerd,
@@ -149,7 +148,7 @@ static void add_gateway(struct dev *dev)
 		.name = "gateway",
 		.argv = words(xstrdup(dev->haproxy), xstrdup("-W"), xstrdup("-S"),
 			      xasprintf("%s/haproxy-master.sock", dev->run), xstrdup("-f"),
-			      xasprintf("%s/haproxy.cfg", dev->run), NULL),
+			      xasprintf("%s/haproxy.cfg", dev->run)),
 		.ready = SUPERVISE_UNIX,
 		.address = xasprintf("%s/haproxy.sock", dev->run),
 		.after = { "table" },
@@ -201,11 +200,11 @@ void dev_demo(struct dev *dev)
 		if (access(manifest, R_OK) < 0)
 			continue;
 		if (access(script, X_OK) == 0) {
-			image.argv = words(steal(script), NULL);
+			image.argv = words(steal(script));
 			supervise_add(dev->supervise, &image);
 		}
 		deploy.argv = words(xstrdup("/proc/self/exe"), xstrdup("--dir"), xstrdup(dev->dir), xstrdup("deploy"),
-				    xstrdup("-f"), steal(manifest), NULL);
+				    xstrdup("-f"), steal(manifest));
 		deploy.after[0] = "image";
 		supervise_add(dev->supervise, &deploy);
 		supervise_start(dev->supervise);

@@ -251,6 +251,7 @@ int main(int argc, char **argv)
 		sd_event_loop(tool.loop);
 		bus_free(tool.bus);
 		sd_event_unref(tool.loop);
+		free((char *)options.inbox);
 		return tool.code;
 	}
 	fprintf(stderr, "usage: bus URL [USER:PASSWORD] request|publish|append|last|stream|listen|answer …\n");
