@@ -14,6 +14,7 @@
 #define DEFAULT_DIR "/var/lib/ployz-dev"
 #define DEFAULT_RUN "/run/ployz-dev"
 #define LEAF_PORT 7422
+#define PATH_HINT "; Debian keeps it in /usr/sbin"
 #define DEFAULT_ENGINE "unix:///var/run/docker.sock"
 
 static char *absolute(const char *path)
@@ -131,11 +132,12 @@ int dev_check_programs(struct dev *dev, struct failure *failure)
 	dev->nats_server = supervise_program("nats-server");
 	if (!dev->nats_server)
 		return failure_set(failure, FAILURE_FAILED,
-				   "install nats-server 2.10 or newer (Debian 13's package runs on Debian 12 too)",
-				   "nats-server is not installed");
+				   "install nats-server 2.10 or newer (Debian 13's package runs on Debian 12 too)" PATH_HINT,
+				   "nats-server is not installed, or not in $PATH");
 	dev->haproxy = supervise_program("haproxy");
 	if (!dev->haproxy)
-		return failure_set(failure, FAILURE_FAILED, "apt-get install haproxy", "haproxy is not installed");
+		return failure_set(failure, FAILURE_FAILED, "apt-get install haproxy" PATH_HINT,
+				   "haproxy is not installed, or not in $PATH");
 	dev->dockerd = supervise_program("dockerd");
 	return 0;
 }

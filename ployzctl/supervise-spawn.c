@@ -113,8 +113,8 @@ int supervise_connect(const char *at, bool unix_socket)
 char *supervise_program(const char *name)
 {
 	const char *path = getenv("PATH");
-	_cleanup_free_ char *places = xasprintf("%s:/usr/local/sbin:/usr/sbin:/sbin", path ? path : "/usr/bin:/bin");
-	_cleanup_(strv_freep) char **directories = strv_split(places, ":");
+	_cleanup_(strv_freep) char **directories =
+		strv_split(path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ":");
 
 	for (char **directory = directories; directory && *directory; directory++) {
 		_cleanup_free_ char *program = xasprintf("%s/%s", *directory, name);

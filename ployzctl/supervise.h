@@ -65,8 +65,7 @@ int supervise_spawn(char *const *argv, const char *notify, pid_t *ret_pid, int *
 /* A connection that is being made, non-blocking, to an IPv4 address:port or a Unix socket's path; or a negative
  * errno, -ECONNREFUSED and -ENOENT when nobody listens. */
 int supervise_connect(const char *address, bool unix_socket);
-/* Where a program of this name is found: $PATH, then the system's directories; NULL: nowhere. Owned by the
- * caller. */
+/* Where $PATH has a program of this name, or NULL; owned by the caller. */
 char *supervise_program(const char *name);
 
 #endif
