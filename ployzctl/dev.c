@@ -335,7 +335,7 @@ static int check(struct dev *dev, struct failure *failure)
 	return r < 0 ? r : dev_check_engine(dev, NULL, failure);
 }
 
-int verb_dev(_unused_ struct ployzctl *ctl, int argc, char **argv)
+int verb_dev(struct ployzctl *ctl, int argc, char **argv)
 {
 	_cleanup_(dev_clear) struct dev dev = { .lock = -1, .begun_usec = boot_now_usec() };
 	struct failure failure = FAILURE_INIT;
@@ -356,7 +356,7 @@ int verb_dev(_unused_ struct ployzctl *ctl, int argc, char **argv)
 		return EXIT_DONE;
 	}
 	if (!dev.config.dir)
-		dev.config.dir = xstrdup(getenv("PLOYZ_DIR"));
+		dev.config.dir = xstrdup(ctl->options.dir ? ctl->options.dir : getenv("PLOYZ_DIR"));
 	dev.colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
 	r = check(&dev, &failure);
 	if (r < 0) {
