@@ -101,17 +101,18 @@ int actual_read_servers(struct actual *actual, const char *reply)
 int actual_read_connections(struct actual *actual, const char *reply)
 {
 	_cleanup_(strv_freep) char **lines = strv_split(reply, "\r\n");
-	size_t column = 0;
+	size_t column = 0; /* each process begins with the line of names */
 
 	if (!lines || !str_starts(lines[0], "# "))
 		return -EBADMSG;
 	for (char **line = lines; *line; line++) {
 		_cleanup_(strv_freep) char **words = strv_split(*line + ((*line)[0] == '#' ? 2 : 0), " ");
 		struct actual_server *server;
+		int64_t used;
 		char *slash;
 
 		if ((*line)[0] == '#') {
-			while (words[column] && !streq(words[column], "used_cur"))
+			for (column = 0; words[column] && !streq(words[column], "used_cur");)
 				column++;
 			continue;
 		}
@@ -120,10 +121,49 @@ int actual_read_connections(struct actual *actual, const char *reply)
 			return -EBADMSG;
 		*slash = '\0';
 		server = actual_server(actual, words[0], slash + 1);
-		if (server && int_parse(words[column], 0, INT64_MAX, &server->connections) < 0)
+		if (int_parse(words[column], 0, INT32_MAX, &used) < 0)
 			return -EBADMSG;
+		if (server)
+			server->connections += used;
 	}
 	return 0;
+}
+
+/* Lines `PID worker …` behind `# old workers`. */
+char *actual_older_command(const char *reply)
+{
+	_cleanup_(strv_freep) char **lines = strv_split(reply, "\r\n");
+	struct strbuf command = STRBUF_INIT;
+	bool old = false;
+
+	for (char **line = lines; line && *line; line++) {
+		_cleanup_(strv_freep) char **words = strv_split(*line, " \t");
+		int64_t pid;
+
+		if ((*line)[0] == '#')
+			old = str_starts(*line, "# old workers");
+		else if (old && strv_count(words) > 1 && streq(words[1], "worker") &&
+			 int_parse(words[0], 1, INT32_MAX, &pid) == 0)
+			strbuf_printf(&command, "%s@!%lld show servers conn", command.size ? ";" : "", (long long)pid);
+	}
+	return command.size ? strbuf_steal(&command) : NULL;
+}
+
+int actual_read_older(struct actual *older, const char *reply)
+{
+	_cleanup_(strv_freep) char **lines = strv_split(reply, "\r\n");
+
+	for (char **line = lines; line && *line; line++) {
+		_cleanup_(strv_freep) char **words = strv_split(*line, " ");
+		const char *slash = words ? strchr(words[0], '/') : NULL;
+		_cleanup_free_ char *backend = slash ? xstrndup(words[0], (size_t)(slash - words[0])) : NULL;
+
+		if ((*line)[0] == '#' || !slash || actual_server(older, backend, slash + 1))
+			continue;
+		*array_add(older->servers, older->n_servers) = (struct actual_server){
+			.backend = steal(backend), .name = xstrdup(slash + 1) };
+	}
+	return lines ? actual_read_connections(older, reply) : 0;
 }
 
 /* Lines `0x55… KEY VALUE`. */

@@ -47,13 +47,13 @@ void bus_applied(struct routed *routed)
 	routed->n_applied = left;
 }
 
-static int64_t connections(const struct routed *routed, char *const *instances)
+static int64_t connections_in(const struct actual *actual, char *const *instances)
 {
 	int64_t sum = 0;
 
-	for (size_t i = 0; i < routed->actual.n_servers; i++)
-		if (strv_contains(instances, routed->actual.servers[i].name))
-			sum += routed->actual.servers[i].connections;
+	for (size_t i = 0; i < actual->n_servers; i++)
+		if (strv_contains(instances, actual->servers[i].name))
+			sum += actual->servers[i].connections;
 	return sum;
 }
 
@@ -68,7 +68,8 @@ void bus_drained(struct routed *routed)
 	for (size_t i = 0; i < routed->n_drained; i++) {
 		struct waiter_drained waiter = routed->drained_waiters[i];
 		const struct drained_request *asked = bus_call_request(waiter.call);
-		int64_t count = connections(routed, asked->instances);
+		int64_t count = connections_in(&routed->actual, asked->instances) +
+				connections_in(&routed->older, asked->instances);
 
 		waiter.quiet = routed->known && !count ? waiter.quiet + 1 : 0;
 		if (waiter.quiet >= QUIET_LOOKS || now >= waiter.until_usec)

@@ -103,8 +103,12 @@ static int transmit(struct talk *talk)
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	strbuf_consume(&talk->out, (size_t)n);
-	if (!talk->out.size)
-		sd_event_source_set_io_events(talk->source, EPOLLIN);
+	if (talk->out.size)
+		return 0;
+	sd_event_source_set_io_events(talk->source, EPOLLIN);
+	/* The master ends the connection when it has answered and hears that nothing more comes. */
+	if (talk->master)
+		shutdown(talk->fd, SHUT_WR);
 	return 0;
 }
 

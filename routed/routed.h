@@ -137,6 +137,11 @@ int actual_read_backends(struct actual *actual, const char *reply);
 int actual_read_servers(struct actual *actual, const char *reply);
 int actual_read_connections(struct actual *actual, const char *reply);
 int actual_read_map(struct actual *actual, const char *reply);
+/* The master's `show proc`: the command that asks each process that a reload has replaced for its
+ * connections; owned by the caller, NULL when there is none. */
+char *actual_older_command(const char *reply);
+/* The answer: the connections of each server, as servers of `older`. 0 or -EBADMSG. */
+int actual_read_older(struct actual *older, const char *reply);
 
 /* ---- diff.c: what has to be said to it ---- */
 
@@ -207,6 +212,7 @@ struct routed {
 	struct view view;
 	struct table *table;     /* wanted; replaced whole */
 	struct actual actual;    /* as last read */
+	struct actual older;     /* servers of the processes that a reload replaced and that still serve */
 	struct diff diff;        /* on its way to HAProxy */
 	int64_t *taken;          /* ports of the HTTP gateway */
 	size_t n_taken;

@@ -30,6 +30,7 @@ static void in_trouble(struct routed *routed, char *why)
 	/* One that comes up meanwhile starts from the current table. */
 	diff_assign(routed->table, &routed->actual, NULL);
 	prepare_write(routed);
+	bus_drained(routed);
 	timer_arm(routed->retry, RETRY_USEC);
 }
 
@@ -40,6 +41,44 @@ static void out_of_trouble(struct routed *routed)
 	free(steal(routed->proxy_trouble));
 }
 
+/* The end of a cycle; `changed` asks for the next. */
+static void cycle_end(struct routed *routed)
+{
+	if (routed->changed)
+		cycle(routed);
+	else
+		plan_look(routed);
+}
+
+static void on_older(int error, char *const *replies, void *userdata)
+{
+	struct routed *routed = userdata;
+
+	routed->talk = NULL;
+	actual_clear(&routed->older);
+	if (!error && actual_read_older(&routed->older, replies[0]) < 0)
+		log_debug("a process that a reload replaced does not say its connections");
+	bus_drained(routed);
+	cycle_end(routed);
+}
+
+static void on_processes(int error, char *const *replies, void *userdata)
+{
+	struct routed *routed = userdata;
+	_cleanup_free_ char *command = error ? NULL : actual_older_command(replies[0]);
+
+	routed->talk = NULL;
+	if (command) {
+		haproxy_master(routed->loop, routed->master, command, on_older, routed, &routed->talk);
+		return;
+	}
+	actual_clear(&routed->older);
+	bus_drained(routed);
+	cycle_end(routed);
+}
+
+/* HAProxy does what the table says. While somebody waits for connections to end, those of the processes that
+ * a reload replaced count too: they serve them to their end. */
 static void settled(struct routed *routed)
 {
 	routed->step = SYNC_IDLE;
@@ -50,16 +89,10 @@ static void settled(struct routed *routed)
 			      (long long)routed->applied);
 	}
 	bus_applied(routed);
-	bus_drained(routed);
-}
-
-/* The end of a cycle; `changed` asks for the next. */
-static void cycle_end(struct routed *routed)
-{
-	if (routed->changed)
-		cycle(routed);
+	if (routed->n_drained)
+		haproxy_master(routed->loop, routed->master, "show proc", on_processes, routed, &routed->talk);
 	else
-		plan_look(routed);
+		cycle_end(routed);
 }
 
 static void reload_failed(struct routed *routed, char *why)
@@ -98,6 +131,9 @@ static void ask_reload(struct routed *routed)
 		return;
 	}
 	log_notice("reloading HAProxy: %s", routed->diff.reload);
+	/* Not by what was written last: --prepare may have written since. */
+	free(steal(routed->rendered));
+	free(steal(routed->rendered_map));
 	if (prepare_write(routed) < 0) {
 		reload_failed(routed, xstrdup("haproxy.cfg cannot be written"));
 		return;
@@ -144,7 +180,6 @@ static void on_written(int error, char *const *replies, void *userdata)
 		return;
 	}
 	settled(routed);
-	cycle_end(routed);
 }
 
 static void write_diff(struct routed *routed)
@@ -163,7 +198,6 @@ static void write_diff(struct routed *routed)
 	} else {
 		free(steal(routed->reload_trouble));
 		settled(routed);
-		cycle_end(routed);
 	}
 }
 
@@ -297,6 +331,7 @@ void sync_free(struct routed *routed)
 	timer_free(routed->retry);
 	diff_clear(&routed->diff);
 	actual_clear(&routed->actual);
+	actual_clear(&routed->older);
 	table_free(routed->table);
 	free(routed->reload_trouble);
 	free(routed->proxy_trouble);

@@ -232,6 +232,18 @@ is "$(get n1.example /)$(get n5.example /)$(get shop.example /)" 127.0.0.2127.0.
 	'more services than the pool has places are served after a reload'
 like "$(bus "$bus_url" request ployz.v1.m1.routed.routes '{}' 5)" '"key": *"n5.example/"' 'routes lists them'
 
+# --- connections that a reload left to the older process
+perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(PeerAddr => $ARGV[0]) or die; sleep 4' "127.0.0.1:$tcp_port" &
+at_end "end_pid $!"
+within 5 sh -c "bus $bus_url request ployz.v1.m1.routed.routes '{}' 5 | grep -q '\"connections\": *1'"
+other_port=$(free_port)
+sequence=$(commit more "$(head_json more 1 "{\"tcp\":{\"port\":\"http\",\"listen\":$other_port}}" "$(slot_json 0 more-web-0-a 127.0.0.4)")")
+applied "$sequence" >/dev/null
+like "$(bus "$bus_url" request ployz.v1.m1.routed.drained '{"instances":["tcp-web-0-a"],"wait_ms":300}' 10)" \
+	'"connections": *1' 'a connection of the process before the reload counts'
+like "$(bus "$bus_url" request ployz.v1.m1.routed.drained '{"instances":["tcp-web-0-a"],"wait_ms":9000}' 12)" \
+	'"connections": *0' 'and is waited for'
+
 # --- headers, and a tunnel
 perl -MIO::Socket::INET -e '
 	$l = IO::Socket::INET->new(Listen => 5, LocalAddr => $ARGV[0], ReuseAddr => 1) or die;
