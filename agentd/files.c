@@ -44,13 +44,18 @@ void files_remove(const struct agentd *agentd, const char *instance)
 	rmdir(directory);
 }
 
-static uint64_t limit_of(int resource)
+/* Podman lowers its own limits (processes to 32768), and where it may not raise them again it can give no more
+ * than it has. */
+#define NOFILE_MAX 1048576
+#define NPROC_MAX 32768
+
+static uint64_t limit_of(int resource, uint64_t most)
 {
 	struct rlimit limit = { 0, 0 };
 
-	getrlimit((__rlimit_resource_t)resource, &limit);
-	/* The engine's numbers are signed, and 0 would be none at all. */
-	return limit.rlim_max == RLIM_INFINITY || limit.rlim_max > INT32_MAX ? 1048576 : limit.rlim_max;
+	if (getrlimit((__rlimit_resource_t)resource, &limit) < 0 || limit.rlim_max == RLIM_INFINITY)
+		return most;
+	return MIN2(limit.rlim_max, most);
 }
 
 void container_context_fill(const struct agentd *agentd, struct container_context *context)
@@ -62,7 +67,7 @@ void container_context_fill(const struct agentd *agentd, struct container_contex
 		.publish_address = agentd->config->publish_address,
 		.files = "",
 		.podman = agentd->engine->podman,
-		.nofile = limit_of(RLIMIT_NOFILE),
-		.nproc = limit_of(RLIMIT_NPROC),
+		.nofile = limit_of(RLIMIT_NOFILE, NOFILE_MAX),
+		.nproc = limit_of(RLIMIT_NPROC, NPROC_MAX),
 	};
 }

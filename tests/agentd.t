@@ -90,7 +90,6 @@ network_is_there() {
 	engine_api GET "/networks/$network"
 }
 ok 'the network comes with the record' within 5 network_is_there
-like "$(ip -4 addr show "$bridge")" "$subnet.1/24" 'its bridge has the first address'
 
 # Locks.
 ask lock "$(lock '"host_ports":[{"port":18777,"protocol":"tcp"}],"memory":1048576,"routes":["shop.example/"]')"
@@ -119,6 +118,7 @@ exits 0 'a start is accepted'
 id=$ns-web-0-$deploy
 ok 'it becomes ready' within 10 fact_is "$id" state ready
 address=$(fact "$id" address)
+like "$(ip -4 addr show "$bridge")" "$subnet.1/24" 'the bridge has the first address'
 like "$address" "^$subnet\." 'its fact has its address'
 is "$(curl -s --max-time 5 "http://$address:8080/env/COLOR")" red 'its environment'
 is "$(curl -s --max-time 5 "http://$address:8080/file/etc/app.conf")" hello 'its file'
