@@ -250,7 +250,44 @@ like "$out" 'exit code 4; its last line: no such table' 'says with what, and its
 ok 'one that does not end' within 15 ran "$(pre long '["/bin/sleep","60"]' 1s)" failed
 is "$(engine_containers ployz.run=pre_deploy "ployz.machine=$bus_machine")" '' 'nothing of them is left'
 
-# The engine's store is away: facts wait, and say so once.
+# The engine goes away and comes back, its containers do not: no fact turns into a failure.
+relay_start() {
+	start "$work/relay.log" perl tests/lib/relay.pl "$work/engine.sock" "${DOCKER_HOST#unix://}"
+	relay_pid=$started
+	within 5 engine_answers "unix://$work/engine.sock"
+}
+status_says() {
+	"$bus" "$bus_url" request "ployz.v1.$bus_machine.agentd.status" '{}' | grep -q "$1"
+}
+end_pid "$agentd_pid"
+relay_start
+agentd_start --engine "unix://$work/engine.sock"
+within 10 agentd_answers
+last=$(sequence)
+kill -9 "$relay_pid"
+ok 'an engine that is away is told in the status' within 5 status_says '"reachable":false'
+ask list '{}'
+like "$out" '"engine":false.*"engine_error":' 'and in the list'
+ask start "$(order web 5)"
+like "$out" 'ENGINE' 'and nothing is started meanwhile'
+ask remove "$(ref "$id")"
+like "$out" 'ENGINE' 'nor removed'
+is "$(sequence)" "$last" 'but no fact has changed'
+engine_api POST "/containers/$id/restart?t=1" >"$work/out"
+relay_start
+again() {
+	fact_is "$id" state ready && status_says '"reachable":true' && [ "$(sequence)" -gt "$last" ]
+}
+ok 'it is back: what it did meanwhile is seen' within 15 again
+is "$(grep -c 'does not answer' "$work/agentd.log")" 1 'that it was away was said once'
+# An engine that takes a request and never answers it is one that does not answer.
+kill -STOP "$relay_pid"
+ask list '{}'
+like "$out" '"instances"|"engine":false' 'a hanging engine does not hang agentd'
+kill -CONT "$relay_pid"
+within 15 status_says '"reachable":true'
+
+# The log is away: facts wait, and say so once.
 kill -9 "$store_pid"
 within 5 gone "$store_pid"
 ask remove "$(ref "$id")"
