@@ -50,11 +50,12 @@ static const char *worth_nats(const char *line)
 	return level + 2;
 }
 
-/* HAProxy: warnings, but not its words about an end that was asked for. */
+/* HAProxy: warnings, but not its words about what was asked of it: the end, a server's state. */
 static const char *worth_haproxy(const char *line)
 {
-	static const char *const usual[] = { "Exiting Master process", "All workers exited", "exited with code 0",
-					     "exited with code 143", "exited with code 130" };
+	static const char *const usual[] = { " : Server p",	      "has no server available", "Exiting Master process",
+					     "All workers exited",    "exited with code 0",	 "exited with code 143",
+					     "exited with code 130" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
 		if (strstr(line, usual[i]))
