@@ -107,6 +107,15 @@ static struct agent_lock wanted(char *ns, int64_t epoch, char *deploy)
 	return want;
 }
 
+static void refused(const struct locks *locks, const struct agent_lock *want, const struct room *room, const char *words)
+{
+	struct failure failure = FAILURE_INIT;
+	int r = locks_fits(locks, want, room, 0, &failure);
+
+	ok(r < 0 && strstr(failure.message, words), "refused: %s", failure.message ? failure.message : "not at all");
+	failure_clear(&failure);
+}
+
 static void locks(void)
 {
 	struct locks locks = { MAP_INIT };
@@ -134,21 +143,18 @@ static void locks(void)
 	is_int(locks_fits(&locks, &a, &room, 0, NULL), 0, "its own reservation is not in its way");
 	b.reserve.host_ports = &port;
 	b.reserve.n_host_ports = 1;
-	ok(locks_fits(&locks, &b, &room, 0, &failure) < 0 && strstr(failure.message, "namespace a"),
-	   "a host port of another: %s", failure.message);
+	refused(&locks, &b, &room, "namespace a");
 	b.reserve.host_ports = &udp;
 	is_int(locks_fits(&locks, &b, &room, 0, NULL), 0, "the same number of another protocol is free");
 	b.reserve.routes = routes;
-	ok(locks_fits(&locks, &b, &room, 0, &failure) < 0 && strstr(failure.message, "shop.example/"), "a route: %s",
-	   failure.message);
+	refused(&locks, &b, &room, "shop.example/");
 	b.reserve.routes = NULL;
 	b.reserve.memory = 101;
-	ok(locks_fits(&locks, &b, &room, 0, &failure) < 0 && strstr(failure.message, "namespace c"), "memory: %s",
-	   failure.message);
+	refused(&locks, &b, &room, "namespace c");
 	b.reserve.memory = 100;
 	is_int(locks_fits(&locks, &b, &room, 0, NULL), 0, "to the last byte");
 	b.reserve.cpus = 0.6;
-	ok(locks_fits(&locks, &b, &room, 0, &failure) < 0 && strstr(failure.message, "CPUs"), "CPUs: %s", failure.message);
+	refused(&locks, &b, &room, "CPUs");
 	saved = locks_encode(&locks);
 	is_int(locks_decode(&again, saved, 0), 0, "what was saved is read back");
 	ok(locks_admit(&again, "a", 4, NULL) < 0, "and still fences");
