@@ -97,36 +97,57 @@ int actual_read_servers(struct actual *actual, const char *reply)
 	return 0;
 }
 
-/* Columns by their names in the first line: bkname/svname first, used_cur somewhere. */
-int actual_read_connections(struct actual *actual, const char *reply)
+/* A line of `show stat` as CSV: pxname, svname, qcur, qmax, scur, … `scur` counts a session from the moment
+ * it was given the server; `show servers conn` would miss some of a server that the configuration names.
+ * 1: one of a server; 0: another line; -EBADMSG. */
+static int read_stat(const char *line, char **ret_backend, char **ret_server, int64_t *ret_sessions)
+{
+	_cleanup_(strv_freep) char **words = strv_split(line, ",");
+
+	if (line[0] == '#')
+		return 0;
+	if (strv_count(words) < 5 || int_parse(words[4], 0, INT32_MAX, ret_sessions) < 0)
+		return -EBADMSG;
+	*ret_backend = xstrdup(words[0]);
+	*ret_server = xstrdup(words[1]);
+	return 1;
+}
+
+/* Adds to the servers that are there; with `make`, also to others. */
+static int read_stats(struct actual *actual, const char *reply, bool make)
 {
 	_cleanup_(strv_freep) char **lines = strv_split(reply, "\r\n");
-	size_t column = 0; /* each process begins with the line of names */
 
-	if (!lines || !str_starts(lines[0], "# "))
-		return -EBADMSG;
-	for (char **line = lines; *line; line++) {
-		_cleanup_(strv_freep) char **words = strv_split(*line + ((*line)[0] == '#' ? 2 : 0), " ");
+	for (char **line = lines; line && *line; line++) {
+		_cleanup_free_ char *backend = NULL, *name = NULL;
 		struct actual_server *server;
-		int64_t used;
-		char *slash;
+		int64_t sessions;
+		int r = read_stat(*line, &backend, &name, &sessions);
 
-		if ((*line)[0] == '#') {
-			for (column = 0; words[column] && !streq(words[column], "used_cur");)
-				column++;
+		if (r < 0)
+			return r;
+		if (r == 0)
 			continue;
+		server = actual_server(actual, backend, name);
+		if (!server && make) {
+			server = array_add(actual->servers, actual->n_servers);
+			server->backend = steal(backend);
+			server->name = steal(name);
 		}
-		slash = strchr(words[0], '/');
-		if (strv_count(words) <= column || !slash)
-			return -EBADMSG;
-		*slash = '\0';
-		server = actual_server(actual, words[0], slash + 1);
-		if (int_parse(words[column], 0, INT32_MAX, &used) < 0)
-			return -EBADMSG;
 		if (server)
-			server->connections += used;
+			server->connections += sessions;
 	}
 	return 0;
+}
+
+int actual_read_connections(struct actual *actual, const char *reply)
+{
+	return str_starts(reply, "# pxname,svname,qcur,qmax,scur,") ? read_stats(actual, reply, false) : -EBADMSG;
+}
+
+int actual_read_older(struct actual *older, const char *reply)
+{
+	return read_stats(older, reply, true);
 }
 
 /* Lines `PID worker …` behind `# old workers`. */
@@ -144,26 +165,9 @@ char *actual_older_command(const char *reply)
 			old = str_starts(*line, "# old workers");
 		else if (old && strv_count(words) > 1 && streq(words[1], "worker") &&
 			 int_parse(words[0], 1, INT32_MAX, &pid) == 0)
-			strbuf_printf(&command, "%s@!%lld show servers conn", command.size ? ";" : "", (long long)pid);
+			strbuf_printf(&command, "%s@!%lld show stat -1 4 -1", command.size ? ";" : "", (long long)pid);
 	}
 	return command.size ? strbuf_steal(&command) : NULL;
-}
-
-int actual_read_older(struct actual *older, const char *reply)
-{
-	_cleanup_(strv_freep) char **lines = strv_split(reply, "\r\n");
-
-	for (char **line = lines; line && *line; line++) {
-		_cleanup_(strv_freep) char **words = strv_split(*line, " ");
-		const char *slash = words ? strchr(words[0], '/') : NULL;
-		_cleanup_free_ char *backend = slash ? xstrndup(words[0], (size_t)(slash - words[0])) : NULL;
-
-		if ((*line)[0] == '#' || !slash || actual_server(older, backend, slash + 1))
-			continue;
-		*array_add(older->servers, older->n_servers) = (struct actual_server){
-			.backend = steal(backend), .name = xstrdup(slash + 1) };
-	}
-	return lines ? actual_read_connections(older, reply) : 0;
 }
 
 /* Lines `0x55… KEY VALUE`. */

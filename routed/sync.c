@@ -261,7 +261,7 @@ static void cycle(struct routed *routed)
 {
 	_cleanup_free_ char *show_map = xasprintf("show map %s", routed->map_path);
 	char *const commands[] = { (char *)"show info", (char *)"show backend", (char *)"show servers state",
-				   (char *)"show servers conn", show_map, NULL };
+				   (char *)"show stat -1 4 -1", show_map, NULL };
 
 	if (routed->talk || !routed->table) {
 		routed->changed = true;

@@ -28,7 +28,8 @@ static void *table_from(const char *text)
 /* Servers of `show servers state`: admin state 0 ready, 1 maint, 8 drain. */
 #define STATE(backend, name, addr, admin) \
 	"3 " backend " 1 " name " " addr " 2 " admin " 1 1 0 1 0 0 0 0 0 0 - 80 - 0 0 - - 0\n"
-#define USED(name, count) name " 3/1 10.0.0.1 80 - 0 " count " 0 0 0 0 0 0 0\n"
+#define USED(name, count) "p1," name ",0,0," count ",4,,17,0,0,,0,,0,0,0,0,DRAIN\n"
+#define STAT_HEAD "# pxname,svname,qcur,qmax,scur,smax,slim,stot\n"
 
 struct row {
 	const char *name, *table, *servers, *connections, *map, *expected, *reload;
@@ -45,15 +46,15 @@ static const struct row rows[] = {
 	  STATE("p2", "i1", "10.0.0.1", "0"), "", "0x1 a.b/ p2|0|n/w/h\n", "", NULL },
 	{ "a switch: the new one takes connections before the old one stops to",
 	  TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i2", "10.0.0.2", "ready"))),
-	  STATE("p1", "i1", "10.0.0.1", "0"), USED("p1/i1", "4"), "0x1 a.b/ p1|0|n/w/h\n",
+	  STATE("p1", "i1", "10.0.0.1", "0"), USED("i1", "4"), "0x1 a.b/ p1|0|n/w/h\n",
 	  "add server p1/i2 10.0.0.2:80\nset server p1/i2 state ready\nset server p1/i1 state drain\n", NULL },
 	{ "what drains and has connections is left alone",
 	  TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i2", "10.0.0.2", "ready"))),
-	  STATE("p1", "i1", "10.0.0.1", "8") STATE("p1", "i2", "10.0.0.2", "0"), USED("p1/i1", "1"),
+	  STATE("p1", "i1", "10.0.0.1", "8") STATE("p1", "i2", "10.0.0.2", "0"), USED("i1", "1"),
 	  "0x1 a.b/ p1|0|n/w/h\n", "", NULL },
 	{ "what has drained goes",
 	  TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i2", "10.0.0.2", "ready"))),
-	  STATE("p1", "i1", "10.0.0.1", "8") STATE("p1", "i2", "10.0.0.2", "0"), USED("p1/i1", "0"),
+	  STATE("p1", "i1", "10.0.0.1", "8") STATE("p1", "i2", "10.0.0.2", "0"), USED("i1", "0"),
 	  "0x1 a.b/ p1|0|n/w/h\n", "set server p1/i1 state maint\ndel server p1/i1\n", NULL },
 	{ "a restarted instance has another address",
 	  TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i1", "10.0.0.9", "ready"))),
@@ -77,8 +78,7 @@ static void test_diffs(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_free_ char *servers = xasprintf("1\n# be_id be_name\n%s\n", rows[i].servers);
-		_cleanup_free_ char *used = xasprintf("# bkname/svname bkid/svid addr port - purge_delay used_cur x\n%s",
-						      rows[i].connections);
+		_cleanup_free_ char *used = xasprintf(STAT_HEAD "%s", rows[i].connections);
 		_cleanup_(table_freep) struct table *table = table_from(rows[i].table);
 		struct actual actual = { 0 };
 		struct diff diff = { 0 };
@@ -114,7 +114,9 @@ static void test_replies(void)
 		{ actual_read_backends, "Permission denied", -EBADMSG, "no backends" },
 		{ actual_read_servers, "2\n", -EBADMSG, "another version of the state" },
 		{ actual_read_servers, "1\n3 p1 1 s1\n", -EBADMSG, "a short line" },
-		{ actual_read_connections, "# a/b used_cur\nnoslash 1\n", -EBADMSG, "a server without a backend" },
+		{ actual_read_connections, STAT_HEAD "p1,i1,0,0,many,4\n", -EBADMSG, "sessions that are no number" },
+		{ actual_read_connections, STAT_HEAD "p1,i1,0\n", -EBADMSG, "a short line of sessions" },
+		{ actual_read_connections, "", -EBADMSG, "no sessions" },
 		{ actual_read_map, "Unknown map identifier. Please use #<id> or <file>.\n", -EBADMSG, "no map" },
 		{ actual_read_map, "0x1 onlykey\n", -EBADMSG, "a map without a value" },
 		{ actual_read_map, "\n", 0, "an empty map" },
