@@ -558,8 +558,11 @@ void supervise_start(struct supervise *supervise)
 static void child_free(struct child *child)
 {
 	if (child->pid) {
+		_cleanup_free_ char *path = pid_path(child);
+
 		kill(child->pid, SIGKILL);
 		waitpid(child->pid, NULL, 0);
+		unlink(path);
 	}
 	sd_event_source_disable_unref(child->exit_source);
 	close_output(child);
