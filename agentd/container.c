@@ -234,6 +234,27 @@ static int common(const struct service *service, const char *ns, const struct co
 	return set_mounts(service, ns, context, host, failure);
 }
 
+/* The engine's own volumes are plain directories: what they cannot be is refused, not left out. */
+static int volumes_suit(const struct volume *volumes, size_t count, struct failure *failure)
+{
+	static const char *const hint = "leave it out of the manifest's volume";
+
+	for (size_t i = 0; i < count; i++) {
+		const struct volume *volume = &volumes[i];
+
+		if (volume->driver == VOLUME_BTRFS || volume->driver == VOLUME_ZFS)
+			return failure_set(failure, FAILURE_REFUSED, hint, "volume %s: this machine has plain directories only (driver dir)",
+					   volume->name);
+		if (volume->quota)
+			return failure_set(failure, FAILURE_REFUSED, hint, "volume %s: plain directories have no quota",
+					   volume->name);
+		if (volume->owner || volume->perm)
+			return failure_set(failure, FAILURE_REFUSED, hint, "volume %s: the engine makes it with the owner and mode that the image gives its directory",
+					   volume->name);
+	}
+	return 0;
+}
+
 int container_config(const struct agent_start *order, const struct container_context *context, json_t **ret,
 		     struct failure *failure)
 {
@@ -246,9 +267,11 @@ int container_config(const struct agent_start *order, const struct container_con
 	const struct service *service = order->service;
 	_cleanup_json_ json_t *body = json_object();
 	json_t *host = json_object(), *labels;
-	int r;
+	int r = volumes_suit(order->volumes, order->n_volumes, failure);
 
 	json_object_set_new(body, "HostConfig", host);
+	if (r < 0)
+		return r;
 	json_object_set_new(body, "Image", json_string(order->digest ? order->digest : service->image));
 	labels = labels_of(service, order->ns, order->deploy, order->epoch, order->digest, context);
 	label(labels, "instance", xstrdup(order->instance));
@@ -274,9 +297,11 @@ int container_run_config(const struct agent_run *order, const struct container_c
 	const struct service *service = order->service;
 	_cleanup_json_ json_t *body = json_object();
 	json_t *host = json_object(), *labels;
-	int r;
+	int r = volumes_suit(order->volumes, order->n_volumes, failure);
 
 	json_object_set_new(body, "HostConfig", host);
+	if (r < 0)
+		return r;
 	json_object_set_new(body, "Image", json_string(order->digest ? order->digest : service->image));
 	labels = labels_of(service, order->ns, order->deploy, order->epoch, order->digest, context);
 	label(labels, "run", xstrdup("pre_deploy"));
