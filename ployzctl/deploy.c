@@ -73,7 +73,7 @@ static void on_planned(const struct plan *plan, void *userdata)
 		.operator_ = operator_,
 		.from = (char *)d->ctl->machine,
 		.why = d->options->why,
-		.yes = true,
+		.yes = d->options->yes || plan->removes_all, /* confirmed below */
 		.plan_seq = d->options->plan_seq >= 0 ? d->options->plan_seq : plan->sequence,
 	};
 	int code;

@@ -1,37 +1,32 @@
-/* `ployzctl dns query`: what this machine's resolver would answer, and why. */
+/* dns query: what this machine's resolver would answer, and why. */
+#include <inttypes.h>
+
 #include "ployzctl/ployzctl.h"
 
 struct dns_options {
 	char *as;
 	char *type;
 };
-static const struct config_row rows[] = {
-	{ "as", CONFIG_STRING, offsetof(struct dns_options, as), NULL, "NS", "as a container of this namespace asks", 0, 0 },
+static const struct config_row dns_rows[] = {
+	{ "as", CONFIG_STRING, offsetof(struct dns_options, as), NULL, "NS", "ask as a container of this namespace", 0, 0 },
 	{ "type", CONFIG_STRING, offsetof(struct dns_options, type), "A", "TYPE", "A, AAAA, SRV or TXT", 0, 0 },
 	CONFIG_END,
 };
 
 static void print_answer(const struct resolved *resolved)
 {
-	static const char *const heading[] = { "NAME", "TTL", "TYPE", "DATA", NULL };
-	struct table table;
+	_cleanup_free_ char *why = text_safe(resolved->why);
 
-	printf("status    %s, as of sequence %lld\n", resolved->status ? resolved->status : "?", (long long)resolved->sequence);
-	if (resolved->stale_since)
-		printf("stale     since %s\n", resolved->stale_since);
-	if (resolved->why)
-		printf("why       %s\n", resolved->why);
-	if (!resolved->n_records)
-		return;
-	table_init(&table, heading);
 	for (size_t i = 0; i < resolved->n_records; i++) {
 		const struct resolve_record *record = &resolved->records[i];
-		_cleanup_free_ char *ttl = xasprintf("%lld", (long long)record->ttl);
+		_cleanup_free_ char *data = text_safe(record->data);
 
-		table_row(&table, record->name, ttl, record->type, record->data);
+		printf("%s %" PRId64 " %s %s\n", record->name, record->ttl, record->type, data);
 	}
-	table_print(&table);
-	table_clear(&table);
+	printf("%s%s%s (log up to %" PRId64 ")\n", resolved->status, *why ? ": " : "", why, resolved->sequence);
+	if (resolved->stale_since)
+		fprintf(stderr, "the resolver follows the log no more since %s: it answers from what it knows\n",
+			resolved->stale_since);
 }
 
 static void on_resolved(const struct failure *failure, void *answer, void *userdata)
@@ -53,9 +48,9 @@ static void on_resolved(const struct failure *failure, void *answer, void *userd
 int verb_dns_query(struct ployzctl *ctl, int argc, char **argv)
 {
 	_cleanup_(strv_freep) char **words = NULL;
-	struct dns_options options = { 0 };
+	struct dns_options options;
 	struct resolve_request request = { 0 };
-	int code = arguments_take(ctl, "dns query", rows, NULL, &options, argc, argv, 1, 1, &words);
+	int code = arguments_take(ctl, "dns query", dns_rows, NULL, &options, argc, argv, 1, 1, &words);
 
 	if (!code)
 		code = session_open(ctl);
@@ -64,6 +59,6 @@ int verb_dns_query(struct ployzctl *ctl, int argc, char **argv)
 		bus_ask(ctl->bus, SUBJECT_DNSD_RESOLVE, ctl->machine, &request, ASK_USEC, on_resolved, ctl, NULL);
 		code = session_run(ctl);
 	}
-	config_clear(rows, &options);
+	config_clear(dns_rows, &options);
 	return MAX2(code, 0);
 }

@@ -1,46 +1,54 @@
-/* `ployzctl lease ls|show|break`: who may change which namespace now, since when, why. */
-#include "ployzctl/ployzctl.h"
+/* lease ls, show, break: who may change a namespace now. */
+#include <inttypes.h>
+#include <unistd.h>
 
-struct lease_options {
-	char *why;
-};
-static const struct config_row break_rows[] = {
-	{ "why", CONFIG_STRING, offsetof(struct lease_options, why), NULL, "TEXT", "for the log of leased", 0, 0 },
-	CONFIG_END,
-};
+#include "ployzctl/ployzctl.h"
+#include "ployzctl/reading.h"
+
+#define BREAK_USEC (40 * 1000000ull) /* the store may be choosing a leader: leased rides that out */
 
 static char *free_in(const struct lease_view *view)
 {
-	return view->lease.state == LEASE_HELD ? duration_human((uint64_t)MAX2(view->free_in_ms, (int64_t)0) * 1000) : NULL;
+	if (view->lease.state == LEASE_FREE)
+		return xstrdup("now");
+	return view->free_in_ms ? duration_human((uint64_t)view->free_in_ms * 1000) : xstrdup("now, when asked for");
+}
+
+/* --- ls */
+
+static void print_leases(const struct lease_list *list)
+{
+	static const char *const heading[] = { "NAMESPACE", "STATE", "BY", "VERB", "DEPLOY", "MACHINE", "EPOCH", "SINCE",
+					       "FREE IN AT MOST", NULL };
+	struct table table;
+
+	table_init(&table, heading);
+	for (size_t i = 0; i < list->n_leases; i++) {
+		const struct lease_view *view = &list->leases[i];
+		const struct lease *lease = &view->lease;
+		_cleanup_free_ char *age = age_of(lease->since, time_now_usec()), *left = free_in(view);
+		_cleanup_free_ char *epoch = xasprintf("%" PRId64, lease->epoch);
+
+		table_row(&table, lease->ns, lease_state_names[lease->state], lease->operator_, lease->verb, lease->deploy,
+			  lease->machine, epoch, age, left);
+	}
+	table_print(&table);
+	table_clear(&table);
 }
 
 static void on_list(const struct failure *failure, void *answer, void *userdata)
 {
-	static const char *const heading[] = { "NAMESPACE", "STATE", "VERB",  "DEPLOY",	     "WHO",
-					       "MACHINE",   "SINCE", "EPOCH", "FREE-WITHIN", NULL };
 	struct ployzctl *ctl = userdata;
 	const struct lease_list *list = answer;
-	struct table table;
 
 	if (failure) {
 		session_fail(ctl, failure);
 		return;
 	}
-	table_init(&table, heading);
-	for (size_t i = 0; i < list->n_leases; i++) {
-		const struct lease *lease = &list->leases[i].lease;
-		_cleanup_free_ char *epoch = xasprintf("%lld", (long long)lease->epoch), *in = free_in(&list->leases[i]);
-		bool held = lease->state == LEASE_HELD;
-
-		if (ctl->options.json)
-			session_json(&lease_view_schema, &list->leases[i]);
-		table_row(&table, lease->ns, lease_state_names[lease->state], held ? lease->verb : NULL,
-			  held ? lease->deploy : NULL, held ? lease->operator_ : NULL, held ? lease->machine : NULL,
-			  held ? lease->since : NULL, epoch, in);
-	}
 	if (!ctl->options.json)
-		table_print(&table);
-	table_clear(&table);
+		print_leases(list);
+	for (size_t i = 0; ctl->options.json && i < list->n_leases; i++)
+		session_json(&lease_view_schema, &list->leases[i]);
 	session_end(ctl, EXIT_DONE);
 }
 
@@ -57,31 +65,65 @@ int verb_lease_ls(struct ployzctl *ctl, int argc, char **argv)
 	return session_run(ctl);
 }
 
+/* --- show */
+
+static void add(struct strbuf *text, const char *what, const char *value)
+{
+	_cleanup_free_ char *safe = text_safe(value);
+
+	if (value)
+		strbuf_printf(text, "%-10s %s\n", what, safe);
+}
+
+char *lease_text(const struct lease_view *view, uint64_t now_usec)
+{
+	const struct lease *lease = &view->lease;
+	_cleanup_free_ char *age = age_of(lease->since, now_usec), *left = free_in(view);
+	_cleanup_free_ char *since = age ? xasprintf("%s (%s ago)", lease->since, age) : NULL;
+	_cleanup_free_ char *epoch = xasprintf("%" PRId64, lease->epoch);
+	struct strbuf text = STRBUF_INIT;
+
+	add(&text, "namespace", lease->ns);
+	add(&text, "state", lease_state_names[lease->state]);
+	add(&text, lease->state == LEASE_HELD ? "held by" : "last held", lease->operator_);
+	add(&text, "verb", lease->verb);
+	add(&text, "deploy", lease->deploy);
+	add(&text, "machine", lease->machine);
+	add(&text, "epoch", epoch);
+	add(&text, "since", since);
+	if (lease->state == LEASE_HELD) {
+		if (view->quiet_ms >= 0) {
+			_cleanup_free_ char *quiet = duration_human((uint64_t)view->quiet_ms * 1000);
+			_cleanup_free_ char *renewed = xasprintf("%s ago", quiet);
+
+			add(&text, "renewed", renewed);
+		}
+		add(&text, "free in", left);
+	}
+	return strbuf_steal(&text);
+}
+
+static void print_lease(const struct ployzctl *ctl, const struct lease_view *view)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (ctl->options.json) {
+		session_json(&lease_view_schema, view);
+		return;
+	}
+	text = lease_text(view, time_now_usec());
+	fputs(text, stdout);
+}
+
 static void on_view(const struct failure *failure, void *answer, void *userdata)
 {
 	struct ployzctl *ctl = userdata;
-	const struct lease_view *view = answer;
-	const struct lease *lease;
 
 	if (failure) {
 		session_fail(ctl, failure);
 		return;
 	}
-	lease = &view->lease;
-	if (ctl->options.json) {
-		session_json(&lease_view_schema, view);
-	} else if (lease->state == LEASE_HELD) {
-		_cleanup_free_ char *age = age_of(lease->since, time_now_usec()), *in = free_in(view);
-
-		printf("namespace  %s\nstate      held, epoch %lld\n", lease->ns, (long long)lease->epoch);
-		printf("holder     leased of machine %s\n", lease->machine ? lease->machine : "-");
-		printf("for        %s %s by %s\n", lease->verb ? lease->verb : "deploy", lease->deploy ? lease->deploy : "-",
-		       lease->operator_ ? lease->operator_ : "-");
-		printf("since      %s (%s ago)\n", lease->since ? lease->since : "-", age ? age : "?");
-		printf("free       in at most %s, if its holder has died\n", in);
-	} else {
-		printf("namespace  %s\nstate      free, epoch %lld\n", lease->ns, (long long)lease->epoch);
-	}
+	print_lease(ctl, answer);
 	session_end(ctl, EXIT_DONE);
 }
 
@@ -100,22 +142,94 @@ int verb_lease_show(struct ployzctl *ctl, int argc, char **argv)
 	return session_run(ctl);
 }
 
+/* --- break */
+
+struct break_options {
+	bool yes;
+	char *why;
+};
+static const struct config_row break_rows[] = {
+	{ "yes", CONFIG_BOOL, offsetof(struct break_options, yes), NULL, NULL, "do not ask", 0, 0 },
+	{ "why", CONFIG_STRING, offsetof(struct break_options, why), NULL, "TEXT", "the reason, for the log", 0, 0 },
+	CONFIG_END,
+};
+
+struct breaking {
+	struct ployzctl *ctl;
+	struct break_options options;
+	char *operator_;
+	const char *ns;
+};
+
+/* Whoever holds it loses it in the middle of a deploy: nobody does that in passing. */
+static bool agreed(const struct breaking *breaking, const struct lease_view *view)
+{
+	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
+	_cleanup_free_ char *hint = xasprintf("ployzctl lease break %s --yes", breaking->ns);
+	_cleanup_free_ char *text = NULL;
+
+	if (breaking->options.yes)
+		return true;
+	if (!isatty(STDIN_FILENO)) {
+		failure_set(&failure, FAILURE_INVALID, hint,
+			    "the lease of namespace %s is held by %s; taking it ends that %s, and nobody can be asked here",
+			    breaking->ns, view->lease.operator_ ? view->lease.operator_ : view->lease.machine,
+			    view->lease.verb ? view->lease.verb : "deploy");
+		session_fail(breaking->ctl, &failure);
+		return false;
+	}
+	text = lease_text(view, time_now_usec());
+	fputs(text, stderr);
+	if (ask_yes("The deploy that runs under it will fail. Break it?"))
+		return true;
+	session_end(breaking->ctl, EXIT_NO);
+	return false;
+}
+
+static void on_held(const struct failure *failure, void *answer, void *userdata)
+{
+	const struct breaking *breaking = userdata;
+	const struct lease_view *view = answer;
+	struct ployzctl *ctl = breaking->ctl;
+	struct lease_ref ref = { .ns = (char *)breaking->ns, .operator_ = breaking->operator_, .why = breaking->options.why };
+
+	if (failure) {
+		session_fail(ctl, failure);
+		return;
+	}
+	if (view->lease.state == LEASE_FREE) {
+		fprintf(stderr, "the lease of namespace %s is free: there is nothing to break\n", breaking->ns);
+		on_view(NULL, answer, ctl);
+		return;
+	}
+	if (agreed(breaking, view))
+		bus_ask(ctl->bus, SUBJECT_LEASE_BREAK, ctl->machine, &ref, BREAK_USEC, on_view, ctl, NULL);
+}
+
+static int break_lease(struct breaking *breaking)
+{
+	struct lease_ref ref = { .ns = (char *)breaking->ns };
+	int code = session_open(breaking->ctl);
+
+	if (code)
+		return code;
+	breaking->operator_ = session_operator();
+	bus_ask(breaking->ctl->bus, SUBJECT_LEASE_SHOW, breaking->ctl->machine, &ref, ASK_USEC, on_held, breaking, NULL);
+	code = session_run(breaking->ctl);
+	free(breaking->operator_);
+	return code;
+}
+
 int verb_lease_break(struct ployzctl *ctl, int argc, char **argv)
 {
 	_cleanup_(strv_freep) char **words = NULL;
-	_cleanup_free_ char *operator_ = session_operator();
-	struct lease_options options = { 0 };
-	struct lease_ref ref = { .operator_ = operator_ };
-	int code = arguments_take(ctl, "lease break", break_rows, NULL, &options, argc, argv, 1, 1, &words);
+	struct breaking breaking = { .ctl = ctl };
+	int code = arguments_take(ctl, "lease break", break_rows, NULL, &breaking.options, argc, argv, 1, 1, &words);
 
-	if (!code)
-		code = session_open(ctl);
 	if (!code) {
-		ref.ns = words[0];
-		ref.why = options.why;
-		bus_ask(ctl->bus, SUBJECT_LEASE_BREAK, ctl->machine, &ref, ASK_USEC, on_view, ctl, NULL);
-		code = session_run(ctl);
+		breaking.ns = words[0];
+		code = break_lease(&breaking);
 	}
-	config_clear(break_rows, &options);
+	config_clear(break_rows, &breaking.options);
 	return MAX2(code, 0);
 }

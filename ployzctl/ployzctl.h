@@ -12,6 +12,7 @@
 #define PLAN_USEC (15 * 1000000ull) /* a plan probes every machine */
 #define QUIET_USEC (2 * 1000000ull) /* a deploy that says nothing for so long is asked about */
 #define SILENT_USEC (30 * 1000000ull) /* no leased answers for so long: how it ended is not known */
+#define GATHER_USEC 500000ull       /* whoever answers $SRV.PING, answers within this */
 
 struct global_options {
 	bool json;

@@ -1,60 +1,131 @@
-/* `ployzctl route ls`: the routing table as this machine's gateway has it. */
+/* route ls: the routing table of every machine's gateway, as the proxy has it. */
 #include "ployzctl/ployzctl.h"
+#include "ployzctl/reading.h"
 
-static char *servers(const struct route_view *route)
+#define SERVERS_SHOWN 4
+
+size_t route_ready(const struct route_view *route)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < route->n_servers; i++)
+		n += streq(route->servers[i].state, "ready");
+	return n;
+}
+
+const char *route_state(const struct route_view *route)
+{
+	if (route->trouble)
+		return "trouble";
+	if (route_ready(route))
+		return "served";
+	for (size_t i = 0; i < route->n_servers; i++)
+		if (streq(route->servers[i].state, "held"))
+			return "held";
+	return "no server";
+}
+
+struct routes {
+	struct ployzctl *ctl;
+	struct table table;
+	struct bus_scatter *scatter;
+	char **troubles; /* said below the table */
+	int code;
+};
+
+static char *servers_text(const struct route_view *route)
 {
 	struct strbuf text = STRBUF_INIT;
 
-	for (size_t i = 0; i < route->n_servers; i++) {
+	for (size_t i = 0; i < route->n_servers && i < SERVERS_SHOWN; i++) {
 		const struct route_server *server = &route->servers[i];
 
-		strbuf_printf(&text, "%s%s %s", i ? ", " : "", server->address ? server->address : server->instance,
-			      server->state ? server->state : "?");
-		if (server->connections > 0)
-			strbuf_printf(&text, " (%lld)", (long long)server->connections);
+		strbuf_printf(&text, "%s%s", i ? ", " : "", server->address ? server->address : server->instance);
+		if (!streq(server->state, "ready"))
+			strbuf_printf(&text, " (%s)", server->state ? server->state : "?");
 	}
+	if (route->n_servers > SERVERS_SHOWN)
+		strbuf_printf(&text, ", and %zu more", route->n_servers - SERVERS_SHOWN);
 	return strbuf_steal(&text);
 }
 
-static void on_routes(const struct failure *failure, void *answer, void *userdata)
+static void add_route(struct routes *routes, const char *machine, const struct route_view *route)
 {
-	static const char *const heading[] = { "ROUTE", "KIND", "NAMESPACE", "SERVICE", "PORT", "SERVERS", "TROUBLE", NULL };
-	struct ployzctl *ctl = userdata;
+	_cleanup_free_ char *service = xasprintf("%s/%s", route->ns, route->service);
+	_cleanup_free_ char *ready = xasprintf("%zu/%zu", route_ready(route), route->n_servers);
+	_cleanup_free_ char *servers = servers_text(route);
+
+	table_row(&routes->table, route->key, route->kind, service, route->port, ready, route_state(route), machine, servers);
+	if (route->trouble)
+		strv_push(&routes->troubles, xasprintf("%s of %s is not served: %s", route->key, service, route->trouble));
+}
+
+static void print_list(const char *machine, const struct route_list *list)
+{
+	json_t *json = codec_encode(&route_list_schema, list);
+
+	json_object_set_new(json, "machine", json_string(machine));
+	session_json_value(json);
+}
+
+static void on_routes(const char *machine, const struct failure *failure, void *answer, void *userdata)
+{
+	struct routes *routes = userdata;
 	const struct route_list *list = answer;
-	struct table table;
 
+	if (!machine) {
+		routes->scatter = NULL;
+		session_end(routes->ctl, routes->code);
+		return;
+	}
 	if (failure) {
-		session_fail(ctl, failure);
+		session_say(failure);
+		routes->code = EXIT_NO;
 		return;
 	}
-	if (ctl->options.json) {
-		session_json(&route_list_schema, list);
-		session_end(ctl, EXIT_DONE);
+	if (routes->ctl->options.json) {
+		print_list(machine, list);
 		return;
 	}
-	table_init(&table, heading);
-	for (size_t i = 0; i < list->n_routes; i++) {
-		const struct route_view *route = &list->routes[i];
-		_cleanup_free_ char *where = servers(route);
-
-		table_row(&table, route->key, route->kind, route->ns, route->service, route->port, where, route->trouble);
-	}
-	table_print(&table);
-	table_clear(&table);
 	if (list->stale_since)
-		fprintf(stderr, "ployzctl: the gateway's view is stale since %s: its last known good one\n", list->stale_since);
-	session_end(ctl, EXIT_DONE);
+		strv_push(&routes->troubles, xasprintf("the gateway of %s follows the log no more since %s", machine,
+						       list->stale_since));
+	for (size_t i = 0; i < list->n_routes; i++)
+		add_route(routes, machine, &list->routes[i]);
+}
+
+static void on_snapshot(const struct snapshot *snapshot, void *userdata)
+{
+	struct routes *routes = userdata;
+	_cleanup_(strv_freep) char **machines = snapshot_machines(snapshot);
+
+	bus_scatter(routes->ctl->bus, SUBJECT_ROUTED_ROUTES, machines, NULL, ASK_USEC, on_routes, routes, &routes->scatter);
 }
 
 int verb_route_ls(struct ployzctl *ctl, int argc, char **argv)
 {
+	static const char *const heading[] = { "ROUTE", "KIND", "SERVICE", "PORT", "READY", "STATE", "GATEWAY", "SERVERS",
+					       NULL };
 	_cleanup_(strv_freep) char **words = NULL;
+	struct routes routes = { .ctl = ctl };
 	int code = arguments_take(ctl, "route ls", NULL, NULL, NULL, argc, argv, 0, 0, &words);
 
 	if (!code)
 		code = session_open(ctl);
 	if (code)
 		return MAX2(code, 0);
-	bus_ask(ctl->bus, SUBJECT_ROUTED_ROUTES, ctl->machine, NULL, ASK_USEC, on_routes, ctl, NULL);
-	return session_run(ctl);
+	table_init(&routes.table, heading);
+	snapshot_read(ctl, on_snapshot, &routes);
+	code = session_run(ctl);
+	bus_scatter_cancel(routes.scatter);
+	if (!ctl->options.json)
+		table_print(&routes.table);
+	for (char **trouble = routes.troubles; trouble && *trouble; trouble++) {
+		_cleanup_free_ char *safe = text_safe(*trouble);
+
+		fprintf(stderr, "%s\n", safe);
+	}
+	table_clear(&routes.table);
+	strv_free(routes.troubles);
+	return code;
 }

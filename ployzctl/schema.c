@@ -1,105 +1,229 @@
-/* `ployzctl schema`: the wire objects, from the rows that encode and decode them. */
+/* schema: every subject, and the fields of every object on the wire, from the tables that the programs themselves go
+ * by. ployz-wire(7) is held against it. */
+#include <inttypes.h>
+
 #include "ployzctl/ployzctl.h"
+#include "ployzctl/reading.h"
 
 struct schema_options {
 	bool all;
 };
-static const struct config_row rows[] = {
-	{ "all", CONFIG_BOOL, offsetof(struct schema_options, all), NULL, NULL, "every object", 0, 0 },
+static const struct config_row schema_rows[] = {
+	{ "all", CONFIG_BOOL, offsetof(struct schema_options, all), NULL, NULL, "every schema, each after those that name it",
+	  0, 0 },
 	CONFIG_END,
 };
 
-static const char *const types[] = {
-	[CODEC_STRING] = "string", [CODEC_NAME] = "name",	[CODEC_BOOL] = "boolean", [CODEC_INT] = "integer",
-	[CODEC_REAL] = "number",   [CODEC_ENUM] = "one of",	[CODEC_DURATION] = "duration", [CODEC_SIZE] = "size",
-	[CODEC_STRV] = "strings",  [CODEC_PAIRS] = "map of strings", [CODEC_STRUCT] = "object", [CODEC_POINTER] = "object",
-	[CODEC_LIST] = "list of",  [CODEC_MAP] = "map of",	[CODEC_JSON] = "any",	  [CODEC_CUSTOM] = "",
-};
-
-/* Every schema that a subject leads to, each once. */
-static void gather(const struct codec_schema *schema, struct map *to)
+static bool known(const struct codec_schema *const *schemas, size_t n, const struct codec_schema *schema)
 {
-	if (!schema || map_get(to, schema->name))
-		return;
-	map_put(to, schema->name, (void *)(uintptr_t)schema);
-	for (const struct codec_field *field = schema->fields; field && field->key; field++)
-		gather(field->schema, to);
+	for (size_t i = 0; i < n; i++)
+		if (schemas[i] == schema)
+			return true;
+	return false;
 }
 
-static char *type_words(const struct codec_field *field)
+/* A schema, then those that its fields name. */
+static void gather(const struct codec_schema ***schemas, size_t *n, const struct codec_schema *schema)
 {
+	if (known(*schemas, *n, schema))
+		return;
+	*array_add(*schemas, *n) = schema;
+	for (const struct codec_field *field = schema->fields; field->key; field++)
+		if (field->schema)
+			gather(schemas, n, field->schema);
+}
+
+const struct codec_schema **schema_list(size_t *ret_count)
+{
+	const struct codec_schema **schemas = NULL;
+
+	*ret_count = 0;
+	for (int i = 0; i < SUBJECT_COUNT; i++) {
+		gather(&schemas, ret_count, subjects[i].request);
+		gather(&schemas, ret_count, subjects[i].reply);
+	}
+	return schemas;
+}
+
+static void add_range(struct strbuf *text, const struct codec_field *field)
+{
+	if (!field->min && !field->max)
+		return;
+	if (field->max == INT64_MAX)
+		strbuf_printf(text, " from %" PRId64, field->min);
+	else
+		strbuf_printf(text, " %" PRId64 " to %" PRId64, field->min, field->max);
+}
+
+static void add_names(struct strbuf *text, const struct codec_field *field)
+{
+	for (const char *const *name = field->names; *name; name++)
+		strbuf_printf(text, "%s%s", name == field->names ? "" : " | ", *name);
+}
+
+char *schema_type(const struct codec_field *field)
+{
+	static const char *const words[] = {
+		[CODEC_STRING] = "string",	  [CODEC_NAME] = "name",	   [CODEC_BOOL] = "boolean",
+		[CODEC_INT] = "integer",	  [CODEC_REAL] = "number",	   [CODEC_ENUM] = "",
+		[CODEC_DURATION] = "duration",	  [CODEC_SIZE] = "bytes",	   [CODEC_STRV] = "list of string",
+		[CODEC_PAIRS] = "map of string",  [CODEC_STRUCT] = "object ",	   [CODEC_POINTER] = "object ",
+		[CODEC_LIST] = "list of ",	  [CODEC_MAP] = "map of ",	   [CODEC_JSON] = "any",
+		[CODEC_CUSTOM] = "",
+	};
 	struct strbuf text = STRBUF_INIT;
 
-	strbuf_puts(&text, field->custom ? field->custom->type : types[field->type]);
-	for (size_t i = 0; field->names && field->names[i]; i++)
-		strbuf_printf(&text, "%s%s", i ? ", " : " ", field->names[i]);
-	if (field->schema)
-		strbuf_printf(&text, " %s", field->schema->name);
-	if (field->flags & CODEC_REQUIRED)
-		strbuf_puts(&text, ", required");
+	strbuf_puts(&text, words[field->type]);
+	if (field->type == CODEC_INT)
+		add_range(&text, field);
+	else if (field->type == CODEC_ENUM)
+		add_names(&text, field);
+	else if (field->type == CODEC_CUSTOM)
+		strbuf_puts(&text, field->custom->type);
+	else if (field->schema)
+		strbuf_puts(&text, field->schema->name);
 	return strbuf_steal(&text);
 }
 
-static void print_text(const struct codec_schema *schema)
+static json_t *field_json(const struct codec_field *field)
 {
-	printf("%s\n", schema->name);
-	for (const struct codec_field *field = schema->fields; field && field->key; field++) {
-		_cleanup_free_ char *type = type_words(field);
+	_cleanup_free_ char *type = schema_type(field);
+	json_t *json = json_pack("{s:s, s:s}", "key", field->key, "type", type);
 
-		printf("  %s: %s%s%s\n", field->key, type, field->note ? "; " : "", field->note ? field->note : "");
-	}
+	if (field->flags & CODEC_REQUIRED)
+		json_object_set_new(json, "required", json_true());
+	if (field->note)
+		json_object_set_new(json, "note", json_string(field->note));
+	return json;
 }
+
+/* Where a schema's name is the key of a map, it has no field; alone it travels as one. */
+static const struct codec_field name_field = {
+	.key = "name", .type = CODEC_NAME, .note = "where it stands alone; in a map, its key",
+};
 
 static void print_json(const struct codec_schema *schema)
 {
 	json_t *fields = json_array();
 
-	for (const struct codec_field *field = schema->fields; field && field->key; field++) {
-		_cleanup_free_ char *type = type_words(field);
-
-		json_array_append_new(fields, json_pack("{s:s, s:s, s:s*}", "key", field->key, "type", type, "note", field->note));
-	}
+	if (schema->keyed)
+		json_array_append_new(fields, field_json(&name_field));
+	for (const struct codec_field *field = schema->fields; field->key; field++)
+		json_array_append_new(fields, field_json(field));
 	session_json_value(json_pack("{s:s, s:o}", "schema", schema->name, "fields", fields));
 }
 
-static void print(const struct ployzctl *ctl, const struct codec_schema *schema)
+static void add_field(struct table *table, const struct codec_field *field)
 {
-	if (ctl->options.json)
-		print_json(schema);
-	else
-		print_text(schema);
+	_cleanup_free_ char *type = schema_type(field);
+
+	table_row(table, field->key, type, field->flags & CODEC_REQUIRED ? "yes" : "no", field->note);
 }
 
-static int no_schema(const char *name)
+static void print_table(const struct codec_schema *schema)
+{
+	static const char *const heading[] = { "FIELD", "TYPE", "NEEDED", "NOTE", NULL };
+	struct table table;
+
+	printf("%s\n", schema->name);
+	table_init(&table, heading);
+	if (schema->keyed)
+		add_field(&table, &name_field);
+	for (const struct codec_field *field = schema->fields; field->key; field++)
+		add_field(&table, field);
+	table_print(&table);
+	table_clear(&table);
+}
+
+static const char *const kinds[] = {
+	[SUBJECT_REQUEST] = "request", [SUBJECT_INTENT] = "log", [SUBJECT_STATUS] = "status", [SUBJECT_EVENT] = "event",
+};
+
+static void print_subjects_json(void)
+{
+	for (int i = 0; i < SUBJECT_COUNT; i++) {
+		const struct subject *subject = &subjects[i];
+
+		session_json_value(json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:s}", "subject", subject->pattern, "kind",
+					     kinds[subject->kind], "object", subject->request->name, "answer",
+					     subject->kind == SUBJECT_REQUEST ? subject->reply->name : NULL, "owner",
+					     subject->owner, "note", subject->note));
+	}
+}
+
+static void print_subjects(void)
+{
+	static const char *const heading[] = { "SUBJECT", "KIND", "OBJECT", "ANSWER", "OWNER", "NOTE", NULL };
+	struct table table;
+
+	table_init(&table, heading);
+	for (int i = 0; i < SUBJECT_COUNT; i++) {
+		const struct subject *subject = &subjects[i];
+
+		table_row(&table, subject->pattern, kinds[subject->kind], subject->request->name,
+			  subject->kind == SUBJECT_REQUEST ? subject->reply->name : NULL, subject->owner, subject->note);
+	}
+	table_print(&table);
+	table_clear(&table);
+}
+
+static const char *nearest(const struct codec_schema *const *schemas, size_t n, const char *word)
+{
+	_cleanup_free_ const char **names = xcalloc(n + 1, sizeof(*names));
+
+	for (size_t i = 0; i < n; i++)
+		names[i] = schemas[i]->name;
+	return str_nearest(word, names);
+}
+
+static int unknown(const char *near, const char *word)
 {
 	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 
-	failure_set(&failure, name ? FAILURE_NOT_FOUND : FAILURE_INVALID, "ployzctl schema --all",
-		    name ? "there is no wire object %s" : "which wire object%s?", name ? name : "");
+	failure_set(&failure, FAILURE_NOT_FOUND, "ployzctl schema --all",
+		    near ? "there is no schema '%s'; did you mean '%s'?" : "there is no schema '%s'", word, near);
 	return session_say(&failure);
+}
+
+/* Those that were asked for; false: there is none. */
+static bool print_schemas(const struct ployzctl *ctl, const struct codec_schema *const *schemas, size_t n, const char *word)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < n; i++) {
+		if (word && !streq(word, schemas[i]->name))
+			continue;
+		if (ctl->options.json)
+			print_json(schemas[i]);
+		else {
+			if (found)
+				putchar('\n');
+			print_table(schemas[i]);
+		}
+		found = true;
+	}
+	return found;
 }
 
 int verb_schema(struct ployzctl *ctl, int argc, char **argv)
 {
-	_cleanup_(strv_freep) char **words = NULL;
 	struct schema_options options;
-	struct map all = MAP_INIT;
-	int code = arguments_take(ctl, "schema", rows, NULL, &options, argc, argv, 0, 1, &words);
+	_cleanup_(strv_freep) char **words = NULL;
+	_cleanup_free_ const struct codec_schema **schemas = NULL;
+	size_t n;
+	int code = arguments_take(ctl, "schema", schema_rows, NULL, &options, argc, argv, 0, 1, &words);
 
 	if (code)
 		return MAX2(code, 0);
-	for (size_t i = 0; i < SUBJECT_COUNT; i++) {
-		gather(subjects[i].request, &all);
-		gather(subjects[i].reply, &all);
+	schemas = schema_list(&n);
+	if (options.all || words) {
+		const char *word = options.all ? NULL : words[0];
+
+		return print_schemas(ctl, schemas, n, word) ? EXIT_DONE : unknown(nearest(schemas, n, word), word);
 	}
-	gather(&lease_schema, &all);
-	if (options.all)
-		for (struct map_item *i = NULL; (i = map_next(&all, i));)
-			print(ctl, i->value);
-	else if (words && map_get(&all, words[0]))
-		print(ctl, map_get(&all, words[0]));
+	if (ctl->options.json)
+		print_subjects_json();
 	else
-		code = no_schema(words ? words[0] : NULL);
-	map_clear(&all, NULL);
-	return code;
+		print_subjects();
+	return EXIT_DONE;
 }
