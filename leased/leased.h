@@ -9,6 +9,7 @@
 #define REPEAT_USEC 250000ull              /* between two tries of one compare-and-set */
 #define LEASE_MARGIN_USEC (3 * 1000000ull) /* a holder stops acting this long before others may take over */
 #define PLAN_USEC (10 * 1000000ull)
+#define PATIENCE_USEC (10 * 1000000ull)    /* for a daemon that is being restarted, before anything was started */
 #define AGENT_USEC (5 * 1000000ull)        /* agentd answers at once; long work is only accepted */
 #define AGENT_ASK_AGAIN_USEC 1000000ull    /* how far is it: covers an agentd that was restarted */
 #define AGENT_SILENT_USEC (60 * 1000000ull)/* no answer of a machine for so long fails the deploy */
@@ -193,6 +194,8 @@ struct walk {
 	struct deploy *record;         /* the status record, as it is now */
 	enum step step;
 	uint64_t began_usec;           /* boot-time clock */
+	uint64_t step_usec;            /* the same, of the current step */
+	bool again;                    /* the current step's one question is asked again with the next tick */
 	struct holding *holding;
 	struct sure *append;           /* the one append to the log that is on its way */
 	struct errand *errands;        /* questions to other daemons */
@@ -234,6 +237,8 @@ void walk_goto(struct walk *walk, enum step step);
 void walk_fail(struct walk *walk, const struct failure *failure);
 void walk_failf(struct walk *walk, enum failure_code code, const char *hint, const char *format, ...)
 	_printf_(4, 5);
+/* Whether the step should ask again rather than fail: nobody answered, and that has not lasted long. */
+bool walk_patient(struct walk *walk, const struct failure *failure);
 void walk_lost(struct walk *walk, const struct failure *failure);
 /* Its end was told: what it held is given up; the walk itself stays for who attaches late. */
 void walk_ended(struct walk *walk);
@@ -252,15 +257,18 @@ void errands_cancel(struct walk *walk);
 
 /* log.c: reading the head, opening, committing, closing */
 void step_open(struct walk *walk);
+void opening_tick(struct walk *walk);
 void step_commit(struct walk *walk);
 void step_close(struct walk *walk);
 
 /* planning.c */
 void step_plan(struct walk *walk);
+void planning_tick(struct walk *walk);
 
 /* participants.c */
 void step_lock(struct walk *walk);
 void step_unlock(struct walk *walk);
+void participants_tick(struct walk *walk);
 void participants_renew(struct walk *walk);
 /* The reservation that the candidates of a machine need (pure); owned by the caller. */
 struct reservation *participants_reserve(const struct walk *walk, const char *machine);

@@ -107,8 +107,9 @@ static void on_head(const struct failure *failure, const struct stream_entry *en
 	walk->reading = NULL;
 	if (failure) {
 		if (boot_now_usec() < holding_deadline(walk->holding) && failure->code == FAILURE_NO_QUORUM) {
-			on_waiting(walk);
-			step_open(walk);
+			if (!walk->again)
+				on_waiting(walk);
+			walk->again = true;
 		} else {
 			walk_fail(walk, failure);
 		}
@@ -124,12 +125,24 @@ static void on_head(const struct failure *failure, const struct stream_entry *en
 	open_it(walk, head, entry ? entry->sequence : 0);
 }
 
-void step_open(struct walk *walk)
+static void read_head(struct walk *walk)
 {
 	_cleanup_free_ char *subject = subject_make(SUBJECT_NAMESPACE, walk->request->manifest->ns, NULL);
 
 	stream_last(walk->leased->daemon->bus, STORE_DOMAIN, STREAM_INTENT, subject, STORE_USEC, on_head, walk,
 		    &walk->reading);
+}
+
+void step_open(struct walk *walk)
+{
+	progress_phase(walk, DEPLOY_PLANNING, NULL);
+	read_head(walk);
+}
+
+void opening_tick(struct walk *walk)
+{
+	if (walk->again && !walk->reading && !walk->append)
+		read_head(walk);
 }
 
 static void on_committed(enum sure_outcome outcome, uint64_t sequence, const struct failure *failure, void *userdata)

@@ -61,7 +61,8 @@ static void ask_lock(struct walk *walk, const char *machine, errand_fn fn, char 
 static void on_locked(struct walk *walk, const struct failure *failure, _unused_ void *answer, _unused_ void *what)
 {
 	if (failure) {
-		walk_fail(walk, failure);
+		if (!walk_patient(walk, failure))
+			walk_fail(walk, failure);
 		return;
 	}
 	walk->n_locked++;
@@ -75,6 +76,12 @@ void step_lock(struct walk *walk)
 		return;
 	}
 	ask_lock(walk, walk->machines[walk->n_locked], on_locked, NULL);
+}
+
+void participants_tick(struct walk *walk)
+{
+	if (walk->again && !walk->errands)
+		step_lock(walk);
 }
 
 static void on_renewed(struct walk *walk, const struct failure *failure, _unused_ void *answer, void *what)

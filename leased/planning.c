@@ -62,7 +62,8 @@ static void refuse(struct walk *walk)
 static void on_plan(struct walk *walk, const struct failure *failure, void *answer, _unused_ void *what)
 {
 	if (failure) {
-		walk_fail(walk, failure);
+		if (!walk_patient(walk, failure))
+			walk_fail(walk, failure);
 		return;
 	}
 	walk->plan = codec_copy(&plan_schema, answer);
@@ -85,13 +86,23 @@ static void on_plan(struct walk *walk, const struct failure *failure, void *answ
 	walk_next(walk);
 }
 
-void step_plan(struct walk *walk)
+static void ask_plan(struct walk *walk)
 {
 	const struct plan_request request = {
 		.manifest = walk->request->manifest,
 		.deploy = walk->request->deploy,
 	};
 
-	progress_phase(walk, DEPLOY_PLANNING, NULL);
 	errand(walk, SUBJECT_PLAN, walk->leased->daemon->config->machine, &request, PLAN_USEC, on_plan, NULL);
+}
+
+void step_plan(struct walk *walk)
+{
+	ask_plan(walk);
+}
+
+void planning_tick(struct walk *walk)
+{
+	if (walk->again && !walk->errands)
+		ask_plan(walk);
 }

@@ -180,6 +180,17 @@ void progress_plan(struct walk *walk)
 	tell(walk, &progress);
 }
 
+/* What the asker's exit code comes from: before the commit everything but a refusal is a failure that changed nothing,
+ * after it everything is cleaning that is pending. */
+static enum failure_code end_code(const struct walk *walk)
+{
+	enum failure_code code = (enum failure_code)walk->failure.code;
+
+	if (walk->committed)
+		return FAILURE_CLEANUP_PENDING;
+	return failure_exit(code) == EXIT_UNREACHABLE || failure_exit(code) == EXIT_NO ? FAILURE_FAILED : code;
+}
+
 void progress_end(struct walk *walk)
 {
 	struct deploy *record = walk->record;
@@ -192,6 +203,7 @@ void progress_end(struct walk *walk)
 		     walk->failure.code == FAILURE_INVALID))
 			phase = DEPLOY_REFUSED;
 		record->failure = error_from_failure(&walk->failure);
+		record->failure->code = end_code(walk);
 	}
 	change_phase(walk, phase, walk->failure.message ? walk->failure.message : walk->outcome);
 	/* Nothing became of a deploy that never had the lease: its end is told, not recorded. */

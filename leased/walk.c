@@ -27,10 +27,10 @@ static void waiting_tick(struct walk *walk)
 
 static const struct step_row steps[] = {
 	[STEP_LEASE] = { "lease", step_lease, STEP_OPEN, STEP_END, NULL },
-	[STEP_OPEN] = { "open", step_open, STEP_SWEEP, STEP_RELEASE, NULL },
+	[STEP_OPEN] = { "open", step_open, STEP_SWEEP, STEP_RELEASE, opening_tick },
 	[STEP_SWEEP] = { "sweep", step_sweep, STEP_PLAN, STEP_CLOSE, waiting_tick },
-	[STEP_PLAN] = { "plan", step_plan, STEP_LOCK, STEP_CLOSE, NULL },
-	[STEP_LOCK] = { "lock", step_lock, STEP_PREPARE, STEP_CLOSE, NULL },
+	[STEP_PLAN] = { "plan", step_plan, STEP_LOCK, STEP_CLOSE, planning_tick },
+	[STEP_LOCK] = { "lock", step_lock, STEP_PREPARE, STEP_CLOSE, participants_tick },
 	[STEP_PREPARE] = { "prepare", step_prepare, STEP_RUN, STEP_CLOSE, preparing_again },
 	[STEP_RUN] = { "run", step_run, STEP_START, STEP_CLOSE, running_again },
 	[STEP_START] = { "start", step_start, STEP_COMMIT, STEP_ABORT, starting_tick },
@@ -68,6 +68,8 @@ void walk_goto(struct walk *walk, enum step step)
 	for (size_t i = 0; i < walk->n_candidates; i++)
 		walk->candidates[i]->asking = false;
 	walk->step = step;
+	walk->step_usec = boot_now_usec();
+	walk->again = false;
 	steps[step].enter(walk);
 }
 
@@ -99,6 +101,17 @@ void walk_failf(struct walk *walk, enum failure_code code, const char *hint, con
 	failure_set(&failure, code, hint, "%s", message);
 	walk_fail(walk, &failure);
 	failure_clear(&failure);
+}
+
+bool walk_patient(struct walk *walk, const struct failure *failure)
+{
+	if ((failure->code != FAILURE_UNREACHABLE && failure->code != FAILURE_TIMEOUT) ||
+	    boot_now_usec() - walk->step_usec > PATIENCE_USEC)
+		return false;
+	if (!walk->again)
+		progress_note(walk, "%s; asking again", failure->message);
+	walk->again = true;
+	return true;
 }
 
 void walk_lost(struct walk *walk, const struct failure *failure)
