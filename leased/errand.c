@@ -53,3 +53,17 @@ void errands_cancel(struct walk *walk)
 		free(e);
 	}
 }
+
+bool agent_is_silent(struct candidate *c, const struct failure *failure)
+{
+	c->asking = false;
+	if (!failure) {
+		c->heard_usec = boot_now_usec();
+		return false;
+	}
+	/* A daemon that is being restarted is asked again with the next tick; a refusal is final. */
+	if ((failure->code != FAILURE_UNREACHABLE && failure->code != FAILURE_TIMEOUT) ||
+	    boot_now_usec() - c->heard_usec > AGENT_SILENT_USEC)
+		walk_fail(c->walk, failure);
+	return true;
+}

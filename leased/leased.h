@@ -254,6 +254,8 @@ typedef void (*errand_fn)(struct walk *walk, const struct failure *failure, void
 void errand(struct walk *walk, enum subject_id subject, const char *machine, const void *request,
 	    uint64_t timeout_usec, errand_fn fn, void *what);
 void errands_cancel(struct walk *walk);
+/* An answer about a candidate has come. Whether it is none: then the walk goes on asking, or has failed. */
+bool agent_is_silent(struct candidate *candidate, const struct failure *failure);
 
 /* log.c: reading the head, opening, committing, closing */
 void step_open(struct walk *walk);

@@ -58,13 +58,9 @@ static void on_prepared(struct walk *walk, const struct failure *failure, void *
 	const struct agent_prepared *prepared = answer;
 	struct candidate *c = what;
 
-	c->asking = false;
-	if (failure && failure->code != FAILURE_UNREACHABLE && failure->code != FAILURE_TIMEOUT) {
-		walk_fail(walk, failure);
-	} else if (failure) {
-		if (boot_now_usec() - c->heard_usec > AGENT_SILENT_USEC)
-			walk_fail(walk, failure);
-	} else if (streq(prepared->state, "failed")) {
+	if (agent_is_silent(c, failure))
+		return;
+	if (streq(prepared->state, "failed")) {
 		walk_failf(walk, FAILURE_FAILED, "is the image's name right, and is its registry reachable from there?",
 			   "image %s of service %s cannot be had on machine %s: %s", c->service->image,
 			   c->service->name, c->slot->machine, prepared->reason ? prepared->reason : "no reason given");
@@ -74,10 +70,8 @@ static void on_prepared(struct walk *walk, const struct failure *failure, void *
 				settle(walk, walk->candidates[i], prepared->digest);
 		if (--walk->pending == 0)
 			walk_next(walk);
-	} else {
-		c->heard_usec = boot_now_usec();
-		if (c->again)
-			ask_prepare(walk, c);
+	} else if (c->again) {
+		ask_prepare(walk, c);
 	}
 }
 
@@ -143,13 +137,9 @@ static void on_ran(struct walk *walk, const struct failure *failure, void *answe
 	const struct agent_ran *ran = answer;
 	struct candidate *c = what;
 
-	c->asking = false;
-	if (failure && failure->code != FAILURE_UNREACHABLE && failure->code != FAILURE_TIMEOUT) {
-		walk_fail(walk, failure);
-	} else if (failure) {
-		if (boot_now_usec() - c->heard_usec > AGENT_SILENT_USEC)
-			walk_fail(walk, failure);
-	} else if (streq(ran->state, "failed")) {
+	if (agent_is_silent(c, failure))
+		return;
+	if (streq(ran->state, "failed")) {
 		walk_failf(walk, FAILURE_FAILED, "its output is above; mend the command or the image and deploy again",
 			   "pre_deploy of service %s failed: %s", c->service->name,
 			   ran->reason ? ran->reason : "no reason given");
@@ -157,10 +147,8 @@ static void on_ran(struct walk *walk, const struct failure *failure, void *answe
 		progress_note(walk, "pre_deploy of service %s is done", c->service->name);
 		c->heard_usec = 0;
 		step_run(walk);
-	} else {
-		c->heard_usec = boot_now_usec();
-		if (c->again)
-			ask_run(walk, c);
+	} else if (c->again) {
+		ask_run(walk, c);
 	}
 }
 

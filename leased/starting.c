@@ -32,17 +32,8 @@ static void on_started(struct walk *walk, const struct failure *failure, void *a
 	const struct agent_instance *started = answer;
 	struct candidate *c = what;
 
-	c->asking = false;
-	if (failure && failure->code != FAILURE_UNREACHABLE && failure->code != FAILURE_TIMEOUT) {
-		walk_fail(walk, failure);
+	if (agent_is_silent(c, failure))
 		return;
-	}
-	if (failure) {
-		if (boot_now_usec() - c->heard_usec > AGENT_SILENT_USEC)
-			walk_fail(walk, failure);
-		return;
-	}
-	c->heard_usec = boot_now_usec();
 	if (started->instance && started->instance->state == INSTANCE_FAILED) {
 		failed(walk, c, started->instance);
 		return;
@@ -76,17 +67,8 @@ static void on_stopped(struct walk *walk, const struct failure *failure, void *a
 	const struct agent_instance *stopped = answer;
 	struct candidate *c = what;
 
-	c->asking = false;
-	if (failure && failure->code != FAILURE_UNREACHABLE && failure->code != FAILURE_TIMEOUT) {
-		walk_fail(walk, failure);
+	if (agent_is_silent(c, failure))
 		return;
-	}
-	if (failure) {
-		if (boot_now_usec() - c->heard_usec > AGENT_SILENT_USEC)
-			walk_fail(walk, failure);
-		return;
-	}
-	c->heard_usec = boot_now_usec();
 	if (!stopped->instance || stopped->instance->state == INSTANCE_STOPPED ||
 	    stopped->instance->state == INSTANCE_GONE || stopped->instance->state == INSTANCE_FAILED) {
 		c->state = CANDIDATE_STARTING;
