@@ -47,6 +47,35 @@ for verb in $verbs; do
 	like "$text" "(^|[^[:alnum:]-])$verb([^[:alnum:]-]|\$)" "ployzctl(1) has $verb"
 done
 
+# The wire, as the page has it and as the programs have it: one line a subject and one a field.
+page_subjects() {
+	awk '/^\.Sh /{on = /SUBJECTS/} on && /^\.It Li /{print $3}' man/ployz-wire.7
+}
+
+page_fields() {
+	awk '/^\.Sh /{on = /OBJECTS/} on && /^\.Ss /{s = $2} on && /^\.It Cm /{k = $3; getline; print s, k, $0}' man/ployz-wire.7
+}
+
+schema_fields() {
+	awk -F '  +' 'NF == 1 {s = $1} NF == 4 && $1 != "FIELD" {
+		print s, $1, $2 ($3 == "yes" ? ", needed" : "") ($4 == "-" ? "" : "; " $4)}'
+}
+
+run ployzctl schema
+exits 0 'ployzctl schema'
+is "$(page_subjects | sort)" "$(printf '%s\n' "$out" | sed 1d | cut -d ' ' -f 1 | sort)" 'ployz-wire(7) has every subject'
+run ployzctl schema --all
+exits 0 'ployzctl schema --all'
+printf '%s\n' "$out" | schema_fields >"$work/programs"
+page_fields >"$work/page"
+ok 'it has fields' test -s "$work/programs"
+is "$(diff "$work/page" "$work/programs")" '' 'ployz-wire(7) has every field, as it is'
+run ployzctl --json schema head
+like "$out" '"schema":"head"' 'a schema in JSON'
+run ployzctl schema hed
+exits 1 'a schema that is not there'
+like "$err" "'head'" 'the nearest is named'
+
 for page in man/*.[1-9]; do
 	is "$(mandoc -Tlint -Wwarning "$page" 2>&1)" '' "$page"
 done
