@@ -113,7 +113,7 @@ exits 3 'a bus that is not there'
 like "$err" '127\.0\.0\.1:1' 'naming it'
 
 # Nothing of all that was done.
-is "$(engine_containers "ployz.namespace=fine")" '' 'no container was made'
+is "$(containers fine)" '' 'no container was made'
 run ctl ns ls
 unlike "$out" 'fine' 'no namespace was made'
 ok_manifest >"$work/fine.yaml"

@@ -67,8 +67,10 @@ ask_status() {
 	dig +tries=1 +time=3 "@${resolver%:*}" -p "${resolver#*:}" "$@" | sed -n 's/.*status: \([A-Z]*\).*/\1/p'
 }
 
+# containers NAMESPACE [SERVICE]: ids of this cluster's containers; the engine may have others.
 containers() {
-	engine_containers "ployz.namespace=$1" ${2:+"ployz.service=$2"}
+	engine_containers "ployz.machine=$(cat "$cluster_dir/etc/credentials/machine")" "ployz.namespace=$1" \
+		${2:+"ployz.service=$2"}
 }
 
 lines() {
