@@ -181,9 +181,10 @@ static json_t *troubles(const struct routed *routed)
 static json_t *status(void *userdata)
 {
 	const struct routed *routed = userdata;
-	json_t *json = projection_status(routed->projection);
+	json_t *json = json_object();
 	json_t *proxy = json_object();
 
+	json_object_set_new(json, "log", projection_status(routed->projection));
 	json_object_set_new(json, "applied", json_integer(routed->applied));
 	json_object_set_new(json, "routes", json_integer(routed->table ? (json_int_t)routed->table->n_routes : 0));
 	json_object_set_new(proxy, "answers", json_boolean(routed->known));
