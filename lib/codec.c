@@ -3,20 +3,8 @@
 #include <errno.h>
 #include <math.h>
 
+#include "lib/codec-private.h"
 #include "lib/str.h"
-
-/* Where a keyed struct stands alone, its name goes by this key. */
-#define KEY_OF_ITS_OWN "name"
-
-static void *member(const struct codec_field *field, const void *object)
-{
-	return (char *)object + field->offset;
-}
-
-static size_t *count_member(const struct codec_field *field, const void *object)
-{
-	return (size_t *)((char *)object + field->count_offset);
-}
 
 const char *pairs_get(const struct pairs *pairs, const char *key)
 {
@@ -87,7 +75,7 @@ static int out_of_range(const struct codec_field *field, struct failure *failure
 
 static void field_clear(const struct codec_field *field, void *object)
 {
-	void *at = member(field, object);
+	void *at = codec_member(field, object);
 
 	switch (field->type) {
 	case CODEC_STRING:
@@ -108,7 +96,7 @@ static void field_clear(const struct codec_field *field, void *object)
 		break;
 	case CODEC_LIST:
 	case CODEC_MAP: {
-		size_t *count = count_member(field, object);
+		size_t *count = codec_count(field, object);
 		char *items = steal(*(char **)at);
 
 		for (size_t i = 0; i < *count; i++)
@@ -136,7 +124,7 @@ static void field_clear(const struct codec_field *field, void *object)
 
 static void field_default(const struct codec_field *field, void *object)
 {
-	void *at = member(field, object);
+	void *at = codec_member(field, object);
 
 	switch (field->type) {
 	case CODEC_STRING:
@@ -308,7 +296,7 @@ static int decode_pairs(const json_t *json, struct pairs *at, struct failure *fa
 static int decode_list(const struct codec_field *field, const json_t *json, enum codec_mode mode, void *object,
 		       struct failure *failure)
 {
-	size_t *count = count_member(field, object);
+	size_t *count = codec_count(field, object);
 	char *items;
 	json_t *value;
 	size_t i;
@@ -320,7 +308,7 @@ static int decode_list(const struct codec_field *field, const json_t *json, enum
 	if (json_array_size(json) == 0)
 		return 0;
 	items = xcalloc(json_array_size(json), field->schema->size);
-	*(void **)member(field, object) = items;
+	*(void **)codec_member(field, object) = items;
 	json_array_foreach(json, i, value) {
 		int r = codec_decode(field->schema, value, mode, items + i * field->schema->size, failure);
 
@@ -336,7 +324,7 @@ static int decode_list(const struct codec_field *field, const json_t *json, enum
 static int decode_map(const struct codec_field *field, const json_t *json, enum codec_mode mode, void *object,
 		      struct failure *failure)
 {
-	size_t *count = count_member(field, object);
+	size_t *count = codec_count(field, object);
 	const char *key;
 	json_t *value;
 	char *items;
@@ -346,7 +334,7 @@ static int decode_map(const struct codec_field *field, const json_t *json, enum 
 	if (json_object_size(json) == 0)
 		return 0;
 	items = xcalloc(json_object_size(json), field->schema->size);
-	*(void **)member(field, object) = items;
+	*(void **)codec_member(field, object) = items;
 	json_object_foreach((json_t *)json, key, value) {
 		char *item = items + *count * field->schema->size;
 		int r = 0;
@@ -371,7 +359,7 @@ static int decode_map(const struct codec_field *field, const json_t *json, enum 
 static int field_decode(const struct codec_field *field, const json_t *json, enum codec_mode mode, void *object,
 			struct failure *failure)
 {
-	void *at = member(field, object);
+	void *at = codec_member(field, object);
 	int r;
 
 	switch (field->type) {
@@ -522,131 +510,6 @@ int codec_parse(const struct codec_schema *schema, const void *data, size_t size
 	return codec_decode_new(schema, json, mode, ret, failure);
 }
 
-static json_t *encode_strv(char *const *v)
-{
-	json_t *list = json_array();
-
-	for (; v && *v; v++)
-		json_array_append_new(list, json_string_nocheck(*v));
-	return list;
-}
-
-static json_t *encode_pairs(const struct pairs *pairs)
-{
-	json_t *object = json_object();
-
-	for (size_t i = 0; i < pairs->count; i++)
-		json_object_set_new_nocheck(object, pairs->items[i].key, json_string_nocheck(pairs->items[i].value));
-	return object;
-}
-
-static json_t *encode_fields(const struct codec_schema *schema, const void *object);
-
-static json_t *encode_items(const struct codec_field *field, const void *object)
-{
-	json_t *all = field->type == CODEC_LIST ? json_array() : json_object();
-	const char *items = *(char **)member(field, object);
-
-	for (size_t i = 0; i < *count_member(field, object); i++) {
-		const char *item = items + i * field->schema->size;
-
-		if (field->type == CODEC_LIST)
-			json_array_append_new(all, codec_encode(field->schema, item));
-		else
-			json_object_set_new_nocheck(all, *(char *const *)item, encode_fields(field->schema, item));
-	}
-	return all;
-}
-
-static json_t *unless_default(const struct codec_field *field, bool is_default, json_t *json)
-{
-	if (!(field->flags & CODEC_OMIT) || !is_default)
-		return json;
-	json_decref(json);
-	return NULL;
-}
-
-/* NULL: the key is left out. */
-static json_t *field_encode(const struct codec_field *field, const void *object)
-{
-	const void *at = member(field, object);
-	_cleanup_free_ char *text = NULL;
-
-	switch (field->type) {
-	case CODEC_STRING:
-	case CODEC_NAME:
-		return *(char *const *)at ? json_string_nocheck(*(char *const *)at) : NULL;
-	case CODEC_BOOL:
-		return unless_default(field, *(const bool *)at == (field->initial != 0), json_boolean(*(const bool *)at));
-	case CODEC_INT:
-		return unless_default(field, *(const int64_t *)at == field->initial, json_integer(*(const int64_t *)at));
-	case CODEC_REAL:
-		return unless_default(field, *(const double *)at == (double)field->initial,
-				      json_real(*(const double *)at));
-	case CODEC_ENUM:
-		return unless_default(field, *(const int *)at == (int)field->initial,
-				      json_string(field->names[*(const int *)at]));
-	case CODEC_DURATION:
-		text = duration_format(*(const uint64_t *)at);
-		return unless_default(field, *(const uint64_t *)at == (uint64_t)field->initial, json_string(text));
-	case CODEC_SIZE:
-		return unless_default(field, *(const uint64_t *)at == (uint64_t)field->initial,
-				      json_integer((json_int_t) * (const uint64_t *)at));
-	case CODEC_STRV:
-		return *(char **const *)at ? encode_strv(*(char **const *)at) : NULL;
-	case CODEC_PAIRS:
-		return ((const struct pairs *)at)->count ? encode_pairs(at) : NULL;
-	case CODEC_STRUCT: {
-		json_t *json = codec_encode(field->schema, at);
-
-		return unless_default(field, json_object_size(json) == 0, json);
-	}
-	case CODEC_POINTER:
-		return *(void *const *)at ? codec_encode(field->schema, *(void *const *)at) : NULL;
-	case CODEC_LIST:
-	case CODEC_MAP:
-		if (*count_member(field, object) == 0 && !(field->flags & CODEC_REQUIRED))
-			return NULL;
-		return encode_items(field, object);
-	case CODEC_JSON:
-		return json_incref(*(json_t *const *)at);
-	case CODEC_CUSTOM:
-		return field->custom->encode(at);
-	}
-	return NULL;
-}
-
-static json_t *encode_fields(const struct codec_schema *schema, const void *object)
-{
-	json_t *json = json_object();
-
-	if (!json)
-		mem_exhausted();
-	for (const struct codec_field *field = schema->fields; field->key; field++) {
-		json_t *value = field_encode(field, object);
-
-		if (value)
-			json_object_set_new_nocheck(json, field->key, value);
-	}
-	return json;
-}
-
-json_t *codec_encode(const struct codec_schema *schema, const void *object)
-{
-	json_t *json = encode_fields(schema, object);
-
-	if (schema->keyed && *(char *const *)object)
-		json_object_set_new_nocheck(json, KEY_OF_ITS_OWN, json_string_nocheck(*(char *const *)object));
-	return json;
-}
-
-char *codec_print(const struct codec_schema *schema, const void *object)
-{
-	_cleanup_json_ json_t *json = codec_encode(schema, object);
-
-	return json_text(json);
-}
-
 void codec_init(const struct codec_schema *schema, void *object)
 {
 	memset(object, 0, schema->size);
@@ -676,45 +539,4 @@ void codec_destroy(const struct codec_schema *schema, void *object)
 		return;
 	codec_clear(schema, object);
 	free(object);
-}
-
-void *codec_copy(const struct codec_schema *schema, const void *object)
-{
-	void *copy;
-
-	if (!object)
-		return NULL;
-	copy = xmalloc(schema->size);
-	codec_copy_into(schema, copy, object);
-	return copy;
-}
-
-void codec_copy_into(const struct codec_schema *schema, void *to, const void *from)
-{
-	_cleanup_json_ json_t *json = codec_encode(schema, from);
-	struct failure failure = FAILURE_INIT;
-
-	/* What a schema encoded it decodes again; where its object was incomplete, the copy is empty. */
-	if (codec_decode(schema, json, CODEC_LENIENT, to, &failure) < 0)
-		codec_init(schema, to);
-	failure_clear(&failure);
-}
-
-static char *dump(const json_t *json, size_t flags)
-{
-	char *text = json_dumps(json, flags | JSON_COMPACT | JSON_ENCODE_ANY);
-
-	if (!text)
-		mem_exhausted();
-	return text;
-}
-
-char *json_text(const json_t *json)
-{
-	return dump(json, 0);
-}
-
-char *json_sorted(const json_t *json)
-{
-	return dump(json, JSON_SORT_KEYS);
 }
