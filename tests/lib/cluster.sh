@@ -10,6 +10,7 @@ cluster_choose() {
 	# Beside other clusters of this machine: a bridge and a /24 named after this test's process.
 	cluster_number=$(($$ % 200 + 20))
 	bridge=plt$cluster_number
+	engine_let "$bridge"
 }
 
 # cluster_run [OPTIONS…]: `ployzctl dev` in the background, its words in $work/dev.log, its pid in $dev_pid.
