@@ -23,6 +23,7 @@ struct live {
 	size_t n_slots;
 	char *pull;      /* the last thing said of images */
 	unsigned drawn;  /* lines of the block on the terminal now */
+	uint64_t begun_usec; /* when the deploy began, on our boot-time clock; 0: not told yet */
 };
 
 struct live *live_new(FILE *to, bool animated, bool plan)
@@ -59,7 +60,8 @@ char *live_line(const struct progress *p)
 				 p->state ? p->state : "?", p->machine ? p->machine : "?", more ? ": " : "", more ? more : "");
 		break;
 	case PROGRESS_PULL:
-		line = pull_line(p);
+		/* An image that was there already is no news. */
+		line = p->message || p->total_bytes > 0 ? pull_line(p) : NULL;
 		break;
 	case PROGRESS_NOTE:
 		line = xstrdup(more);
@@ -218,8 +220,11 @@ static void show_plan(struct live *live, const struct plan *plan)
 
 void live_progress(struct live *live, const struct progress *p)
 {
-	_cleanup_free_ char *line = live_line(p), *at = NULL;
+	_cleanup_free_ char *line = live_line(p);
 
+	/* Only leased tells how long it has been; what agents tell meanwhile is put on the same clock. */
+	if (p->elapsed_ms > 0)
+		live->begun_usec = boot_now_usec() - (uint64_t)p->elapsed_ms * 1000;
 	if (p->kind == PROGRESS_PLAN && p->plan && live->plan)
 		show_plan(live, p->plan);
 	if (p->kind == PROGRESS_SLOT && (!slot_news(live, p) || live->animated)) {
@@ -232,9 +237,9 @@ void live_progress(struct live *live, const struct progress *p)
 		free(steal(live->pull));
 	if (!line)
 		return;
-	if (p->elapsed_ms > 0)
-		at = xasprintf("%7.1f s  ", (double)p->elapsed_ms / 1000);
-	live_say(live, "%s%s", at ? at : "           ", line);
+	if (!live->begun_usec)
+		live->begun_usec = boot_now_usec();
+	live_say(live, "%7.1f s  %s", (double)(boot_now_usec() - live->begun_usec) / 1000000, line);
 }
 
 void live_free(struct live *live)
