@@ -30,12 +30,24 @@ static const char *stale_of(const struct observed *observed)
 	return json_string_value(json_object_get(log_of(observed), "stale_since"));
 }
 
+/* What a daemon says of the outside thing it acts on, when that is not there. NULL: all is well. */
+static const char *missing_of(const struct observed *observed)
+{
+	const json_t *engine = json_object_get(observed->said, "engine");
+	const json_t *proxy = json_object_get(observed->said, "haproxy");
+
+	if (json_is_false(json_object_get(engine, "reachable")))
+		return "the container engine does not answer";
+	return json_is_false(json_object_get(proxy, "answers")) ? "HAProxy does not answer" : NULL;
+}
+
 static bool is_whole(const struct status *status)
 {
 	bool whole = !status->snapshot->copy && !status->deploys_trouble && !status->leases_trouble;
 
 	for (size_t i = 0; i < status->n_observed; i++)
-		whole = whole && status->observed[i].said && !stale_of(&status->observed[i]);
+		whole = whole && status->observed[i].said && !stale_of(&status->observed[i]) &&
+			!missing_of(&status->observed[i]);
 	for (size_t i = 0; i < status->snapshot->n_heads; i++) {
 		const struct head *head = status->snapshot->heads[i].head;
 
@@ -125,6 +137,8 @@ static char *what_of(const struct status *status, const struct observed *observe
 
 	if (!observed->said)
 		return xstrdup(observed->trouble);
+	if (missing_of(observed))
+		return xstrdup(missing_of(observed));
 	if (stale)
 		return xasprintf("log up to %llu, stale since %s", (unsigned long long)at, stale);
 	if (json_is_integer(sequence) && at < status->snapshot->sequence)
