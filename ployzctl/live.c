@@ -237,6 +237,11 @@ void live_progress(struct live *live, const struct progress *p)
 		free(steal(live->pull));
 	if (!line)
 		return;
+	/* Who attached does not know yet how long it has been; who handed it over does. */
+	if (!live->begun_usec && live->plan) {
+		live_say(live, "           %s", line);
+		return;
+	}
 	if (!live->begun_usec)
 		live->begun_usec = boot_now_usec();
 	live_say(live, "%7.1f s  %s", (double)(boot_now_usec() - live->begun_usec) / 1000000, line);

@@ -283,9 +283,13 @@ static void stop_all(struct logs *logs)
 	bus_flush(logs->ctl->bus, 1000000);
 }
 
+/* While the loop still runs: afterwards nothing can be asked any more. */
 static void on_interrupt(void *userdata)
 {
-	session_end(userdata, EXIT_DONE);
+	struct logs *logs = userdata;
+
+	stop_all(logs);
+	session_end(logs->ctl, logs->options.follow ? EXIT_DONE : EXIT_NO);
 }
 
 static int stream(struct logs *logs)
@@ -295,15 +299,12 @@ static int stream(struct logs *logs)
 
 	if (code)
 		return code;
-	if (logs->options.follow) {
-		ctl->interrupted = on_interrupt;
-		ctl->interrupted_data = ctl;
-	}
+	ctl->interrupted = on_interrupt;
+	ctl->interrupted_data = logs;
 	logs->colours = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
 	logs->renew = timer_new(ctl->loop, renew, logs);
 	snapshot_read(ctl, on_snapshot, logs);
 	code = session_run(ctl);
-	stop_all(logs);
 	timer_free(logs->renew);
 	return code;
 }
