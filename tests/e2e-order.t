@@ -41,7 +41,7 @@ route busy.test | one busy "$image:v2" --start-after 4000 >"$work/slow.yaml"
 ctl deploy -f "$work/slow.yaml" >"$work/slow.out" 2>&1 </dev/null &
 slow=$!
 at_end "end_pid $slow"
-ok 'the first deploy holds the lease' within 10 sh -c "ployzctl --dir '$cluster_dir' lease show busy | grep -q held"
+ok 'the first deploy holds the lease' within 10 lease_is_held busy
 run ctl deploy -f "$work/busy.yaml"
 exits 4 'a second deploy is refused'
 like "$err" 'busy' 'naming the namespace'
@@ -200,7 +200,7 @@ is "$(containers deaf)" '' 'and is gone'
 route busy.test | one busy "$image:v2" --start-after 3000 >"$work/slow.yaml"
 ctl deploy -f "$work/slow.yaml" >"$work/killed.out" 2>&1 </dev/null &
 hand=$!
-within 10 sh -c "ployzctl --dir '$cluster_dir' lease show busy | grep -q held"
+within 10 lease_is_held busy
 kill -KILL "$hand" 2>/dev/null
 deploy_id=$(ctl --json lease show busy | grep -o '"deploy":"[^"]*"' | cut -d '"' -f 4)
 run ctl deploy attach "$deploy_id"

@@ -9,9 +9,8 @@ cluster_with_images
 
 file=$work/bad.yaml
 
-# refused NAME REGEX: the manifest on stdin is bad input, and the message says REGEX.
+# refused NAME REGEX: the manifest in $file is bad input, and the message says REGEX.
 refused() {
-	cat >"$file"
 	run ctl plan -f "$file"
 	exits 2 "$1" && like "$err" "$2" "$1: says so"
 	run ctl deploy -f "$file"
@@ -31,60 +30,67 @@ ok_manifest() {
 	END
 }
 
-# with SED-SCRIPT: the manifest that is fine, with one thing spoilt.
-with() {
-	ok_manifest | sed "$1"
+# spoilt SED-SCRIPT NAME REGEX: the manifest that is fine, with one thing changed, is refused.
+spoilt() {
+	ok_manifest | sed "$1" >"$file"
+	refused "$2" "$3"
 }
 
 # Text.
 file=$work/bad.json
-printf '{"namespace": "fine",\n "services": {"web" {}}}\n' | refused 'malformed JSON' 'bad\.json:2:[0-9]+'
+printf '{"namespace": "fine",\n "services": {"web" {}}}\n' >"$file"
+refused 'malformed JSON' 'bad\.json:2:[0-9]+'
 file=$work/bad.yaml
-printf 'namespace: fine\nservices:\n  web: [\n' | refused 'malformed YAML' 'bad\.yaml:[0-9]+:[0-9]+'
-printf '' | refused 'an empty file' 'bad\.yaml'
-printf 'just words\n' | refused 'no mapping' 'bad\.yaml'
-printf '\377\376\000\001' | refused 'bytes that are no text' 'bad\.yaml'
+printf 'namespace: fine\nservices:\n  web: [\n' >"$file"
+refused 'malformed YAML' 'bad\.yaml:[0-9]+:[0-9]+'
+printf '' >"$file"
+refused 'an empty file' 'bad\.yaml'
+printf 'just words\n' >"$file"
+refused 'no mapping' 'bad\.yaml'
+printf '\377\376\000\001' >"$file"
+refused 'bytes that are no text' 'bad\.yaml'
 
 # Keys.
-with 's/image:/imgae:/' | refused 'an unknown key' 'bad\.yaml:4:.*imgae.*image'
-with 's/    ports:/    prots:/' | refused 'another' 'prots.*ports'
-with 's/^namespace: fine$/nothing: fine/' | refused 'no namespace' 'namespace'
-with '/image:/d' | refused 'no image' 'services\.web.*image'
-with 's/^    stop_grace.*/    image: again:1/' | refused 'a key twice' 'bad\.yaml:8:.*image'
+spoilt 's/image:/imgae:/' 'an unknown key' 'bad\.yaml:4:.*imgae.*image'
+spoilt 's/    ports:/    prots:/' 'another' 'prots.*ports'
+spoilt 's/^namespace: fine$/nothing: fine/' 'no namespace' 'namespace'
+spoilt '/image:/d' 'no image' 'services\.web.*image'
+spoilt 's/^    stop_grace.*/    image: again:1/' 'a key twice' 'bad\.yaml:8:.*image'
 
 # Types and ranges.
-with 's/8080/"many"/' | refused 'a port that is no number' 'services\.web\.ports\.http\.port'
-with 's/8080/70000/' | refused 'a port out of range' '70000|65535'
-with 's/8080/0/' | refused 'port 0' 'port'
-with 's/stop_grace: 1s/replicas: 0/' | refused 'no replicas' 'replicas'
-with 's/stop_grace: 1s/replicas: -3/' | refused 'fewer than none' 'replicas'
-with 's/stop_grace: 1s/replicas: sometimes/' | refused 'replicas in words' 'replicas.*global|global'
-with 's/stop_grace: 1s/stop_grace: soon/' | refused 'a duration that is none' 'stop_grace'
-with 's/stop_grace: 1s/resources: {memory: lots}/' | refused 'a size that is none' 'memory'
-with 's/stop_grace: 1s/update: sideways/' | refused 'an update order that is none' 'update.*start-first|start-first'
-with 's/stop_grace: 1s/env: {A: [1]}/' | refused 'a variable that is a list' 'env'
-with 's/command: .*/command: run it/' | refused 'a command that is a shell string' 'command'
+spoilt 's/8080/"many"/' 'a port that is no number' 'services\.web\.ports\.http\.port'
+spoilt 's/8080/70000/' 'a port out of range' '70000|65535'
+spoilt 's/8080/0/' 'port 0' 'port'
+spoilt 's/stop_grace: 1s/replicas: 0/' 'no replicas' 'replicas'
+spoilt 's/stop_grace: 1s/replicas: -3/' 'fewer than none' 'replicas'
+spoilt 's/stop_grace: 1s/replicas: sometimes/' 'replicas in words' 'replicas.*global|global'
+spoilt 's/stop_grace: 1s/stop_grace: soon/' 'a duration that is none' 'stop_grace'
+spoilt 's/stop_grace: 1s/resources: {memory: lots}/' 'a size that is none' 'memory'
+spoilt 's/stop_grace: 1s/update: sideways/' 'an update order that is none' 'update.*start-first|start-first'
+spoilt 's/stop_grace: 1s/env: {A: [1]}/' 'a variable that is a list' 'env'
+spoilt 's/command: .*/command: run it/' 'a command that is a shell string' 'command'
 
 # Names and references.
-with 's/^namespace: fine$/namespace: Not_Fine/' | refused 'an invalid namespace' 'Not_Fine'
-with 's/^  web:/  -web-:/' | refused 'an invalid service' '-web-'
-with "s/^  web:/  $(printf '%064d' 0 | tr 0 a):/" | refused 'a name of 64 letters' '63'
-with 's/port: http, hosts/port: nothing, hosts/' | refused 'a route to a port that is not there' 'nothing'
-with 's/stop_grace: 1s/depends_on: [db]/' | refused 'depending on nobody' 'depends_on.*db|db'
-with 's/stop_grace: 1s/depends_on: [web]/' | refused 'depending on itself' 'depends_on|web'
-with 's/hosts: \[fine.test\]/hosts: []/' | refused 'a route of no host' 'hosts'
-with 's/fine.test/not a host/' | refused 'a host that is none' 'not a host'
-with 's/hosts: \[fine.test\]/hosts: [fine.test], path: nowhere/' | refused 'a path that is none' 'path'
-with 's/stop_grace: 1s/mounts: [{volume: data, target: \/data}]/' | refused 'a volume that is not there' 'data'
-with 's/stop_grace: 1s/privileged: true/' | refused 'privileged outside system' 'privileged'
-with 's/stop_grace: 1s/mounts: [{bind: \/etc, target: \/data}]/' | refused 'a host directory outside system' 'bind|system'
+spoilt 's/^namespace: fine$/namespace: Not_Fine/' 'an invalid namespace' 'Not_Fine'
+spoilt 's/^  web:/  -web-:/' 'an invalid service' '-web-'
+spoilt "s/^  web:/  $(printf '%064d' 0 | tr 0 a):/" 'a name of 64 letters' '63'
+spoilt 's/port: http, hosts/port: nothing, hosts/' 'a route to a port that is not there' 'nothing'
+spoilt 's/stop_grace: 1s/depends_on: [db]/' 'depending on nobody' 'depends_on.*db|db'
+spoilt 's/stop_grace: 1s/depends_on: [web]/' 'depending on itself' 'depends_on|web'
+spoilt 's/hosts: \[fine.test\]/hosts: []/' 'a route of no host' 'hosts'
+spoilt 's/fine.test/not a host/' 'a host that is none' 'not a host'
+spoilt 's/hosts: \[fine.test\]/hosts: [fine.test], path: nowhere/' 'a path that is none' 'path'
+spoilt 's/stop_grace: 1s/mounts: [{volume: data, target: \/data}]/' 'a volume that is not there' 'data'
+spoilt 's/stop_grace: 1s/privileged: true/' 'privileged outside system' 'privileged'
+spoilt 's/stop_grace: 1s/mounts: [{bind: \/etc, target: \/data}]/' 'a host directory outside system' 'bind|system'
 
 # Size.
 {
-	with 's/stop_grace: 1s/env:/'
+	ok_manifest | sed 's/stop_grace: 1s/env:/'
 	head -c 1200000 /dev/zero | tr '\0' x | sed 's/^/      A: /'
 	echo
-} | refused 'a manifest over the limit' 'large|limit|1 ?M|1048576'
+} >"$file"
+refused 'a manifest over the limit' 'large|limit|1 ?M|1048576'
 
 # Usage.
 run ctl

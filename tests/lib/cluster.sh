@@ -74,6 +74,10 @@ containers() {
 		${2:+"ployz.service=$2"}
 }
 
+lease_is_held() {
+	ctl --json lease show "$1" | grep -q '"state":"held"'
+}
+
 lines() {
 	printf '%s' "$1" | grep -c '' || true
 }
