@@ -55,13 +55,17 @@ static int on_timer(_unused_ sd_event_source *source, _unused_ uint64_t usec, vo
 struct timer *timer_new(sd_event *loop, loop_fn fn, void *userdata)
 {
 	struct timer *timer = xcalloc(1, sizeof(*timer));
+	int r;
 
 	timer->fn = fn;
 	timer->userdata = userdata;
 	/* Accuracy 1 ms: sd-event's default of 250 ms would gather wake-ups that somebody waits for. */
-	if (sd_event_add_time(loop, &timer->source, CLOCK_BOOTTIME, 0, 1000, on_timer, timer) < 0)
+	r = sd_event_add_time(loop, &timer->source, CLOCK_BOOTTIME, 0, 1000, on_timer, timer);
+	if (r == -ENOMEM)
 		mem_exhausted();
-	sd_event_source_set_enabled(timer->source, SD_EVENT_OFF);
+	/* Made while its loop ends (-ESTALE), a timer is one that never runs out. */
+	if (r >= 0)
+		sd_event_source_set_enabled(timer->source, SD_EVENT_OFF);
 	return timer;
 }
 
@@ -69,6 +73,8 @@ void timer_arm(struct timer *timer, uint64_t usec)
 {
 	uint64_t now = 0;
 
+	if (!timer->source)
+		return;
 	sd_event_now(sd_event_source_get_event(timer->source), CLOCK_BOOTTIME, &now);
 	sd_event_source_set_time(timer->source, now + usec);
 	sd_event_source_set_enabled(timer->source, SD_EVENT_ONESHOT);
@@ -76,14 +82,16 @@ void timer_arm(struct timer *timer, uint64_t usec)
 
 void timer_disarm(struct timer *timer)
 {
-	sd_event_source_set_enabled(timer->source, SD_EVENT_OFF);
+	if (timer->source)
+		sd_event_source_set_enabled(timer->source, SD_EVENT_OFF);
 }
 
 bool timer_is_armed(const struct timer *timer)
 {
 	int enabled = SD_EVENT_OFF;
 
-	sd_event_source_get_enabled(timer->source, &enabled);
+	if (timer->source)
+		sd_event_source_get_enabled(timer->source, &enabled);
 	return enabled != SD_EVENT_OFF;
 }
 
@@ -106,11 +114,15 @@ static int on_deferred(_unused_ sd_event_source *source, void *userdata)
 struct deferred *deferred_new(sd_event *loop, loop_fn fn, void *userdata)
 {
 	struct deferred *deferred = xcalloc(1, sizeof(*deferred));
+	int r;
 
 	deferred->fn = fn;
 	deferred->userdata = userdata;
-	if (sd_event_add_defer(loop, &deferred->source, on_deferred, deferred) < 0)
+	r = sd_event_add_defer(loop, &deferred->source, on_deferred, deferred);
+	if (r == -ENOMEM)
 		mem_exhausted();
+	if (r < 0)
+		return deferred;
 	sd_event_source_set_enabled(deferred->source, SD_EVENT_OFF);
 	/* After the sources that bring the work, so that one turn gathers all of it. */
 	sd_event_source_set_priority(deferred->source, SD_EVENT_PRIORITY_IDLE / 2);
@@ -119,7 +131,8 @@ struct deferred *deferred_new(sd_event *loop, loop_fn fn, void *userdata)
 
 void deferred_schedule(struct deferred *deferred)
 {
-	sd_event_source_set_enabled(deferred->source, SD_EVENT_ONESHOT);
+	if (deferred->source)
+		sd_event_source_set_enabled(deferred->source, SD_EVENT_ONESHOT);
 }
 
 void deferred_free(struct deferred *deferred)
