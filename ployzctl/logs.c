@@ -6,6 +6,7 @@
 #include "ployzctl/reading.h"
 
 #define RENEW_USEC (10 * 1000000ull) /* agentd ends a stream that nobody asked for in 30 s */
+#define FLUSH_USEC (1000000ull)
 #define QUIET_TURNS 3                /* renewals without a line: the word that it ended was lost */
 
 struct logs_options {
@@ -269,21 +270,26 @@ static void on_snapshot(const struct snapshot *snapshot, void *userdata)
 	end_when_all_have(logs);
 }
 
-/* What is followed on the machines ends there too, now and not in half a minute. */
-static void stop_all(struct logs *logs)
+static void stop(const struct part *part)
 {
-	for (size_t i = 0; i < logs->n_wishes; i++)
-		for (size_t j = 0; j < logs->wishes[i].n_parts; j++) {
-			struct part *part = &logs->wishes[i].parts[j];
-			struct agent_logs request = { .stream = part->wish->id, .ns = part->wish->target.ns, .stop = true };
+	struct agent_logs request = { .stream = part->wish->id, .ns = part->wish->target.ns, .stop = true };
+	_cleanup_free_ char *subject = subject_make(SUBJECT_AGENT_LOGS, part->machine, NULL);
+	_cleanup_free_ char *text = codec_print(&agent_logs_schema, &request);
 
-			if (!part->ended)
-				bus_ask(logs->ctl->bus, SUBJECT_AGENT_LOGS, part->machine, &request, ASK_USEC, on_asked, part, NULL);
-		}
-	bus_flush(logs->ctl->bus, 1000000);
+	bus_publish(part->logs->ctl->bus, subject, NULL, NULL, text, strlen(text));
 }
 
-/* While the loop still runs: afterwards nothing can be asked any more. */
+/* What is followed on the machines ends there too, now and not in half a minute. The loop has ended: nobody hears an
+ * answer, and none is asked for. */
+static void stop_all(const struct logs *logs)
+{
+	for (size_t i = 0; i < logs->n_wishes; i++)
+		for (size_t j = 0; j < logs->wishes[i].n_parts; j++)
+			if (!logs->wishes[i].parts[j].ended)
+				stop(&logs->wishes[i].parts[j]);
+	bus_flush(logs->ctl->bus, FLUSH_USEC);
+}
+
 static void on_interrupt(void *userdata)
 {
 	struct logs *logs = userdata;
