@@ -199,7 +199,7 @@ for directory in $(echo "$path" | tr : ' '); do
 	for program in "$directory"/*; do
 		case $program in
 		*/nats-server) ;;
-		*) [ -e "$work/bin/${program##*/}" ] || ln -s "$program" "$work/bin/${program##*/}" ;;
+		*) [ ! -e "$program" ] || [ -e "$work/bin/${program##*/}" ] || ln -s "$program" "$work/bin/${program##*/}" ;;
 		esac
 	done
 done

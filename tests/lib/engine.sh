@@ -31,7 +31,7 @@ engine_with_cgroups() {
 # engine_let BRIDGE: the private engine writes no firewall rules. Where an earlier Docker (or its owner) left some
 # that look at bridges too, containers on one bridge could not reach each other: one rule, for the test's time.
 engine_let() {
-	[ -n "$engine_own" ] || return 0
+	[ -n "${ENGINE_PRIVATE-}" ] || return 0
 	[ "$(cat /proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null)" = 1 ] || return 0
 	if iptables -w -I FORWARD -i "$1" -o "$1" -j ACCEPT 2>/dev/null; then
 		at_end "iptables -w -D FORWARD -i $1 -o $1 -j ACCEPT"
@@ -64,7 +64,8 @@ engine_start_own() {
 	engine_pid=$!
 	at_end "engine_end $engine_own $engine_pid"
 	DOCKER_HOST=unix://$engine_own/docker.sock
-	export DOCKER_HOST
+	ENGINE_PRIVATE=yes # also for the tests that a run starts
+	export DOCKER_HOST ENGINE_PRIVATE
 	within 60 engine_up_or_dead || true
 	if ! engine_answers "$DOCKER_HOST" >/dev/null; then
 		engine_reason="dockerd did not start: $(grep -Eio '(failed|error)[^"]*' "$engine_own/log" | tail -n 1)"
