@@ -82,7 +82,8 @@ static bool same(const struct instance *a, const struct instance *b)
 	       streq(a->reason, b->reason);
 }
 
-static void instances_lines(struct event_memory *memory, const char *subject, const struct instances *now, char ***lines)
+static void instances_lines(struct event_memory *memory, const char *subject, const struct instances *now,
+			    char ***lines)
 {
 	struct instances *before = map_get(&memory->facts, subject);
 
@@ -142,8 +143,8 @@ static const enum subject_id kinds[] = {
 	SUBJECT_NAMESPACE, SUBJECT_INSTANCES, SUBJECT_MACHINE, SUBJECT_REGION, SUBJECT_SUBNET,
 };
 
-static void tell(struct event_memory *memory, enum subject_id kind, const char *subject, const char *a, const void *object,
-		 char ***lines)
+static void tell(struct event_memory *memory, enum subject_id kind, const char *subject, const char *a,
+		 const void *object, char ***lines)
 {
 	switch (kind) {
 	case SUBJECT_NAMESPACE:

@@ -186,7 +186,8 @@ static int unknown(const char *near, const char *word)
 }
 
 /* Those that were asked for; false: there is none. */
-static bool print_schemas(const struct ployzctl *ctl, const struct codec_schema *const *schemas, size_t n, const char *word)
+static bool print_schemas(const struct ployzctl *ctl, const struct codec_schema *const *schemas, size_t n,
+			  const char *word)
 {
 	bool found = false;
 

@@ -38,8 +38,8 @@ static int not_found(const struct targets *known, const char *word, struct failu
 	}
 	near = names ? str_nearest(word, (const char *const *)names) : NULL;
 	if (near)
-		r = failure_set(failure, FAILURE_NOT_FOUND, "ployzctl ps", "there is no service or namespace '%s'; did you mean '%s'?",
-				word, near);
+		r = failure_set(failure, FAILURE_NOT_FOUND, "ployzctl ps",
+				"there is no service or namespace '%s'; did you mean '%s'?", word, near);
 	else
 		r = failure_set(failure, FAILURE_NOT_FOUND, "ployzctl ps", "there is no service or namespace '%s'", word);
 	return r;

@@ -36,7 +36,7 @@ const struct verb verbs[] = {
 	{ "route ls", "", "What the gateway sends where", verb_route_ls, 0 },
 	{ "dns query", "NAME [--as NS] [--type T]", "What the resolver would answer, and why", verb_dns_query, 0 },
 	{ "events", "[-f] [--since SEQ] [NS]", "The log: who did what from where", verb_events, 0 },
-	{ "schema", "NAME | --all", "The fields of a wire object", verb_schema, VERB_HIDDEN },
+	{ "schema", "[NAME | --all]", "The wire: its subjects, or the fields of an object", verb_schema, VERB_HIDDEN },
 	{ "version", "", "The version", verb_version, 0 },
 	{ "help", "[VERB]", "This help, or a verb's", verb_help, 0 },
 };
