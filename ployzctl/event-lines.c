@@ -62,7 +62,7 @@ static void instance_line(const char *machine, const struct instance *before, co
 {
 	struct strbuf text = STRBUF_INIT;
 
-	strbuf_printf(&text, "%s.%lld ", now->service, (long long)now->slot);
+	strbuf_printf(&text, "%s/%lld ", now->service, (long long)now->slot);
 	if (before && before->state != now->state)
 		strbuf_printf(&text, "%s, then ", instance_state_names[before->state]);
 	strbuf_printf(&text, "%s on %s", instance_state_names[now->state], machine);

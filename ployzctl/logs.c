@@ -71,7 +71,7 @@ static int colour(const char *instance)
 
 static void print_line(struct logs *logs, const struct progress *line)
 {
-	_cleanup_free_ char *name = xasprintf("%s%s%s.%" PRId64, logs->namespaces ? line->ns : "", logs->namespaces ? "/" : "",
+	_cleanup_free_ char *name = xasprintf("%s%s%s/%" PRId64, logs->namespaces ? line->ns : "", logs->namespaces ? "/" : "",
 					      line->service ? line->service : "?", line->slot);
 	/* A terminal obeys what it is sent; a file or a pipe gets every byte. */
 	_cleanup_free_ char *text = logs->colours ? text_safe(line->message) : xstrdup(line->message ? line->message : "");

@@ -66,16 +66,16 @@ static const struct {
 	  "{\"machine\":\"m1\",\"namespace\":\"shop\",\"instances\":["
 	  "{\"id\":\"a\",\"namespace\":\"shop\",\"service\":\"web\",\"slot\":0,\"state\":\"starting\"},"
 	  "{\"id\":\"b\",\"namespace\":\"shop\",\"service\":\"web\",\"slot\":1,\"state\":\"ready\",\"address\":\"10.101.4.2\"}]}",
-	  "shop", "web.0 starting on m1 (a) / web.1 ready on m1 at 10.101.4.2 (b)" },
+	  "shop", "web/0 starting on m1 (a) / web/1 ready on m1 at 10.101.4.2 (b)" },
 	{ "ployz.v1.intent.instances.m1.shop",
 	  "{\"machine\":\"m1\",\"namespace\":\"shop\",\"instances\":["
 	  "{\"id\":\"a\",\"namespace\":\"shop\",\"service\":\"web\",\"slot\":0,\"state\":\"failed\",\"reason\":\"exited\"},"
 	  "{\"id\":\"b\",\"namespace\":\"shop\",\"service\":\"web\",\"slot\":1,\"state\":\"ready\",\"address\":\"10.101.4.2\"}]}",
-	  "shop", "web.0 starting, then failed on m1 (a): exited" },
+	  "shop", "web/0 starting, then failed on m1 (a): exited" },
 	{ "ployz.v1.intent.instances.m1.shop", "{\"machine\":\"m1\",\"namespace\":\"shop\",\"instances\":["
 	  "{\"id\":\"b\",\"namespace\":\"shop\",\"service\":\"web\",\"slot\":1,\"state\":\"ready\",\"address\":\"10.101.4.2\","
 	  "\"restarts\":1}]}",
-	  "shop", "web.1 ready on m1 at 10.101.4.2, restart 1 (b) / a is no longer listed on m1" },
+	  "shop", "web/1 ready on m1 at 10.101.4.2, restart 1 (b) / a is no longer listed on m1" },
 	{ "ployz.v1.intent.namespace.shop", "{\"revision\":1}", "shop", "cannot be read: namespace is missing" },
 	{ "ployz.v1.intent.later.x", "{}", "-", "ployz.v1.intent.later.x: written by another version of ployz" },
 };
