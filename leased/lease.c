@@ -127,11 +127,11 @@ static void decide(struct holding *h, const struct lease *lease, uint64_t revisi
 		return;
 	case LEASE_TAKE_OWN:
 		log_notice("namespace %s: taking over from an earlier life of this leased (deploy %s)", h->holder->ns,
-			   lease->deploy);
+			   lease && lease->deploy ? lease->deploy : "unknown");
 		break;
 	case LEASE_TAKE_EXPIRED:
 		log_notice("namespace %s: its holder on machine %s has been quiet for a whole term, taking over",
-			   h->holder->ns, lease->machine);
+			   h->holder->ns, lease && lease->machine ? lease->machine : "unknown");
 		break;
 	case LEASE_TAKE_FREE:
 		break;
