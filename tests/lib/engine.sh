@@ -19,13 +19,22 @@ engine_api() {
 		"http://engine$api_path"
 }
 
-# dockerd wants cgroups; a bare tree has none mounted. It gets them in a mount namespace of its own.
-engine_with_cgroups() {
-	if grep -q ' /sys/fs/cgroup[ /]' /proc/mounts; then
+# In a bare tree no cgroups are mounted, and where the tree was entered by chroot, what is executed in a
+# container later would find itself outside of it, at the root of the mount namespace: dockerd gets a mount
+# namespace of its own that has cgroups, and the tree as its root.
+engine_in_place() {
+	inside=$(stat -c %d:%i /)
+	outside=$(nsenter --mount=/proc/self/ns/mnt stat -c %d:%i / 2>/dev/null || echo "$inside")
+	if [ "$inside" = "$outside" ] && grep -q ' /sys/fs/cgroup[ /]' /proc/mounts; then
 		exec "$@"
 	fi
-	exec unshare --mount --propagation private sh -c \
-		'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"' sh "$@"
+	exec unshare --mount --propagation private sh -c '
+		grep -q " /sys/fs/cgroup[ /]" /proc/mounts || mount -t cgroup2 none /sys/fs/cgroup || exit
+		[ "$1" != "$2" ] || { shift 2; exec "$@"; }
+		shift 2
+		mount --rbind / /mnt && exec chroot /mnt sh -c "
+			nsenter --mount=/proc/self/ns/mnt --wd=/ pivot_root . mnt && umount -l /mnt
+			exec \"\$@\"" sh "$@"' sh "$inside" "$outside" "$@"
 }
 
 # engine_let BRIDGE: the private engine writes no firewall rules. Where an earlier Docker (or its owner) left some
@@ -57,7 +66,7 @@ engine_start_own() {
 	fi
 	# On the disk: /tmp may be memory.
 	engine_own=$(mktemp -d "${ENGINE_TMPDIR:-/var/tmp}/plt-engine.XXXXXX") || return 1
-	(engine_with_cgroups setsid dockerd --data-root "$engine_own/data" --exec-root "$engine_own/exec" \
+	(engine_in_place setsid dockerd --data-root "$engine_own/data" --exec-root "$engine_own/exec" \
 		--pidfile "$engine_own/pid" -H "unix://$engine_own/docker.sock" \
 		--bridge=none --iptables=false --ip6tables=false --ip-forward=false) \
 		>"$engine_own/log" 2>&1 </dev/null &
