@@ -37,6 +37,18 @@ is "$(stat -c %a "$cluster_dir/run/operator.conf")" 600 'the operator has creden
 like "$(cat "$cluster_dir/run/operator.conf")" "^bus = nats://127.0.0.1:$bus_port" 'that name the bus'
 ok 'the network comes' within 20 network_is_there
 
+# The NATS Services protocol, as standard tools speak it.
+operator() {
+	sed -n "s/^$1 = //p" "$cluster_dir/run/operator.conf"
+}
+for name in meshd agentd placerd leased dnsd routed; do
+	for question in PING INFO STATS; do
+		run bus "nats://127.0.0.1:$bus_port" "$(operator user):$(operator password)" request "\$SRV.$question.$name" ''
+		like "$out" "\"type\":\"io.nats.micro.v1.$(echo $question | tr A-Z a-z)_response\",\"name\":\"$name\"" \
+			"$name answers \$SRV.$question"
+	done
+done
+
 # A second one in the same directory, and one whose ports are taken.
 first_pid=$dev_pid
 cp "$work/dev.log" "$work/first.log"

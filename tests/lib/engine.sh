@@ -113,10 +113,16 @@ engine_image() {
 	printf 'root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n' >"$image_root/etc/passwd"
 	tar -C "$image_root" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf "$work/image.tar" .
 	rm -rf "$image_root"
-	engine_api POST "/images/create?fromSrc=-&repo=${1%:*}&tag=${1##*:}&changes=CMD%20%5B%22/bin/testsvc%22%5D" \
-		-H 'Content-Type: application/x-tar' --data-binary "@$work/image.tar" >/dev/null
+	image_said=$(engine_api POST "/images/create?fromSrc=-&repo=${1%:*}&tag=${1##*:}&changes=CMD%20%5B%22/bin/testsvc%22%5D" \
+		-H 'Content-Type: application/x-tar' --data-binary "@$work/image.tar")
 	image_code=$?
 	rm -f "$work/image.tar"
+	# Podman takes the image and leaves it without a name.
+	if [ "$image_code" -eq 0 ] && ! engine_api GET "/images/$1/json" >/dev/null 2>&1; then
+		image_id=$(printf '%s' "$image_said" | grep -o 'sha256:[0-9a-f]*' | head -n 1)
+		engine_api POST "/images/${image_id#sha256:}/tag?repo=${1%:*}&tag=${1##*:}" >/dev/null
+		image_code=$?
+	fi
 	return $image_code
 }
 
