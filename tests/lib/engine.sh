@@ -28,7 +28,8 @@ engine_in_place() {
 	if [ "$inside" = "$outside" ] && grep -q ' /sys/fs/cgroup[ /]' /proc/mounts; then
 		exec "$@"
 	fi
-	exec unshare --mount --propagation private sh -c '
+	exec unshare --mount --propagation unchanged sh -c '
+		nsenter --mount=/proc/self/ns/mnt mount --make-rprivate / || exit
 		grep -q " /sys/fs/cgroup[ /]" /proc/mounts || mount -t cgroup2 none /sys/fs/cgroup || exit
 		[ "$1" != "$2" ] || { shift 2; exec "$@"; }
 		shift 2
