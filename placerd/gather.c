@@ -14,6 +14,7 @@ struct gathering {
 	const struct plan_request *request; /* the call's */
 	struct stream_follow *follow;
 	struct timer *deadline; /* of the snapshot */
+	struct failure lost;    /* why the store could not be read when it was last tried */
 	struct bus_scatter *scatter;
 	struct probing *own; /* this machine's: a function call, not a question over the bus */
 	size_t waiting;      /* probes: this machine's, the others' */
@@ -44,6 +45,7 @@ void gather_drop(struct gathering *g)
 	forget(g);
 	stream_follow_free(g->follow);
 	timer_free(g->deadline);
+	failure_clear(&g->lost);
 	if (g->scatter)
 		bus_scatter_cancel(g->scatter);
 	if (g->own)
@@ -295,26 +297,26 @@ static void on_restart(void *userdata)
 	g->unreadable = false;
 }
 
+/* The follower tries again by itself: a store that is being started is there within a second or two. */
 static void on_lost(const struct failure *why, void *userdata)
 {
 	struct gathering *g = userdata;
-	struct failure failure = FAILURE_INIT;
 
-	failure_copy(&failure, why);
-	fail(g, &failure);
-	failure_clear(&failure);
+	if (!failure_is_set(&g->lost))
+		timer_arm(g->deadline, LOST_USEC);
+	failure_copy(&g->lost, why);
 }
 
 static void on_deadline(void *userdata)
 {
 	struct gathering *g = userdata;
-	struct failure failure = FAILURE_INIT;
 
-	failure_set(&failure, FAILURE_NO_QUORUM, "`ployzctl status` shows whether the store answers; then try again",
-		    "the store did not hand over what is committed within %llu s",
-		    (unsigned long long)(INTENT_USEC / 1000000));
-	fail(g, &failure);
-	failure_clear(&failure);
+	if (!failure_is_set(&g->lost))
+		failure_set(&g->lost, FAILURE_NO_QUORUM,
+			    "`ployzctl status` shows whether the store answers; then try again",
+			    "the store did not hand over what is committed within %llu s",
+			    (unsigned long long)(INTENT_USEC / 1000000));
+	fail(g, &g->lost);
 }
 
 size_t gather_count(const struct placerd *placerd)
@@ -336,7 +338,6 @@ void gather_start(struct placerd *placerd, struct bus_call *call, const struct p
 		.stream = STREAM_INTENT,
 		.filter = INTENT_ALL,
 		.from = STREAM_FROM_LAST_PER_SUBJECT,
-		.once = true,
 	};
 	struct gathering *g = xcalloc(1, sizeof(*g));
 

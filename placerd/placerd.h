@@ -6,6 +6,7 @@
 
 #define AGENT_USEC (2 * 1000000ull)  /* agentd lists containers in tens of milliseconds */
 #define PROBE_USEC (3 * 1000000ull)  /* another machine's probe: its agentd's time and the way there */
+#define LOST_USEC (2 * 1000000ull)   /* a store that was killed and started again, and the leaf link to it */
 #define INTENT_USEC (4 * 1000000ull) /* the snapshot of the log; with the probes below what leased waits (10 s) */
 
 struct placerd_config {

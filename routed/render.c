@@ -20,7 +20,8 @@ static void render_global(struct strbuf *out, const struct render *render)
 			   "\tstats timeout 1m\n\n",
 		      render->socket);
 	/* Refused connections are tried again for 20 s and more: a service whose only instance is being
-	 * replaced holds its requests. A request that was sent is only repeated when it is safe to. */
+	 * replaced holds its requests. A request that reached a server is
+	 * never sent again: one that kills a server would kill them all. */
 	strbuf_puts(out, "defaults\n"
 			 "\tmode http\n"
 			 "\tbalance roundrobin\n"
@@ -33,7 +34,7 @@ static void render_global(struct strbuf *out, const struct render *render)
 			 "\ttimeout tunnel 1h\n"
 			 "\tretries 20\n"
 			 "\toption redispatch 1\n"
-			 "\tretry-on conn-failure empty-response\n"
+			 "\tretry-on conn-failure\n"
 			 "\thttp-error status 502 content-type text/plain string \"the service broke off its answer\\n\"\n"
 			 "\thttp-error status 503 content-type text/plain string \"the service cannot be reached\\n\"\n"
 			 "\thttp-error status 504 content-type text/plain string \"the service did not answer in time\\n\"\n\n");

@@ -49,7 +49,7 @@ static void test_config(void)
 		"\tstats socket /run/h.sock mode 600 level admin expose-fd listeners\n",
 		"frontend gateway\n\tbind *:80\n\tbind 127.0.0.1:8080\n",
 		"map_beg(/run/r.map)",
-		"\tretries 20\n\toption redispatch 1\n\tretry-on conn-failure empty-response\n",
+		"\tretries 20\n\toption redispatch 1\n\tretry-on conn-failure\n",
 		"\thttp-request set-header X-Forwarded-For %[src]\n",
 		"\thttp-request set-path \"/%[path,field(3,/,0)]\" if { var(txn.to),field(2,|) 1 }\n",
 		"\ttimeout tunnel 1h\n",
