@@ -68,8 +68,7 @@ static void render_gateway(struct strbuf *out, const struct render *render)
 		strbuf_printf(out, "\thttp-request set-path \"/%%[path,field(%d,/,0)]\" "
 				   "if { var(txn.to),field(2,|) %d }\n",
 			      i + 2, i);
-	strbuf_puts(out, "\thttp-request disable-l7-retry unless METH_GET\n"
-			 "\tuse_backend %[var(txn.backend)]\n\n");
+	strbuf_puts(out, "\tuse_backend %[var(txn.backend)]\n\n");
 }
 
 static void render_servers(struct strbuf *out, const struct table_backend *backend)
