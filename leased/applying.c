@@ -21,6 +21,15 @@ void applying_clear(struct walk *walk)
 
 static void on_applied(struct walk *walk, const struct failure *failure, void *answer, void *what);
 
+/* No longer applying before what comes next: its ticks are the next one's. */
+static void finish(struct walk *walk)
+{
+	void (*then)(struct walk *walk) = steal(walk->applied);
+
+	walk->deadline_usec = 0;
+	then(walk);
+}
+
 static void ask(struct walk *walk, struct confirmation *c)
 {
 	const struct applied_request request = { .sequence = (int64_t)walk->sequence };
@@ -50,8 +59,7 @@ static void on_applied(struct walk *walk, const struct failure *failure, void *a
 	c->done = true;
 	if (--walk->pending > 0)
 		return;
-	walk->deadline_usec = 0;
-	walk->applied(walk);
+	finish(walk);
 }
 
 void applying_tick(struct walk *walk)
@@ -93,5 +101,5 @@ void applying_go(struct walk *walk, void (*then)(struct walk *walk))
 	for (size_t i = 0; i < walk->n_confirmations; i++)
 		ask(walk, &walk->confirmations[i]);
 	if (!walk->pending)
-		then(walk);
+		finish(walk);
 }
