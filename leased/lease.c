@@ -13,11 +13,13 @@ struct holding {
 	struct timer *renew;    /* next renewal, or another try at taking */
 	struct timer *deadline; /* stop acting */
 	const struct holding_ops *ops;
-	loop_fn released;
+	bool renewing;          /* a renewal is on its way: giving back waits for its revision */
+	loop_fn released;       /* set: it is being given back */
 	void *userdata;
 };
 
 static void take(void *userdata);
+static void write_release(struct holding *h);
 
 static char *write_text(struct holding *h)
 {
@@ -57,6 +59,8 @@ static void lose(struct holding *h, const struct failure *failure)
 	failure_copy(&kept, failure);
 	timer_disarm(h->renew);
 	timer_disarm(h->deadline);
+	/* A renewal on its way would bring a lost lease back to life. */
+	sure_free(steal(h->write));
 	h->revision = 0;
 	h->ops->lost(&kept, h->userdata);
 	failure_clear(&kept);
@@ -89,6 +93,13 @@ static void on_renewed(enum sure_outcome outcome, uint64_t revision, const struc
 	struct holding *h = userdata;
 	struct failure lost = FAILURE_INIT;
 
+	h->renewing = false;
+	if (h->released) {
+		if (outcome == SURE_DONE)
+			h->revision = revision;
+		write_release(h);
+		return;
+	}
 	if (outcome == SURE_DONE) {
 		acknowledged(h, revision);
 		h->ops->renewed(h->userdata);
@@ -173,6 +184,7 @@ static void take(void *userdata)
 	struct holding *h = userdata;
 
 	if (h->revision) { /* the same timer renews */
+		h->renewing = true;
 		write_lease(h, h->revision, holding_deadline(h), on_renewed);
 		return;
 	}
@@ -210,7 +222,8 @@ void holding_observe(struct holding *h, const struct lease *lease, uint64_t revi
 {
 	struct failure failure = FAILURE_INIT;
 
-	if (!h->revision || revision <= h->revision || streq(lease->nonce, h->holder->nonce))
+	/* Who gives it back learns from that write's answer. */
+	if (!h->revision || h->released || revision <= h->revision || streq(lease->nonce, h->holder->nonce))
 		return;
 	failure_set(&failure, FAILURE_LEASE_LOST, "`ployzctl lease show` says more; then deploy again",
 		    lease->state == LEASE_FREE ? "the lease of namespace %s was broken by %s" :
@@ -232,14 +245,20 @@ static void on_released(enum sure_outcome outcome, _unused_ uint64_t revision, c
 	h->released(h->userdata);
 }
 
+static void write_release(struct holding *h)
+{
+	h->holder->state = LEASE_FREE;
+	write_lease(h, h->revision, boot_now_usec() + RIDE_OUT_USEC, on_released);
+}
+
 void holding_release(struct holding *h, loop_fn done, void *userdata)
 {
 	timer_disarm(h->renew);
 	timer_disarm(h->deadline);
 	h->released = done;
 	h->userdata = userdata;
-	h->holder->state = LEASE_FREE;
-	write_lease(h, h->revision, boot_now_usec() + RIDE_OUT_USEC, on_released);
+	if (!h->renewing)
+		write_release(h);
 }
 
 void holding_free(struct holding *h)
