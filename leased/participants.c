@@ -103,6 +103,9 @@ static void on_renewed(struct walk *walk, const struct failure *failure, _unused
 
 void participants_renew(struct walk *walk)
 {
+	/* What is being given back is not taken again. */
+	if (walk->step >= STEP_UNLOCK)
+		return;
 	for (size_t i = 0; i < walk->n_locked; i++)
 		ask_lock(walk, walk->machines[i], on_renewed, walk->machines[i]);
 }

@@ -17,10 +17,8 @@ static void tell_holder(struct leased *leased, const struct lease *lease, uint64
 	for (size_t i = 0; i < leased->n_walks; i++) {
 		struct walk *walk = leased->walks[i];
 
-		if (!walk->ended && walk->holding && streq(walk->request->manifest->ns, lease->ns)) {
+		if (!walk->ended && walk->holding && streq(walk->request->manifest->ns, lease->ns))
 			holding_observe(walk->holding, lease, revision);
-			return;
-		}
 	}
 }
 
