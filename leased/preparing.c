@@ -199,6 +199,7 @@ void step_run(struct walk *walk)
 	}
 	if (!c->asking) {
 		progress_note(walk, "running pre_deploy of service %s on machine %s", c->service->name, c->slot->machine);
+		c->heard_usec = boot_now_usec();
 		ask_run(walk, c);
 	}
 }

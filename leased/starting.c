@@ -97,6 +97,8 @@ static void ask_stop(struct walk *walk, struct candidate *c)
 
 static void begin(struct walk *walk, struct candidate *c)
 {
+	/* Its agentd's silence counts from the first question, not from the plan. */
+	c->heard_usec = boot_now_usec();
 	if (c->action == SLOT_REPLACE && c->slot->update == UPDATE_STOP_FIRST && c->slot->old) {
 		c->state = CANDIDATE_STOPPING;
 		progress_slot(walk, c, "stopping", "the old instance first");
