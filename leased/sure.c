@@ -84,7 +84,16 @@ static void read_back(struct sure *sure)
 static void on_again(void *userdata)
 {
 	struct sure *sure = userdata;
+	struct failure late = FAILURE_INIT;
 
+	/* This process may have slept: what is past its deadline is not written any more. */
+	if (boot_now_usec() >= sure->deadline_usec) {
+		failure_set(&late, FAILURE_NO_QUORUM, "`ployzctl status` shows the store",
+			    "the store did not answer for %s in time", sure->key);
+		finish(sure, SURE_UNKNOWN, 0, &late);
+		failure_clear(&late);
+		return;
+	}
 	/* After a missing answer the truth is read first; after that reading the write is repeated. */
 	if (failure_is_set(&sure->last)) {
 		failure_clear(&sure->last);
