@@ -10,7 +10,10 @@ command -v podman >/dev/null || skip_all 'podman is not installed'
 podman_dir=$(mktemp -d /var/tmp/plt-podman.XXXXXX)
 at_end "rm -rf $podman_dir"
 DOCKER_HOST=unix://$podman_dir/podman.sock
-export DOCKER_HOST
+# Its default limit on processes wants a controller that a bare tree's cgroups do not have.
+CONTAINERS_CONF=$podman_dir/containers.conf
+printf '[containers]\npids_limit = 0\n' >"$CONTAINERS_CONF"
+export DOCKER_HOST CONTAINERS_CONF
 (engine_in_place podman --root "$podman_dir/root" --runroot "$podman_dir/run" --storage-driver vfs \
 	--cgroup-manager cgroupfs system service --time=0 "$DOCKER_HOST") >"$work/podman.log" 2>&1 </dev/null &
 podman_pid=$!
