@@ -13,9 +13,14 @@ static const struct config_row rows[] = {
 	CONFIG_END,
 };
 
+static void config_free(struct agentd_config *config)
+{
+	config_clear(rows, config);
+}
+
 static int run(int argc, char **argv)
 {
-	struct agentd_config config;
+	_cleanup_(config_free) struct agentd_config config = { 0 };
 	_cleanup_(daemon_freep) struct daemon *daemon = NULL;
 	_cleanup_(agentd_freep) struct agentd *agentd = NULL;
 	int r;

@@ -216,7 +216,8 @@ void facts_state(struct facts *facts, struct instance *instance, enum instance_s
 	hearer->progress.slot = instance->slot;
 	hearer->progress.instance = xstrdup(instance->id);
 	hearer->progress.state = xstrdup(instance_state_names[state]);
-	hearer->progress.message = xstrdup(reason);
+	/* `reason` may have been the instance's own, which is gone by now. */
+	hearer->progress.message = xstrdup(instance->reason);
 }
 
 void facts_forget(struct facts *facts, const char *ns)
