@@ -42,26 +42,29 @@ void step_abort(struct walk *walk)
 	leaving_go(walk);
 }
 
+static bool must_resume(const struct candidate *c)
+{
+	return c->old_stopped && !c->resumed;
+}
+
 static void on_resumed(struct walk *walk, const struct failure *failure, _unused_ void *answer, void *what)
 {
-	const struct candidate *c = what;
+	struct candidate *c = what;
+	bool silent = failure && (failure->code == FAILURE_UNREACHABLE || failure->code == FAILURE_TIMEOUT);
 
+	c->asking = false;
+	if (silent && boot_now_usec() - walk->step_usec < ABORT_USEC)
+		return; /* the next tick asks again */
 	if (failure)
 		progress_note(walk, "%s was stopped for this deploy and could not be started again: %s", c->slot->old,
 			      failure->message);
+	c->resumed = true;
 	if (--walk->pending == 0)
 		walk_next(walk);
 }
 
-/* Only once the candidates are gone: they may hold the same host port or volume. */
-void step_resume(struct walk *walk)
+void resume_tick(struct walk *walk)
 {
-	for (size_t i = 0; i < walk->n_candidates; i++)
-		walk->pending += walk->candidates[i]->old_stopped;
-	if (!walk->pending) {
-		walk_next(walk);
-		return;
-	}
 	for (size_t i = 0; i < walk->n_candidates; i++) {
 		struct candidate *c = walk->candidates[i];
 		const struct agent_ref ref = {
@@ -72,8 +75,21 @@ void step_resume(struct walk *walk)
 			.grace_ms = -1,
 		};
 
-		if (c->old_stopped)
-			errand(walk, SUBJECT_AGENT_RESUME, c->slot->from ? c->slot->from : c->slot->machine, &ref,
-			       AGENT_USEC, on_resumed, c);
+		if (!must_resume(c) || c->asking)
+			continue;
+		c->asking = true;
+		errand(walk, SUBJECT_AGENT_RESUME, c->slot->from ? c->slot->from : c->slot->machine, &ref, AGENT_USEC,
+		       on_resumed, c);
 	}
+}
+
+/* Only once the candidates are gone: they may hold the same host port or volume. */
+void step_resume(struct walk *walk)
+{
+	for (size_t i = 0; i < walk->n_candidates; i++)
+		walk->pending += must_resume(walk->candidates[i]);
+	if (walk->pending)
+		resume_tick(walk);
+	else
+		walk_next(walk);
 }

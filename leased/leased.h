@@ -63,6 +63,8 @@ struct walk;
 struct record_writer;
 struct errand;
 struct leaving;
+struct draining;
+struct orphan_record;
 struct confirmation;
 
 /* decide.c (pure): what a lease's value means for who wants it */
@@ -183,6 +185,7 @@ struct candidate {
 	char *said;        /* last state that went into the progress */
 	bool prepared;     /* its image is on its machine */
 	bool old_stopped;  /* the old instance was stopped for it */
+	bool resumed;      /* and has been started again */
 	bool asking;       /* an agentd.start is on its way */
 	bool again;        /* something happened meanwhile: ask once more */
 	uint64_t heard_usec; /* boot-time clock, last answer of its agentd */
@@ -202,6 +205,7 @@ struct walk {
 	struct bus_request *reading;
 	struct head *head;             /* the namespace's head as last read or written; NULL: none yet */
 	uint64_t sequence;             /* its place */
+	struct head *trying;           /* the commit that is on its way */
 	struct head *base;             /* the committed state that this deploy starts from; NULL: none */
 	struct open_deploy *orphan;    /* a dead deploy that was still open */
 	struct plan *plan;
@@ -218,11 +222,16 @@ struct walk {
 	struct timer *tick;            /* asks again, checks the deadline */
 	struct leaving **leaving;      /* instances that have to go */
 	size_t n_leaving;
+	bool leaving_begun;            /* nothing is removed before leaving_go */
+	struct draining *draining;     /* gateways that are asked whether connections are left */
+	size_t n_draining;
+	char **draining_instances;
+	uint64_t draining_until;       /* boot-time clock: the longest grace is over */
 	struct confirmation *confirmations; /* of gateways and resolvers; while `applied` is set */
 	size_t n_confirmations;
 	void (*applied)(struct walk *walk); /* what comes once all have confirmed */
 	char **peers;                  /* machines that take part, asked at the sweep */
-	struct bus_request *orphan_reading;
+	struct orphan_record *orphan_record; /* while the dead deploy's record is read */
 	size_t pending;                /* what the current step still waits for */
 	struct record_writer *writer;  /* of the status record */
 	bool ended;
@@ -280,6 +289,7 @@ void step_sweep(struct walk *walk);
 
 /* orphan.c: writes the end of a dead deploy's record; best effort, nothing waits for it */
 void orphan_close(struct walk *walk);
+void orphan_free(struct orphan_record *orphan);
 
 /* preparing.c: images, pre_deploy commands; …_again asks how far they are */
 void step_prepare(struct walk *walk);
@@ -314,6 +324,7 @@ void step_apply(struct walk *walk);
 void step_clean(struct walk *walk);
 void step_abort(struct walk *walk);
 void step_resume(struct walk *walk);
+void resume_tick(struct walk *walk);
 
 /* progress.c: the status record and what goes out as it happens */
 void progress_phase(struct walk *walk, enum deploy_phase phase, const char *note);

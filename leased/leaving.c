@@ -9,8 +9,20 @@ struct leaving {
 	struct failure last; /* why it is not gone yet */
 };
 
+/* A gateway that is asked whether connections to them are left. */
+struct draining {
+	char *machine;
+	bool asking, done;
+};
+
 void leaving_clear(struct walk *walk)
 {
+	for (size_t i = 0; i < walk->n_draining; i++)
+		free(walk->draining[i].machine);
+	free(steal(walk->draining));
+	walk->n_draining = 0;
+	strv_free(steal(walk->draining_instances));
+	walk->leaving_begun = false;
 	for (size_t i = 0; i < walk->n_leaving; i++) {
 		struct leaving *leaving = walk->leaving[i];
 
@@ -88,25 +100,54 @@ static void ask_remove(struct walk *walk, struct leaving *leaving)
 	errand(walk, SUBJECT_AGENT_REMOVE, leaving->machine, &ref, AGENT_USEC, on_removed, leaving);
 }
 
-/* Every gateway's word that no connection is left, or that the grace is over, lets the instances go. */
-static void on_drained(struct walk *walk, const struct failure *failure, void *answer, void *what)
+static void let_go(struct walk *walk)
 {
-	const struct drained *drained = answer;
-
-	if (failure)
-		progress_note(walk, "the gateway of machine %s does not say whether connections are left: %s",
-			      (char *)what, failure->message);
-	else if (drained->connections > 0)
-		progress_note(walk, "%lld connections did not end within their grace on machine %s",
-			      (long long)drained->connections, (char *)what);
-	if (--walk->pending > 0)
-		return;
 	for (size_t i = 0; i < walk->n_leaving; i++) {
 		struct leaving *leaving = walk->leaving[i];
 
 		if (!leaving->drained)
 			ask_remove(walk, leaving);
 		leaving->drained = true;
+	}
+}
+
+/* Every gateway's word that no connection is left, or that the grace is over, lets the instances go. One that does not
+ * answer is asked again until the grace is over. */
+static void on_drained(struct walk *walk, const struct failure *failure, void *answer, void *what)
+{
+	const struct drained *drained = answer;
+	struct draining *draining = what;
+
+	draining->asking = false;
+	if (failure && boot_now_usec() < walk->draining_until)
+		return;
+	if (failure)
+		progress_note(walk, "the gateway of machine %s does not say whether connections are left: %s",
+			      draining->machine, failure->message);
+	else if (drained->connections > 0)
+		progress_note(walk, "%lld connections did not end within their grace on machine %s",
+			      (long long)drained->connections, draining->machine);
+	draining->done = true;
+	if (--walk->pending == 0)
+		let_go(walk);
+}
+
+static void ask_drained(struct walk *walk)
+{
+	uint64_t now = boot_now_usec();
+	const struct drained_request request = {
+		.instances = walk->draining_instances,
+		.wait_ms = now < walk->draining_until ? (int64_t)((walk->draining_until - now) / 1000) : 0,
+	};
+
+	for (size_t i = 0; i < walk->n_draining; i++) {
+		struct draining *draining = &walk->draining[i];
+
+		if (draining->asking || draining->done)
+			continue;
+		draining->asking = true;
+		errand(walk, SUBJECT_ROUTED_DRAINED, draining->machine, &request,
+		       (uint64_t)request.wait_ms * 1000 + AGENT_USEC, on_drained, draining);
 	}
 }
 
@@ -121,7 +162,7 @@ static void on_marked(_unused_ struct walk *walk, const struct failure *failure,
 /* Marks those that still may have connections, and asks every gateway to tell when there are none. */
 static void drain(struct walk *walk)
 {
-	struct drained_request request = { 0 };
+	uint64_t longest = 0;
 
 	for (size_t i = 0; i < walk->n_leaving; i++) {
 		struct leaving *leaving = walk->leaving[i];
@@ -131,22 +172,26 @@ static void drain(struct walk *walk)
 			continue;
 		reference(walk, leaving, &ref);
 		errand(walk, SUBJECT_AGENT_DRAIN, leaving->machine, &ref, AGENT_USEC, on_marked, NULL);
-		strv_push(&request.instances, xstrdup(leaving->instance));
-		request.wait_ms = MAX2(request.wait_ms, (int64_t)(leaving->drain_usec / 1000));
+		strv_push(&walk->draining_instances, xstrdup(leaving->instance));
+		longest = MAX2(longest, leaving->drain_usec);
 	}
-	if (!request.instances)
+	if (!walk->draining_instances)
 		return;
-	walk->pending = strv_count(walk->peers);
+	walk->draining_until = boot_now_usec() + longest;
 	for (char **machine = walk->peers; machine && *machine; machine++)
-		errand(walk, SUBJECT_ROUTED_DRAINED, *machine, &request,
-		       (uint64_t)request.wait_ms * 1000 + AGENT_USEC, on_drained, *machine);
-	strv_free(request.instances);
+		array_add(walk->draining, walk->n_draining)->machine = xstrdup(*machine);
+	walk->pending = walk->n_draining;
+	if (walk->pending)
+		ask_drained(walk);
+	else
+		let_go(walk);
 }
 
 void leaving_go(struct walk *walk)
 {
 	uint64_t longest = 0;
 
+	walk->leaving_begun = true;
 	if (all_gone(walk)) {
 		finish(walk);
 		return;
@@ -183,12 +228,14 @@ static void give_up(struct walk *walk)
 
 void leaving_tick(struct walk *walk)
 {
-	if (!walk->n_leaving)
+	if (!walk->leaving_begun)
 		return;
 	if (walk->deadline_usec && boot_now_usec() > walk->deadline_usec) {
 		give_up(walk);
 		return;
 	}
+	if (walk->n_draining && walk->pending)
+		ask_drained(walk);
 	for (size_t i = 0; i < walk->n_leaving; i++) {
 		struct leaving *leaving = walk->leaving[i];
 
@@ -199,7 +246,7 @@ void leaving_tick(struct walk *walk)
 
 void leaving_heard(struct walk *walk, const struct progress *progress)
 {
-	for (size_t i = 0; i < walk->n_leaving; i++) {
+	for (size_t i = 0; walk->leaving_begun && i < walk->n_leaving; i++) {
 		struct leaving *leaving = walk->leaving[i];
 
 		if (streq(progress->instance, leaving->instance) && leaving->drained && !leaving->asking && !leaving->gone)

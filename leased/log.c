@@ -106,7 +106,8 @@ static void on_head(const struct failure *failure, const struct stream_entry *en
 
 	walk->reading = NULL;
 	if (failure) {
-		if (boot_now_usec() < holding_deadline(walk->holding) && failure->code == FAILURE_NO_QUORUM) {
+		if (boot_now_usec() < holding_deadline(walk->holding) &&
+		    (failure->code == FAILURE_NO_QUORUM || failure->code == FAILURE_UNREACHABLE)) {
 			if (!walk->again)
 				on_waiting(walk);
 			walk->again = true;
@@ -152,7 +153,7 @@ static void on_committed(enum sure_outcome outcome, uint64_t sequence, const str
 
 	switch (outcome) {
 	case SURE_DONE:
-		walk->sequence = sequence;
+		set_head(walk, steal(walk->trying), sequence);
 		walk->committed = true;
 		walk->record->revision = walk->head->revision;
 		walk->record->sequence = (int64_t)sequence;
@@ -184,7 +185,9 @@ void step_commit(struct walk *walk)
 	progress_phase(walk, DEPLOY_COMMITTING, NULL);
 	next = head_committed_next(walk->head, walk->request, holding_lease(walk->holding), walk->candidates,
 				   walk->n_candidates, now, nonce);
-	set_head(walk, next, walk->sequence);
+	/* The head that is there stays until this one is: a refusal leaves the deploy open, to be closed. */
+	head_free(walk->trying);
+	walk->trying = next;
 	append(walk, next, on_committed);
 }
 
@@ -204,7 +207,6 @@ void step_close(struct walk *walk)
 {
 	_cleanup_free_ char *now = time_format(time_now_usec()), *nonce = id_new();
 
-	/* When the commit itself was refused, the head that was tried is not the one that is there. */
 	if (!walk->head || !walk->head->open) {
 		walk_next(walk);
 		return;

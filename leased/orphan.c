@@ -5,10 +5,14 @@ struct orphan_record {
 	struct walk *walk;
 	char *subject;
 	bool committed;
+	struct bus_request *request;
 };
 
-static void orphan_free(struct orphan_record *o)
+void orphan_free(struct orphan_record *o)
 {
+	if (!o)
+		return;
+	bus_request_cancel(o->request);
 	free(o->subject);
 	free(o);
 }
@@ -58,17 +62,17 @@ static void on_record(const struct failure *failure, const struct stream_entry *
 	void *decoded = NULL;
 	struct deploy *record;
 
-	o->walk->orphan_reading = NULL;
+	o->request = NULL;
 	if (failure || !entry ||
 	    codec_parse(&deploy_schema, entry->data, entry->size, CODEC_LENIENT, &decoded, NULL) < 0) {
-		orphan_free(o);
+		orphan_free(steal(o->walk->orphan_record));
 		return;
 	}
 	record = decoded;
 	if (!deploy_phase_is_end((enum deploy_phase)record->phase) || record->phase == DEPLOY_CLEANUP_PENDING)
 		close_record(o->walk, record, o);
 	deploy_free(record);
-	orphan_free(o);
+	orphan_free(steal(o->walk->orphan_record));
 }
 
 void orphan_close(struct walk *walk)
@@ -76,12 +80,12 @@ void orphan_close(struct walk *walk)
 	const char *deploy = walk->orphan ? walk->orphan->deploy : walk->base ? walk->base->deploy : NULL;
 	struct orphan_record *o;
 
-	if (!deploy || walk->orphan_reading)
+	if (!deploy || walk->orphan_record)
 		return;
-	o = xcalloc(1, sizeof(*o));
+	o = walk->orphan_record = xcalloc(1, sizeof(*o));
 	o->walk = walk;
 	o->subject = subject_make(SUBJECT_DEPLOY_STATUS, walk->request->manifest->ns, deploy);
 	o->committed = !walk->orphan;
 	stream_last(walk->leased->daemon->bus, STORE_DOMAIN, STREAM_STATUS, o->subject, STORE_USEC, on_record, o,
-		    &walk->orphan_reading);
+		    &o->request);
 }

@@ -38,7 +38,7 @@ static const struct step_row steps[] = {
 	[STEP_APPLY] = { "apply", step_apply, STEP_CLEAN, STEP_UNLOCK, waiting_tick },
 	[STEP_CLEAN] = { "clean", step_clean, STEP_UNLOCK, STEP_UNLOCK, waiting_tick },
 	[STEP_ABORT] = { "abort", step_abort, STEP_RESUME, STEP_RESUME, waiting_tick },
-	[STEP_RESUME] = { "resume", step_resume, STEP_CLOSE, STEP_CLOSE, NULL },
+	[STEP_RESUME] = { "resume", step_resume, STEP_CLOSE, STEP_CLOSE, resume_tick },
 	[STEP_CLOSE] = { "close", step_close, STEP_UNLOCK, STEP_UNLOCK, NULL },
 	[STEP_UNLOCK] = { "unlock", step_unlock, STEP_RELEASE, STEP_RELEASE, NULL },
 	[STEP_RELEASE] = { "release", step_release, STEP_END, STEP_END, NULL },
@@ -334,6 +334,8 @@ void walk_free(struct walk *walk)
 	free(walk->candidates);
 	head_free(walk->head);
 	head_free(walk->base);
+	head_free(walk->trying);
+	orphan_free(walk->orphan_record);
 	codec_destroy(&open_deploy_schema, walk->orphan);
 	plan_free(walk->plan);
 	strv_free(walk->machines);
