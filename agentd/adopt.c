@@ -18,7 +18,8 @@ static struct keeper *adopt(struct agentd *agentd, struct container_seen *seen)
 		}
 		keeper = keeper_new(agentd, fact);
 		if (fact->state == INSTANCE_GONE)
-			facts_state(agentd->facts, fact, INSTANCE_DRAINING, "its container is still there", NULL);
+			facts_state(agentd->facts, fact, INSTANCE_DRAINING,
+				    "its container is still there", NULL);
 	}
 	if (!keeper->container)
 		keeper->container = xstrdup(seen->id);
@@ -32,7 +33,7 @@ static void read_containers(struct agentd *agentd, const json_t *list, struct ma
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(list, i, item) {
+	json_array_foreach (list, i, item) {
 		struct container_seen seen;
 
 		container_read(item, agentd->config->network, &seen);
@@ -94,10 +95,12 @@ void adopt_begin(struct agentd *agentd)
 	if (!agentd->engine->up || !facts_loaded(agentd->facts))
 		return;
 	engine_cancel(steal(agentd->adopting));
-	filters = xasprintf("{\"label\":[\"" MACHINE_LABEL "=%s\"]}", agentd->config->daemon.machine);
+	filters =
+		xasprintf("{\"label\":[\"" MACHINE_LABEL "=%s\"]}", agentd->config->daemon.machine);
 	escaped = http_escape(filters, NULL);
 	path = xasprintf("/containers/json?all=1&filters=%s", escaped);
-	engine_ask(agentd->engine, "GET", path, NULL, ENGINE_USEC, on_listed, agentd, &agentd->adopting);
+	engine_ask(agentd->engine, "GET", path, NULL, ENGINE_USEC, on_listed, agentd,
+		   &agentd->adopting);
 }
 
 void adopt_engine_event(struct agentd *agentd, const json_t *event)
@@ -126,6 +129,8 @@ void adopt_engine_event(struct agentd *agentd, const json_t *event)
 			keeper_inspect(keeper);
 	} else if ((streq(action, "destroy") || streq(action, "remove")) && !keeper->request) {
 		keeper_event(keeper, keeper->want == WANT_REMOVE ? EVENT_REMOVED : EVENT_LOST,
-			     keeper->want == WANT_REMOVE ? NULL : "its container was removed by somebody else");
+			     keeper->want == WANT_REMOVE
+				     ? NULL
+				     : "its container was removed by somebody else");
 	}
 }

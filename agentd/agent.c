@@ -7,7 +7,8 @@ static void on_lapse(void *userdata)
 	uint64_t next = 0, now = boot_now_usec();
 
 	if (locks_lapse(&agentd->locks, now)) {
-		log_notice("a lock has lapsed: its holder has not been heard for %llu s", LOCK_TERM_USEC / 1000000);
+		log_notice("a lock has lapsed: its holder has not been heard for %llu s",
+			   LOCK_TERM_USEC / 1000000);
 		locks_save(agentd);
 	}
 	for (struct map_item *i = NULL; (i = map_next(&agentd->locks.map, i));) {
@@ -114,8 +115,8 @@ void agentd_say_status(struct agentd *agentd)
 json_t *agentd_status(void *userdata)
 {
 	struct agentd *agentd = userdata;
-	json_t *network = json_pack("{s:s, s:s, s:b}", "name", agentd->config->network, "bridge", agentd->config->bridge,
-				    "ready", agentd->network.ready);
+	json_t *network = json_pack("{s:s, s:s, s:b}", "name", agentd->config->network, "bridge",
+				    agentd->config->bridge, "ready", agentd->network.ready);
 	json_t *locks = json_object();
 
 	if (agentd->network.subnet)
@@ -125,10 +126,12 @@ json_t *agentd_status(void *userdata)
 	for (struct map_item *i = NULL; (i = map_next(&agentd->locks.map, i));) {
 		const struct lock *lock = i->value;
 
-		json_object_set_new(locks, lock->ns, json_pack("{s:I, s:b, s:s*}", "epoch", (json_int_t)lock->epoch,
-							       "held", lock->held, "deploy", lock->deploy));
+		json_object_set_new(locks, lock->ns,
+				    json_pack("{s:I, s:b, s:s*}", "epoch", (json_int_t)lock->epoch,
+					      "held", lock->held, "deploy", lock->deploy));
 	}
-	return json_pack("{s:o, s:o, s:o, s:o, s:b, s:I}", "engine", engine_status(agentd->engine), "network", network,
-			 "facts", facts_status(agentd->facts), "locks", locks, "adopted", agentd->adopted, "instances",
+	return json_pack("{s:o, s:o, s:o, s:o, s:b, s:I}", "engine", engine_status(agentd->engine),
+			 "network", network, "facts", facts_status(agentd->facts), "locks", locks,
+			 "adopted", agentd->adopted, "instances",
 			 (json_int_t)agentd->keepers.count);
 }

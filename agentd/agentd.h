@@ -1,44 +1,44 @@
-/* agentd: this machine's containers. It alone speaks to the container engine; what it knows of its own
- * containers it writes into the log as facts, and it judges nobody else's. */
+/* agentd: this machine's containers. It alone speaks to the container engine; what it knows of its
+ * own containers it writes into the log as facts, and it judges nobody else's. */
 #ifndef PLOYZ_AGENTD_H
 #define PLOYZ_AGENTD_H
 
 #include "lib/ployz.h"
 
 #define ENGINE_API "/v1.41"
-#define ENGINE_USEC (60 * 1000000ull)      /* an engine under load creates a container in seconds */
+#define ENGINE_USEC (60 * 1000000ull)	   /* an engine under load creates a container in seconds */
 #define ENGINE_HELLO_USEC (5 * 1000000ull) /* an engine that lives says its version at once */
-#define ENGINE_AGAIN_USEC 1000000ull       /* until the next try after it went away */
+#define ENGINE_AGAIN_USEC 1000000ull	   /* until the next try after it went away */
 #define ENGINE_ANSWER_MAX (16 * 1024 * 1024) /* a list of some hundred containers */
-#define FACTS_AGAIN_USEC 1000000ull        /* until a fact that nobody acknowledged is sent again */
-#define CALL_WAIT_USEC (5 * 1000000ull)    /* a question that waited longer has no asker any more */
+#define FACTS_AGAIN_USEC 1000000ull	/* until a fact that nobody acknowledged is sent again */
+#define CALL_WAIT_USEC (5 * 1000000ull) /* a question that waited longer has no asker any more */
 #define CALLS_WAITING_MAX 256
-#define LOCK_TERM_USEC LEASE_TERM_USEC     /* a lock lapses this long after its holder's last word */
-#define LOGS_TERM_USEC (30 * 1000000ull)   /* a stream that nobody renews ends */
-#define LINE_MAX_BYTES (16 * 1024)         /* a longer line is cut, and says so */
-#define LOGS_TURN_BYTES (256 * 1024)       /* of output that is passed on in one stretch … */
-#define LOGS_TURN_USEC 20000ull            /* … of this length: about 12 MB/s, then the engine waits */
-#define PULL_EVENT_USEC 200000ull          /* progress of a pull: five times a second at most */
-#define REASON_LINES 5                     /* last lines of output that explain a failure */
+#define LOCK_TERM_USEC LEASE_TERM_USEC	 /* a lock lapses this long after its holder's last word */
+#define LOGS_TERM_USEC (30 * 1000000ull) /* a stream that nobody renews ends */
+#define LINE_MAX_BYTES (16 * 1024)	 /* a longer line is cut, and says so */
+#define LOGS_TURN_BYTES (256 * 1024)	 /* of output that is passed on in one stretch … */
+#define LOGS_TURN_USEC 20000ull	  /* … of this length: about 12 MB/s, then the engine waits */
+#define PULL_EVENT_USEC 200000ull /* progress of a pull: five times a second at most */
+#define REASON_LINES 5		  /* last lines of output that explain a failure */
 #define REASON_MAX 600
 
 struct agentd;
 
 struct agentd_config {
 	struct daemon_config daemon;
-	char *engine;          /* unix:///var/run/docker.sock */
-	char *network;         /* the engine's name of the containers' network */
-	char *bridge;          /* the link that it is on the machine */
+	char *engine;	       /* unix:///var/run/docker.sock */
+	char *network;	       /* the engine's name of the containers' network */
+	char *bridge;	       /* the link that it is on the machine */
 	char *publish_address; /* where ports are published that name no address */
 };
 
 /* engine.c: requests to the container engine */
 struct engine_answer {
-	int error;         /* negative errno: the engine did not answer; its state is unknown */
-	int status;        /* HTTP's; 0 with an error */
+	int error;	    /* negative errno: the engine did not answer; its state is unknown */
+	int status;	    /* HTTP's; 0 with an error */
 	const json_t *json; /* or NULL */
-	const char *words; /* the engine's own, or what kept it from answering; never NULL */
-	const char *body;  /* as it came */
+	const char *words;  /* the engine's own, or what kept it from answering; never NULL */
+	const char *body;   /* as it came */
 	size_t size;
 };
 static inline bool engine_ok(const struct engine_answer *answer)
@@ -50,31 +50,34 @@ struct engine_request;
 struct engine {
 	struct agentd *agentd;
 	char *socket;
-	bool up;          /* it answered, and its events are followed */
-	bool tried;       /* it answered or failed at least once */
+	bool up;    /* it answered, and its events are followed */
+	bool tried; /* it answered or failed at least once */
 	bool podman;
 	char *version;
 	char *arch;
-	char *root;       /* its data directory */
-	char *error;      /* why it is not up */
-	uint64_t memory;  /* of the machine, bytes */
+	char *root;	 /* its data directory */
+	char *error;	 /* why it is not up */
+	uint64_t memory; /* of the machine, bytes */
 	int64_t cpus;
 	struct engine_request *hello;
 	struct http_request *events;
 	struct strbuf line; /* of the events, not whole yet */
 	struct timer *timer;
 };
-int engine_new(struct agentd *agentd, const char *address, struct engine **ret, struct failure *failure);
+int engine_new(struct agentd *agentd, const char *address, struct engine **ret,
+	       struct failure *failure);
 void engine_free(struct engine *engine);
-/* Asks; `path` without the version. `fn` is called once unless it is cancelled. `body` is borrowed. */
-void engine_ask(struct engine *engine, const char *method, const char *path, const json_t *body, uint64_t usec,
-		engine_fn fn, void *userdata, struct engine_request **ret);
+/* Asks; `path` without the version. `fn` is called once unless it is cancelled. `body` is
+ * borrowed. */
+void engine_ask(struct engine *engine, const char *method, const char *path, const json_t *body,
+		uint64_t usec, engine_fn fn, void *userdata, struct engine_request **ret);
 void engine_cancel(struct engine_request *request);
 /* Asks and only logs when it is refused. */
 void engine_ask_aside(struct engine *engine, const char *method, const char *path, uint64_t usec);
 /* A request whose answer streams, by its own rules. */
 int engine_stream(struct engine *engine, const char *method, const char *path, const json_t *body,
-		  http_body_fn on_body, http_done_fn done, void *userdata, struct http_request **ret);
+		  http_body_fn on_body, http_done_fn done, void *userdata,
+		  struct http_request **ret);
 /* It did not answer somebody: it counts as away until it answers again. */
 void engine_lost(struct engine *engine, const char *why);
 json_t *engine_status(const struct engine *engine);
@@ -85,28 +88,29 @@ struct container_context {
 	const char *network;
 	const char *bridge_address; /* the resolver's */
 	const char *publish_address;
-	const char *files;          /* directory of this instance's files */
+	const char *files; /* directory of this instance's files */
 	bool podman;
-	uint64_t nofile, nproc;     /* what this process may have: where the engine may not raise limits */
+	uint64_t nofile,
+		nproc; /* what this process may have: where the engine may not raise limits */
 };
 /* The body of /containers/create. 0 and an own reference, or -EINVAL with `failure`. */
-int container_config(const struct agent_start *order, const struct container_context *context, json_t **ret,
-		     struct failure *failure);
+int container_config(const struct agent_start *order, const struct container_context *context,
+		     json_t **ret, struct failure *failure);
 /* The same for the one-shot container of a service's pre_deploy command. */
-int container_run_config(const struct agent_run *order, const struct container_context *context, json_t **ret,
-			 struct failure *failure);
+int container_run_config(const struct agent_run *order, const struct container_context *context,
+			 json_t **ret, struct failure *failure);
 char *container_run_name(const struct agent_run *order);
 /* The engine's name of a volume; owned by the caller. */
 char *container_volume(const char *ns, const char *volume);
 /* What a container says of itself (an item of /containers/json or an inspection). */
 struct container_seen {
-	char *id;          /* the engine's */
+	char *id;		   /* the engine's */
 	struct instance *instance; /* from its labels and state; NULL: not one of ours */
 	struct service *service;   /* what matters to it while it runs; may be NULL */
-	bool run;          /* a pre_deploy container */
+	bool run;		   /* a pre_deploy container */
 	bool running;
-	bool created;      /* made and never started */
-	char *started_at;  /* as the engine says it; NULL in a list */
+	bool created;	  /* made and never started */
+	char *started_at; /* as the engine says it; NULL in a list */
 	struct host_port *host_ports;
 	size_t n_host_ports;
 };
@@ -115,34 +119,34 @@ void container_clear(struct container_seen *seen);
 
 /* states.c (pure): what becomes of an instance */
 enum event {
-	EVENT_ORDERED,   /* asked to start it */
-	EVENT_CREATED,   /* its container is made */
-	EVENT_STARTED,   /* its container runs for the first time, or again on our word */
-	EVENT_PASSED,    /* a probe was answered */
-	EVENT_MISSED,    /* probes are not answered any more */
-	EVENT_SPENT,     /* it never became ready, and there is no patience left */
-	EVENT_DIED,      /* its process ended; the engine starts it again */
-	EVENT_ENDED,     /* its process ended for good */
+	EVENT_ORDERED,	 /* asked to start it */
+	EVENT_CREATED,	 /* its container is made */
+	EVENT_STARTED,	 /* its container runs for the first time, or again on our word */
+	EVENT_PASSED,	 /* a probe was answered */
+	EVENT_MISSED,	 /* probes are not answered any more */
+	EVENT_SPENT,	 /* it never became ready, and there is no patience left */
+	EVENT_DIED,	 /* its process ended; the engine starts it again */
+	EVENT_ENDED,	 /* its process ended for good */
 	EVENT_RESTARTED, /* the engine has started it again */
-	EVENT_REFUSED,   /* the engine would not make or start it */
+	EVENT_REFUSED,	 /* the engine would not make or start it */
 	EVENT_DRAIN,
 	EVENT_STOP,
 	EVENT_STOPPED,
 	EVENT_RESUME,
 	EVENT_REMOVE,
 	EVENT_REMOVED,
-	EVENT_LOST,      /* its container is not there any more */
+	EVENT_LOST, /* its container is not there any more */
 	EVENT_COUNT,
 };
 enum action {
 	ACTION_NOP,
 	ACTION_CREATE,
 	ACTION_START,
-	ACTION_PROBE,   /* from now on */
+	ACTION_PROBE,	/* from now on */
 	ACTION_SILENCE, /* no more probes */
-	ACTION_HALT,    /* no more probes, and the engine shall not start it again */
-	ACTION_END,     /* stop it, or stop and remove it, as was asked */
-	ACTION_FREE,    /* nothing is left to look after */
+	ACTION_HALT,	/* no more probes, and the engine shall not start it again */
+	ACTION_END,	/* stop it, or stop and remove it, as was asked */
+	ACTION_FREE,	/* nothing is left to look after */
 };
 struct move {
 	enum instance_state next;
@@ -157,10 +161,10 @@ bool states_is_end(enum instance_state state);
 
 /* pace.c (pure): when the next probe is due, and when patience ends */
 struct pace {
-	uint64_t begun;    /* boot-time clock */
-	uint64_t counted;  /* when a failure was last counted */
+	uint64_t begun;	  /* boot-time clock */
+	uint64_t counted; /* when a failure was last counted */
 	unsigned tries;
-	int64_t failures;  /* in a row, counted */
+	int64_t failures; /* in a row, counted */
 	bool ready;
 };
 void pace_begin(struct pace *pace, uint64_t now, bool ready);
@@ -168,35 +172,38 @@ void pace_begin(struct pace *pace, uint64_t now, bool ready);
 uint64_t pace_passed(struct pace *pace, const struct ready *ready);
 enum pace_verdict { PACE_WAIT, PACE_MISSED, PACE_SPENT };
 /* After a failed one. *ret_usec: until the next one. */
-enum pace_verdict pace_missed(struct pace *pace, const struct ready *ready, uint64_t now, uint64_t *ret_usec);
+enum pace_verdict pace_missed(struct pace *pace, const struct ready *ready, uint64_t now,
+			      uint64_t *ret_usec);
 
 /* prober.c */
 struct prober;
 typedef void (*prober_fn)(enum event event, const char *reason, void *userdata);
 /* Probes until it is freed and tells of PASSED, MISSED and SPENT where that is news. `service` and
  * `address` are copied; `ready`: it was, as far as anybody knows. */
-struct prober *prober_new(struct agentd *agentd, const struct service *service, const char *container,
-			const char *address, bool ready, prober_fn fn, void *userdata);
+struct prober *prober_new(struct agentd *agentd, const struct service *service,
+			  const char *container, const char *address, bool ready, prober_fn fn,
+			  void *userdata);
 void prober_free(struct prober *prober);
 
 /* keeper.c: one instance */
 enum want { WANT_RUN, WANT_STOP, WANT_REMOVE };
 struct keeper {
 	struct agentd *agentd;
-	struct instance *fact;     /* of facts.c, which owns it */
-	struct service *service;   /* what matters while it runs; NULL: unknown */
-	struct agent_start *order; /* until its container runs; NULL: adopted, or asked of an earlier life */
-	char *container;           /* the engine's id, or NULL */
-	char *started_at;          /* as last inspected */
-	char *audience;            /* the deploy whose progress hears of it */
+	struct instance *fact;	 /* of facts.c, which owns it */
+	struct service *service; /* what matters while it runs; NULL: unknown */
+	struct agent_start
+		*order;	  /* until its container runs; NULL: adopted, or asked of an earlier life */
+	char *container;  /* the engine's id, or NULL */
+	char *started_at; /* as last inspected */
+	char *audience;	  /* the deploy whose progress hears of it */
 	enum want want;
 	int64_t grace_ms;
-	bool ending;               /* the stop or removal is on its way */
-	enum event verdict;        /* while its last words are fetched: what is then told … */
-	char *verdict_reason;      /* … and why */
+	bool ending;	      /* the stop or removal is on its way */
+	enum event verdict;   /* while its last words are fetched: what is then told … */
+	char *verdict_reason; /* … and why */
 	struct engine_request *request; /* the one thing that the engine is asked for it now */
-	bool inspect_again;        /* something happened while it was busy */
-	bool oom;                  /* the kernel has killed in it for want of memory */
+	bool inspect_again;		/* something happened while it was busy */
+	bool oom;			/* the kernel has killed in it for want of memory */
 	struct prober *prober;
 };
 struct keeper *keeper_new(struct agentd *agentd, struct instance *fact);
@@ -224,7 +231,8 @@ char *keeper_output(const struct engine_answer *answer);
 
 /* files.c: a service's small files, and its volumes' owners */
 char *files_directory(const struct agentd *agentd, const char *instance);
-int files_write(const struct agentd *agentd, const char *instance, const struct pairs *files, struct failure *failure);
+int files_write(const struct agentd *agentd, const char *instance, const struct pairs *files,
+		struct failure *failure);
 void files_remove(const struct agentd *agentd, const char *instance);
 void container_context_fill(const struct agentd *agentd, struct container_context *context);
 
@@ -240,24 +248,26 @@ struct instance *facts_get(struct facts *facts, const char *id);
 struct instance *facts_add(struct facts *facts, struct instance *instance);
 /* A member changed: it is published at the end of this turn. */
 void facts_touch(struct facts *facts, const struct instance *instance);
-/* It came into another state: the same, and `audience` (may be NULL) hears once it is acknowledged. */
-void facts_state(struct facts *facts, struct instance *instance, enum instance_state state, const char *reason,
-		 const char *audience);
+/* It came into another state: the same, and `audience` (may be NULL) hears once it is
+ * acknowledged. */
+void facts_state(struct facts *facts, struct instance *instance, enum instance_state state,
+		 const char *reason, const char *audience);
 /* Ended instances of a namespace that no container stands for leave the list. */
 void facts_forget(struct facts *facts, const char *ns);
 /* Sequence of the log entry that holds the instance as it is now; 0: not acknowledged yet. */
 uint64_t facts_sequence(const struct facts *facts, const struct instance *instance);
-void facts_each(struct facts *facts, void (*fn)(struct instance *fact, void *userdata), void *userdata);
+void facts_each(struct facts *facts, void (*fn)(struct instance *fact, void *userdata),
+		void *userdata);
 json_t *facts_status(const struct facts *facts);
 
 /* locks.c */
 struct lock {
 	char *ns;
-	int64_t epoch;  /* highest seen; kept for ever */
+	int64_t epoch; /* highest seen; kept for ever */
 	bool held;
 	char *deploy, *holder;
 	struct reservation reserve;
-	uint64_t until; /* boot-time clock */
+	uint64_t until;	   /* boot-time clock */
 	char *last_deploy; /* that locked the namespace last */
 };
 struct locks {
@@ -275,15 +285,19 @@ struct instance_use {
 	double cpus;
 	const struct service *published;
 };
-/* Whether a command may pass (pure): -EPERM with FENCED for an epoch lower than the highest seen. */
+/* Whether a command may pass (pure): -EPERM with FENCED for an epoch lower than the highest
+ * seen. */
 int locks_admit(const struct locks *locks, const char *ns, int64_t epoch, struct failure *failure);
-/* Whether the reservation fits beside what others hold (pure). 0, or a negative errno with `failure`. */
-int locks_fits(const struct locks *locks, const struct agent_lock *want, const struct room *room, uint64_t now,
-	       struct failure *failure);
+/* Whether the reservation fits beside what others hold (pure). 0, or a negative errno with
+ * `failure`. */
+int locks_fits(const struct locks *locks, const struct agent_lock *want, const struct room *room,
+	       uint64_t now, struct failure *failure);
 /* *ret_new: another deploy than the namespace's last one. */
 void locks_take(struct locks *locks, const struct agent_lock *want, uint64_t now, bool *ret_new);
-/* The holder's word: renews what it holds, remembers its epoch. True: there is something to save. */
-bool locks_heard(struct locks *locks, const char *ns, int64_t epoch, const char *deploy, uint64_t now);
+/* The holder's word: renews what it holds, remembers its epoch. True: there is something to
+ * save. */
+bool locks_heard(struct locks *locks, const char *ns, int64_t epoch, const char *deploy,
+		 uint64_t now);
 bool locks_release(struct locks *locks, const char *ns, int64_t epoch, const char *deploy);
 /* True: some have lapsed. */
 bool locks_lapse(struct locks *locks, uint64_t now);
@@ -298,7 +312,8 @@ int locks_save(struct agentd *agentd);
 struct images;
 struct images *images_new(struct agentd *agentd);
 void images_free(struct images *images);
-void images_prepare(struct images *images, const struct agent_prepare *order, struct agent_prepared *ret);
+void images_prepare(struct images *images, const struct agent_prepare *order,
+		    struct agent_prepared *ret);
 void images_forget(struct images *images, const char *ns);
 /* `repository` and `tag` of a reference (pure); owned by the caller. */
 void images_split(const char *reference, char **ret_repository, char **ret_tag);
@@ -312,11 +327,12 @@ void pull_sum(const struct pull_layers *layers, int64_t *ret_done, int64_t *ret_
 void pull_clear(struct pull_layers *layers);
 
 /* lines.c (pure): the engine's multiplexed output becomes lines */
-typedef void (*line_fn)(const char *stream, const char *line, size_t size, bool cut, void *userdata);
+typedef void (*line_fn)(const char *stream, const char *line, size_t size, bool cut,
+			void *userdata);
 struct lines {
 	unsigned char header[8];
-	size_t have;  /* of the header */
-	size_t left;  /* of the frame */
+	size_t have; /* of the header */
+	size_t left; /* of the frame */
 	struct {
 		char *text;
 		size_t size;
@@ -395,10 +411,10 @@ struct agentd {
 	struct logs *logs;
 	struct runs *runs;
 	struct locks locks;
-	struct map keepers;        /* instance id → struct keeper */
-	bool adopted;              /* the containers of this engine are known */
+	struct map keepers; /* instance id → struct keeper */
+	bool adopted;	    /* the containers of this engine are known */
 	struct engine_request *adopting;
-	struct timer *lapse;       /* of locks */
+	struct timer *lapse; /* of locks */
 	struct waiting_call waiting[CALLS_WAITING_MAX];
 	size_t n_waiting;
 };

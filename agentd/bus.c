@@ -7,7 +7,8 @@ static void give(struct bus_call *call, struct agentd *agentd, const char *id)
 {
 	const struct instance *fact = facts_get(agentd->facts, id);
 	const struct agent_instance answer = {
-		(struct instance *)fact, fact ? (int64_t)facts_sequence(agentd->facts, fact) : 0,
+		(struct instance *)fact,
+		fact ? (int64_t)facts_sequence(agentd->facts, fact) : 0,
 	};
 
 	bus_call_ok(call, &answer);
@@ -18,15 +19,16 @@ static bool id_valid(const char *id)
 {
 	size_t length = strlen(id);
 
-	return length > 0 && length <= ID_MAX && strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789-") == length &&
-	       id[0] != '-';
+	return length > 0 && length <= ID_MAX &&
+	       strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789-") == length && id[0] != '-';
 }
 
 static bool ids_valid(struct bus_call *call, const char *what, const char *id)
 {
 	if (id_valid(id))
 		return true;
-	bus_call_failf(call, FAILURE_INVALID, NULL, "%s '%.80s' is not made of a-z, 0-9 and -", what, id);
+	bus_call_failf(call, FAILURE_INVALID, NULL, "%s '%.80s' is not made of a-z, 0-9 and -",
+		       what, id);
 	return false;
 }
 
@@ -34,14 +36,19 @@ static bool engine_there(struct bus_call *call, const struct agentd *agentd)
 {
 	if (agentd->engine->up && agentd->adopted)
 		return true;
-	bus_call_failf(call, FAILURE_ENGINE, "is the engine running? `docker info` on that machine asks it",
-		       "the container engine of machine %s does not answer: %s", agentd->config->daemon.machine,
-		       agentd->engine->error ? agentd->engine->error : "its containers are not known yet");
+	bus_call_failf(call, FAILURE_ENGINE,
+		       "is the engine running? `docker info` on that machine asks it",
+		       "the container engine of machine %s does not answer: %s",
+		       agentd->config->daemon.machine,
+		       agentd->engine->error ? agentd->engine->error
+					     : "its containers are not known yet");
 	return false;
 }
 
-/* Whose epoch is too low is refused; a higher one is remembered before anything is done on its word. */
-static bool admitted(struct bus_call *call, struct agentd *agentd, const char *ns, int64_t epoch, const char *deploy)
+/* Whose epoch is too low is refused; a higher one is remembered before anything is done on its
+ * word. */
+static bool admitted(struct bus_call *call, struct agentd *agentd, const char *ns, int64_t epoch,
+		     const char *deploy)
 {
 	struct failure failure = FAILURE_INIT;
 
@@ -52,18 +59,22 @@ static bool admitted(struct bus_call *call, struct agentd *agentd, const char *n
 		failure_clear(&failure);
 		return false;
 	}
-	if (locks_heard(&agentd->locks, ns, epoch, deploy, boot_now_usec()) && locks_save(agentd) < 0) {
-		bus_call_failf(call, FAILURE_FAILED, "is its disk full?", "machine %s cannot write down the epoch",
+	if (locks_heard(&agentd->locks, ns, epoch, deploy, boot_now_usec()) &&
+	    locks_save(agentd) < 0) {
+		bus_call_failf(call, FAILURE_FAILED, "is its disk full?",
+			       "machine %s cannot write down the epoch",
 			       agentd->config->daemon.machine);
 		return false;
 	}
 	return true;
 }
 
-/* Until this machine's containers are known, a question waits; an engine that is away is told at once. */
+/* Until this machine's containers are known, a question waits; an engine that is away is told at
+ * once. */
 static bool waits(struct agentd *agentd, struct bus_call *call, bus_verb_fn fn)
 {
-	if (agentd->adopted || (agentd->engine->tried && !agentd->engine->up) || agentd->n_waiting == CALLS_WAITING_MAX)
+	if (agentd->adopted || (agentd->engine->tried && !agentd->engine->up) ||
+	    agentd->n_waiting == CALLS_WAITING_MAX)
 		return false;
 	agentd->waiting[agentd->n_waiting++] = (struct waiting_call){ call, fn, boot_now_usec() };
 	return true;
@@ -96,8 +107,11 @@ static struct instance_use *uses_of(const struct agentd *agentd, size_t *ret_cou
 		if (!keeper->service || states_is_end((enum instance_state)keeper->fact->state))
 			continue;
 		use = array_add(uses, *ret_count);
-		*use = (struct instance_use){ keeper->fact->ns, keeper->fact->service, keeper->fact->deploy,
-					      keeper->service->resources.memory, keeper->service->resources.cpus,
+		*use = (struct instance_use){ keeper->fact->ns,
+					      keeper->fact->service,
+					      keeper->fact->deploy,
+					      keeper->service->resources.memory,
+					      keeper->service->resources.cpus,
 					      keeper->service };
 	}
 	return uses;
@@ -130,7 +144,8 @@ static void on_lock(struct bus_call *call, void *object, void *userdata)
 	after = locks_encode(&agentd->locks);
 	/* A renewal changes nothing that outlives a restart. */
 	if (!json_equal(before, after) && locks_save(agentd) < 0) {
-		bus_call_failf(call, FAILURE_FAILED, "is its disk full?", "machine %s cannot write down the lock",
+		bus_call_failf(call, FAILURE_FAILED, "is its disk full?",
+			       "machine %s cannot write down the lock",
 			       agentd->config->daemon.machine);
 		return;
 	}
@@ -164,7 +179,8 @@ static void on_prepare(struct bus_call *call, void *object, void *userdata)
 
 	if (waits(agentd, call, on_prepare))
 		return;
-	if (!admitted(call, agentd, order->ns, order->epoch, order->deploy) || !engine_there(call, agentd))
+	if (!admitted(call, agentd, order->ns, order->epoch, order->deploy) ||
+	    !engine_there(call, agentd))
 		return;
 	images_prepare(agentd->images, order, &answer);
 	bus_call_ok(call, &answer);
@@ -212,13 +228,15 @@ static void on_start(struct bus_call *call, void *object, void *userdata)
 		if (!engine_there(call, agentd))
 			return;
 		if (!order->service->name || !name_valid(order->service->name)) {
-			bus_call_failf(call, FAILURE_INVALID, NULL, "the service to start has no name");
+			bus_call_failf(call, FAILURE_INVALID, NULL,
+				       "the service to start has no name");
 			return;
 		}
 		if (agentd->network.trouble) {
-			bus_call_failf(call, FAILURE_NOT_READY, "`ployzctl status` shows what it waits for",
-				       "machine %s starts no containers now: %s", agentd->config->daemon.machine,
-				       agentd->network.trouble);
+			bus_call_failf(call, FAILURE_NOT_READY,
+				       "`ployzctl status` shows what it waits for",
+				       "machine %s starts no containers now: %s",
+				       agentd->config->daemon.machine, agentd->network.trouble);
 			return;
 		}
 		keeper = keeper_of_order(agentd, order);
@@ -236,16 +254,19 @@ static void on_run(struct bus_call *call, void *object, void *userdata)
 
 	if (waits(agentd, call, on_run))
 		return;
-	if (!admitted(call, agentd, order->ns, order->epoch, order->deploy) || !engine_there(call, agentd))
+	if (!admitted(call, agentd, order->ns, order->epoch, order->deploy) ||
+	    !engine_there(call, agentd))
 		return;
-	if (!order->service->pre_deploy || !order->service->name || !name_valid(order->service->name)) {
-		bus_call_failf(call, FAILURE_INVALID, NULL, "the service to run has no name or no pre_deploy command");
+	if (!order->service->pre_deploy || !order->service->name ||
+	    !name_valid(order->service->name)) {
+		bus_call_failf(call, FAILURE_INVALID, NULL,
+			       "the service to run has no name or no pre_deploy command");
 		return;
 	}
 	if (agentd->network.trouble) {
 		bus_call_failf(call, FAILURE_NOT_READY, "`ployzctl status` shows what it waits for",
-			       "machine %s starts no containers now: %s", agentd->config->daemon.machine,
-			       agentd->network.trouble);
+			       "machine %s starts no containers now: %s",
+			       agentd->config->daemon.machine, agentd->network.trouble);
 		return;
 	}
 	runs_order(agentd->runs, order, &answer);
@@ -253,18 +274,20 @@ static void on_run(struct bus_call *call, void *object, void *userdata)
 	codec_clear(&agent_ran_schema, &answer);
 }
 
-static void command(struct bus_call *call, struct agentd *agentd, const struct agent_ref *ref, enum event event,
-		    bus_verb_fn fn)
+static void command(struct bus_call *call, struct agentd *agentd, const struct agent_ref *ref,
+		    enum event event, bus_verb_fn fn)
 {
 	struct keeper *keeper;
 
 	if (waits(agentd, call, fn))
 		return;
-	if (!admitted(call, agentd, ref->ns, ref->epoch, ref->deploy) || !engine_there(call, agentd))
+	if (!admitted(call, agentd, ref->ns, ref->epoch, ref->deploy) ||
+	    !engine_there(call, agentd))
 		return;
 	keeper = agentd_keeper(agentd, ref->instance);
 	if (keeper && !streq(keeper->fact->ns, ref->ns)) {
-		bus_call_failf(call, FAILURE_INVALID, NULL, "instance %s is not of namespace %s", ref->instance, ref->ns);
+		bus_call_failf(call, FAILURE_INVALID, NULL, "instance %s is not of namespace %s",
+			       ref->instance, ref->ns);
 		return;
 	}
 	if (keeper)
@@ -314,10 +337,12 @@ static void on_logs(struct bus_call *call, void *object, void *userdata)
 }
 
 const struct bus_verb agentd_verbs[] = {
-	{ SUBJECT_AGENT_LOCK, on_lock },     { SUBJECT_AGENT_UNLOCK, on_unlock }, { SUBJECT_AGENT_PREPARE, on_prepare },
-	{ SUBJECT_AGENT_START, on_start },   { SUBJECT_AGENT_RUN, on_run },	  { SUBJECT_AGENT_DRAIN, on_drain },
-	{ SUBJECT_AGENT_STOP, on_stop },     { SUBJECT_AGENT_RESUME, on_resume }, { SUBJECT_AGENT_REMOVE, on_remove },
-	{ SUBJECT_AGENT_LIST, on_list },     { SUBJECT_AGENT_LOGS, on_logs },
+	{ SUBJECT_AGENT_LOCK, on_lock },       { SUBJECT_AGENT_UNLOCK, on_unlock },
+	{ SUBJECT_AGENT_PREPARE, on_prepare }, { SUBJECT_AGENT_START, on_start },
+	{ SUBJECT_AGENT_RUN, on_run },	       { SUBJECT_AGENT_DRAIN, on_drain },
+	{ SUBJECT_AGENT_STOP, on_stop },       { SUBJECT_AGENT_RESUME, on_resume },
+	{ SUBJECT_AGENT_REMOVE, on_remove },   { SUBJECT_AGENT_LIST, on_list },
+	{ SUBJECT_AGENT_LOGS, on_logs },
 };
 const size_t agentd_verbs_count = ARRAY_SIZE(agentd_verbs);
 

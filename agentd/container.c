@@ -22,7 +22,8 @@ static json_t *strings(char *const *v)
 	return list;
 }
 
-/* What an adopting agentd needs to know of a running instance, and no more: files and secrets stay out. */
+/* What an adopting agentd needs to know of a running instance, and no more: files and secrets stay
+ * out. */
 static char *spec_text(const struct service *service)
 {
 	struct service spec;
@@ -50,13 +51,14 @@ static void label(json_t *labels, const char *key, char *value)
 	json_object_set_new(labels, name, json_string(owned ? owned : ""));
 }
 
-static json_t *labels_of(const struct service *service, const char *ns, const char *deploy, int64_t epoch,
-			 const char *digest, const struct container_context *context)
+static json_t *labels_of(const struct service *service, const char *ns, const char *deploy,
+			 int64_t epoch, const char *digest, const struct container_context *context)
 {
 	json_t *labels = json_object();
 
 	for (size_t i = 0; i < service->labels.count; i++)
-		json_object_set_new(labels, service->labels.items[i].key, json_string(service->labels.items[i].value));
+		json_object_set_new(labels, service->labels.items[i].key,
+				    json_string(service->labels.items[i].value));
 	label(labels, "namespace", xstrdup(ns));
 	label(labels, "service", xstrdup(service->name));
 	label(labels, "deploy", xstrdup(deploy));
@@ -72,7 +74,8 @@ static json_t *env_of(const struct pairs *env)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < env->count; i++) {
-		_cleanup_free_ char *line = xasprintf("%s=%s", env->items[i].key, env->items[i].value);
+		_cleanup_free_ char *line =
+			xasprintf("%s=%s", env->items[i].key, env->items[i].value);
 
 		json_array_append_new(list, json_string(line));
 	}
@@ -84,7 +87,8 @@ static char *port_key(const struct port *port)
 	return xasprintf("%lld/%s", (long long)port->port, protocol_names[port->protocol]);
 }
 
-static void set_ports(const struct service *service, const struct container_context *context, json_t *body, json_t *host)
+static void set_ports(const struct service *service, const struct container_context *context,
+		      json_t *body, json_t *host)
 {
 	json_t *exposed = json_object(), *bindings = json_object();
 
@@ -111,7 +115,8 @@ static void set_ports(const struct service *service, const struct container_cont
 			json_object_set_new(bindings, key, list);
 		}
 		json_array_append_new(list, json_pack("{s:s, s:s}", "HostIp",
-						      publish->address ? publish->address : context->publish_address,
+						      publish->address ? publish->address
+								       : context->publish_address,
 						      "HostPort", number));
 	}
 }
@@ -122,14 +127,16 @@ static int add_tmpfs(const struct mount *mount, json_t *tmpfs, struct failure *f
 	uint64_t bytes;
 
 	if (size_parse(mount->tmpfs, &bytes) < 0)
-		return failure_set(failure, FAILURE_INVALID, NULL, "the tmpfs at %s: '%s' is no size", mount->target,
-				   mount->tmpfs);
-	options = xasprintf("%s,size=%llu", mount->readonly ? "ro" : "rw", (unsigned long long)bytes);
+		return failure_set(failure, FAILURE_INVALID, NULL,
+				   "the tmpfs at %s: '%s' is no size", mount->target, mount->tmpfs);
+	options =
+		xasprintf("%s,size=%llu", mount->readonly ? "ro" : "rw", (unsigned long long)bytes);
 	json_object_set_new(tmpfs, mount->target, json_string(options));
 	return 0;
 }
 
-static int set_mounts(const struct service *service, const char *ns, const struct container_context *context, json_t *host,
+static int set_mounts(const struct service *service, const char *ns,
+		      const struct container_context *context, json_t *host,
 		      struct failure *failure)
 {
 	json_t *mounts = json_array(), *tmpfs = json_object();
@@ -146,31 +153,38 @@ static int set_mounts(const struct service *service, const char *ns, const struc
 			continue;
 		}
 		name = mount->volume ? container_volume(ns, mount->volume) : xstrdup(mount->bind);
-		json_array_append_new(mounts, json_pack("{s:s, s:s, s:s, s:b}", "Type", mount->volume ? "volume" : "bind",
-							"Source", name, "Target", mount->target, "ReadOnly",
+		json_array_append_new(mounts, json_pack("{s:s, s:s, s:s, s:b}", "Type",
+							mount->volume ? "volume" : "bind", "Source",
+							name, "Target", mount->target, "ReadOnly",
 							mount->readonly));
 	}
 	for (size_t i = 0; i < service->files.count; i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%zu", context->files, i);
 
-		json_array_append_new(mounts, json_pack("{s:s, s:s, s:s, s:b}", "Type", "bind", "Source", path, "Target",
-							service->files.items[i].key, "ReadOnly", 1));
+		json_array_append_new(
+			mounts, json_pack("{s:s, s:s, s:s, s:b}", "Type", "bind", "Source", path,
+					  "Target", service->files.items[i].key, "ReadOnly", 1));
 	}
 	return 0;
 }
 
-static void set_limits(const struct service *service, const struct container_context *context, json_t *host)
+static void set_limits(const struct service *service, const struct container_context *context,
+		       json_t *host)
 {
 	if (service->resources.cpus > 0)
-		json_object_set_new(host, "NanoCpus", json_integer((json_int_t)(service->resources.cpus * 1e9)));
+		json_object_set_new(host, "NanoCpus",
+				    json_integer((json_int_t)(service->resources.cpus * 1e9)));
 	if (service->resources.memory)
-		json_object_set_new(host, "Memory", json_integer((json_int_t)service->resources.memory));
-	/* Podman raises both to its own defaults, which a machine may refuse: ask for what there is. */
+		json_object_set_new(host, "Memory",
+				    json_integer((json_int_t)service->resources.memory));
+	/* Podman raises both to its own defaults, which a machine may refuse: ask for what there
+	 * is. */
 	if (context->podman)
 		json_object_set_new(host, "Ulimits",
-				    json_pack("[{s:s, s:I, s:I}, {s:s, s:I, s:I}]", "Name", "nofile", "Soft",
-					      (json_int_t)context->nofile, "Hard", (json_int_t)context->nofile, "Name",
-					      "nproc", "Soft", (json_int_t)context->nproc, "Hard",
+				    json_pack("[{s:s, s:I, s:I}, {s:s, s:I, s:I}]", "Name",
+					      "nofile", "Soft", (json_int_t)context->nofile, "Hard",
+					      (json_int_t)context->nofile, "Name", "nproc", "Soft",
+					      (json_int_t)context->nproc, "Hard",
 					      (json_int_t)context->nproc));
 }
 
@@ -179,12 +193,13 @@ static json_t *sysctls_of(const struct pairs *sysctls)
 	json_t *object = json_object();
 
 	for (size_t i = 0; i < sysctls->count; i++)
-		json_object_set_new(object, sysctls->items[i].key, json_string(sysctls->items[i].value));
+		json_object_set_new(object, sysctls->items[i].key,
+				    json_string(sysctls->items[i].value));
 	return object;
 }
 
-static void set_network(const struct service *service, const char *ns, const struct container_context *context,
-			json_t *body, json_t *host)
+static void set_network(const struct service *service, const char *ns,
+			const struct container_context *context, json_t *body, json_t *host)
 {
 	_cleanup_free_ char *search = xasprintf("%s.ployz.internal", ns);
 
@@ -200,18 +215,21 @@ static void set_network(const struct service *service, const char *ns, const str
 }
 
 /* What an instance and a pre_deploy command have in common. */
-static int common(const struct service *service, const char *ns, const struct container_context *context, json_t *body,
-		  json_t *host, struct failure *failure)
+static int common(const struct service *service, const char *ns,
+		  const struct container_context *context, json_t *body, json_t *host,
+		  struct failure *failure)
 {
 	bool allowed = streq(ns, SYSTEM_NAMESPACE);
 
 	for (size_t i = 0; i < service->n_mounts && !allowed; i++)
 		if (service->mounts[i].bind)
-			return failure_set(failure, FAILURE_INVALID, NULL, "a host path may be mounted in namespace %s only",
+			return failure_set(failure, FAILURE_INVALID, NULL,
+					   "a host path may be mounted in namespace %s only",
 					   SYSTEM_NAMESPACE);
 	if (!allowed && (service->privileged || service->host_network))
 		return failure_set(failure, FAILURE_INVALID, NULL,
-				   "privileged and host_network are for namespace %s only", SYSTEM_NAMESPACE);
+				   "privileged and host_network are for namespace %s only",
+				   SYSTEM_NAMESPACE);
 	json_object_set_new(body, "Env", env_of(&service->env));
 	/* agentd probes by itself: what the image brings would only load the machine. */
 	json_object_set_new(body, "Healthcheck", json_pack("{s:[s]}", "Test", "NONE"));
@@ -243,20 +261,25 @@ static int volumes_suit(const struct volume *volumes, size_t count, struct failu
 		const struct volume *volume = &volumes[i];
 
 		if (volume->driver == VOLUME_BTRFS || volume->driver == VOLUME_ZFS)
-			return failure_set(failure, FAILURE_REFUSED, hint, "volume %s: this machine has plain directories only (driver dir)",
-					   volume->name);
+			return failure_set(
+				failure, FAILURE_REFUSED, hint,
+				"volume %s: this machine has plain directories only (driver dir)",
+				volume->name);
 		if (volume->quota)
-			return failure_set(failure, FAILURE_REFUSED, hint, "volume %s: plain directories have no quota",
+			return failure_set(failure, FAILURE_REFUSED, hint,
+					   "volume %s: plain directories have no quota",
 					   volume->name);
 		if (volume->owner || volume->perm)
-			return failure_set(failure, FAILURE_REFUSED, hint, "volume %s: the engine makes it with the owner and mode that the image gives its directory",
+			return failure_set(failure, FAILURE_REFUSED, hint,
+					   "volume %s: the engine makes it with the owner and mode "
+					   "that the image gives its directory",
 					   volume->name);
 	}
 	return 0;
 }
 
-int container_config(const struct agent_start *order, const struct container_context *context, json_t **ret,
-		     struct failure *failure)
+int container_config(const struct agent_start *order, const struct container_context *context,
+		     json_t **ret, struct failure *failure)
 {
 	static const char *const policies[] = {
 		[RESTART_UNLESS_STOPPED] = "unless-stopped",
@@ -272,7 +295,8 @@ int container_config(const struct agent_start *order, const struct container_con
 	json_object_set_new(body, "HostConfig", host);
 	if (r < 0)
 		return r;
-	json_object_set_new(body, "Image", json_string(order->digest ? order->digest : service->image));
+	json_object_set_new(body, "Image",
+			    json_string(order->digest ? order->digest : service->image));
 	labels = labels_of(service, order->ns, order->deploy, order->epoch, order->digest, context);
 	label(labels, "instance", xstrdup(order->instance));
 	label(labels, "slot", xasprintf("%lld", (long long)order->slot));
@@ -281,7 +305,8 @@ int container_config(const struct agent_start *order, const struct container_con
 		json_object_set_new(body, "Cmd", strings(service->command));
 	if (service->entrypoint)
 		json_object_set_new(body, "Entrypoint", strings(service->entrypoint));
-	json_object_set_new(host, "RestartPolicy", json_pack("{s:s}", "Name", policies[service->restart]));
+	json_object_set_new(host, "RestartPolicy",
+			    json_pack("{s:s}", "Name", policies[service->restart]));
 	r = common(service, order->ns, context, body, host, failure);
 	if (r < 0)
 		return r;
@@ -291,8 +316,8 @@ int container_config(const struct agent_start *order, const struct container_con
 	return 0;
 }
 
-int container_run_config(const struct agent_run *order, const struct container_context *context, json_t **ret,
-			 struct failure *failure)
+int container_run_config(const struct agent_run *order, const struct container_context *context,
+			 json_t **ret, struct failure *failure)
 {
 	const struct service *service = order->service;
 	_cleanup_json_ json_t *body = json_object();
@@ -302,11 +327,13 @@ int container_run_config(const struct agent_run *order, const struct container_c
 	json_object_set_new(body, "HostConfig", host);
 	if (r < 0)
 		return r;
-	json_object_set_new(body, "Image", json_string(order->digest ? order->digest : service->image));
+	json_object_set_new(body, "Image",
+			    json_string(order->digest ? order->digest : service->image));
 	labels = labels_of(service, order->ns, order->deploy, order->epoch, order->digest, context);
 	label(labels, "run", xstrdup("pre_deploy"));
 	json_object_set_new(body, "Labels", labels);
-	/* The whole command line is the operator's: what the image would put before it is left out. */
+	/* The whole command line is the operator's: what the image would put before it is left
+	 * out. */
 	json_object_set_new(body, "Entrypoint", strings(service->pre_deploy->command));
 	json_object_set_new(body, "Cmd", json_array());
 	json_object_set_new(host, "RestartPolicy", json_pack("{s:s}", "Name", "no"));
@@ -343,11 +370,13 @@ static int64_t label_int(const json_t *labels, const char *key, int64_t otherwis
 static void read_state(const json_t *json, struct container_seen *seen, int64_t *ret_exit)
 {
 	const json_t *state = json_object_get(json, "State");
-	const char *status = json_is_string(state) ? json_string_value(state) : text(state, "Status");
+	const char *status =
+		json_is_string(state) ? json_string_value(state) : text(state, "Status");
 	const char *started = text(state, "StartedAt");
 
 	/* `configured` and `initialized` are Podman's words for it. */
-	seen->created = streq(status, "created") || streq(status, "configured") || streq(status, "initialized");
+	seen->created = streq(status, "created") || streq(status, "configured") ||
+			streq(status, "initialized");
 	seen->running = streq(status, "running") || streq(status, "paused");
 	seen->started_at = xstrdup(started);
 	if (json_is_object(state) && !seen->running && !seen->created)
@@ -361,7 +390,8 @@ static void add_host_port(struct container_seen *seen, int64_t number, bool udp,
 	if (number <= 0 || number > 65535)
 		return;
 	for (size_t i = 0; i < seen->n_host_ports; i++)
-		if (seen->host_ports[i].port == number && (seen->host_ports[i].protocol == PROTOCOL_UDP) == udp)
+		if (seen->host_ports[i].port == number &&
+		    (seen->host_ports[i].protocol == PROTOCOL_UDP) == udp)
 			return;
 	port = array_add(seen->host_ports, seen->n_host_ports);
 	port->port = number;
@@ -369,10 +399,12 @@ static void add_host_port(struct container_seen *seen, int64_t number, bool udp,
 	port->owner = xstrdup(owner);
 }
 
-static void read_instance(const json_t *json, const json_t *labels, const char *network, struct container_seen *seen)
+static void read_instance(const json_t *json, const json_t *labels, const char *network,
+			  struct container_seen *seen)
 {
 	struct instance *instance = codec_new(&instance_schema);
-	const json_t *networks = json_object_get(json_object_get(json, "NetworkSettings"), "Networks");
+	const json_t *networks =
+		json_object_get(json_object_get(json, "NetworkSettings"), "Networks");
 	const char *address = text(json_object_get(networks, network), "IPAddress");
 	const char *spec = label_get(labels, "spec");
 
@@ -386,12 +418,16 @@ static void read_instance(const json_t *json, const json_t *labels, const char *
 	instance->hash = xstrdup(label_get(labels, "hash"));
 	instance->address = address && *address ? xstrdup(address) : NULL;
 	/* A list has the id under ImageID, an inspection under Image. */
-	instance->digest = xstrdup(text(json, "ImageID") ? text(json, "ImageID") : text(json, "Image"));
+	instance->digest =
+		xstrdup(text(json, "ImageID") ? text(json, "ImageID") : text(json, "Image"));
 	instance->restarts = json_integer_value(json_object_get(json, "RestartCount"));
 	instance->exit_code = -1;
 	read_state(json, seen, &instance->exit_code);
-	instance->state = seen->running ? INSTANCE_STARTING : seen->created ? INSTANCE_CREATED : INSTANCE_STOPPED;
-	if (!spec || codec_parse(&service_schema, spec, strlen(spec), CODEC_LENIENT, (void **)&seen->service, NULL) < 0)
+	instance->state = seen->running	  ? INSTANCE_STARTING
+			  : seen->created ? INSTANCE_CREATED
+					  : INSTANCE_STOPPED;
+	if (!spec || codec_parse(&service_schema, spec, strlen(spec), CODEC_LENIENT,
+				 (void **)&seen->service, NULL) < 0)
 		return;
 	instance->image = xstrdup(seen->service->image);
 	for (size_t i = 0; i < seen->service->n_ports; i++) {
@@ -403,7 +439,8 @@ static void read_instance(const json_t *json, const json_t *labels, const char *
 
 void container_read(const json_t *json, const char *network, struct container_seen *ret)
 {
-	const json_t *labels = json_object_get(json, "Labels"), *ports = json_object_get(json, "Ports");
+	const json_t *labels = json_object_get(json, "Labels"),
+		     *ports = json_object_get(json, "Ports");
 	_cleanup_free_ char *owner = NULL;
 	const json_t *port;
 	size_t i;
@@ -414,8 +451,9 @@ void container_read(const json_t *json, const char *network, struct container_se
 	ret->id = xstrdup(text(json, "Id"));
 	ret->run = label_get(labels, "run") != NULL;
 	if (label_get(labels, "namespace") && label_get(labels, "service"))
-		owner = xasprintf("%s/%s", label_get(labels, "namespace"), label_get(labels, "service"));
-	json_array_foreach(ports, i, port)
+		owner = xasprintf("%s/%s", label_get(labels, "namespace"),
+				  label_get(labels, "service"));
+	json_array_foreach (ports, i, port)
 		add_host_port(ret, json_integer_value(json_object_get(port, "PublicPort")),
 			      streq(text(port, "Type"), "udp"), owner);
 	if (owner && !ret->run && label_get(labels, "instance"))

@@ -13,7 +13,8 @@ struct engine_request {
 
 static void hello(void *userdata);
 
-int engine_new(struct agentd *agentd, const char *address, struct engine **ret, struct failure *failure)
+int engine_new(struct agentd *agentd, const char *address, struct engine **ret,
+	       struct failure *failure)
 {
 	struct engine *engine;
 
@@ -69,28 +70,36 @@ static void on_answer(const struct http_answer *http, void *userdata)
 	struct engine *engine = request->engine;
 	_cleanup_json_ json_t *json = json_loadb(http->body, http->size, JSON_DECODE_ANY, NULL);
 	_cleanup_free_ char *words = words_of(http, json);
-	struct engine_answer answer = { http->error, http->error < 0 ? 0 : http->status, json, words, http->body, http->size };
+	struct engine_answer answer = { http->error, http->error < 0 ? 0 : http->status,
+					json,	     words,
+					http->body,  http->size };
 	engine_fn fn = request->fn;
 	void *data = request->userdata;
 
 	free(request);
-	/* What asked hears first: it keeps what it was about, and is taken up when the engine is back. */
+	/* What asked hears first: it keeps what it was about, and is taken up when the engine is
+	 * back. */
 	fn(&answer, data);
 	if (answer.error < 0 && answer.error != -EFBIG && engine->up)
 		engine_lost(engine, words);
 }
 
-void engine_ask(struct engine *engine, const char *method, const char *path, const json_t *body, uint64_t usec,
-		engine_fn fn, void *userdata, struct engine_request **ret)
+void engine_ask(struct engine *engine, const char *method, const char *path, const json_t *body,
+		uint64_t usec, engine_fn fn, void *userdata, struct engine_request **ret)
 {
 	struct engine_request *request = xcalloc(1, sizeof(*request));
 	_cleanup_free_ char *url = xasprintf("http://engine" ENGINE_API "%s", path);
 	_cleanup_free_ char *text = body ? json_text(body) : NULL;
 	struct http_options options = {
-		.socket = engine->socket, .method = method, .url = url,
-		.body = text, .size = text ? strlen(text) : 0,
-		.timeout_usec = usec, .max = ENGINE_ANSWER_MAX,
-		.done = on_answer, .userdata = request,
+		.socket = engine->socket,
+		.method = method,
+		.url = url,
+		.body = text,
+		.size = text ? strlen(text) : 0,
+		.timeout_usec = usec,
+		.max = ENGINE_ANSWER_MAX,
+		.done = on_answer,
+		.userdata = request,
 	};
 
 	request->engine = engine;
@@ -121,18 +130,26 @@ static void on_aside(const struct engine_answer *answer, void *userdata)
 
 void engine_ask_aside(struct engine *engine, const char *method, const char *path, uint64_t usec)
 {
-	engine_ask(engine, method, path, NULL, usec, on_aside, xasprintf("%s %s", method, path), NULL);
+	engine_ask(engine, method, path, NULL, usec, on_aside, xasprintf("%s %s", method, path),
+		   NULL);
 }
 
 int engine_stream(struct engine *engine, const char *method, const char *path, const json_t *body,
-		  http_body_fn on_body, http_done_fn done, void *userdata, struct http_request **ret)
+		  http_body_fn on_body, http_done_fn done, void *userdata,
+		  struct http_request **ret)
 {
 	_cleanup_free_ char *url = xasprintf("http://engine" ENGINE_API "%s", path);
 	_cleanup_free_ char *text = body ? json_text(body) : NULL;
 	struct http_options options = {
-		.socket = engine->socket, .method = method, .url = url,
-		.body = text, .size = text ? strlen(text) : 0, .fresh = true,
-		.on_body = on_body, .done = done, .userdata = userdata,
+		.socket = engine->socket,
+		.method = method,
+		.url = url,
+		.body = text,
+		.size = text ? strlen(text) : 0,
+		.fresh = true,
+		.on_body = on_body,
+		.done = done,
+		.userdata = userdata,
 	};
 
 	return http_start(engine->agentd->http, &options, ret);
@@ -153,7 +170,8 @@ void engine_lost(struct engine *engine, const char *why)
 	timer_arm(engine->timer, ENGINE_AGAIN_USEC);
 	if (!news)
 		return;
-	log_warning("the container engine at %s does not answer (%s): containers go on, retrying every second",
+	log_warning("the container engine at %s does not answer (%s): containers go on, retrying "
+		    "every second",
 		    engine->socket, error);
 	agentd_say_status(engine->agentd);
 	bus_calls_go_on(engine->agentd);
@@ -187,14 +205,17 @@ static void on_events_end(const struct http_answer *answer, void *userdata)
 	engine_lost(engine, answer->error < 0 ? answer->text : "its stream of events ended");
 }
 
-/* From a second ago: an event between the connection and the first listing is told twice rather than never. */
+/* From a second ago: an event between the connection and the first listing is told twice rather
+ * than never. */
 static void follow_events(struct engine *engine)
 {
-	_cleanup_free_ char *filters = xasprintf("{\"type\":[\"container\"],\"label\":[\"ployz.machine=%s\"]}",
-						 engine->agentd->config->daemon.machine);
+	_cleanup_free_ char *filters =
+		xasprintf("{\"type\":[\"container\"],\"label\":[\"ployz.machine=%s\"]}",
+			  engine->agentd->config->daemon.machine);
 	_cleanup_free_ char *escaped = http_escape(filters, NULL);
-	_cleanup_free_ char *path = xasprintf("/events?since=%llu&filters=%s",
-					      (unsigned long long)(time_now_usec() / 1000000 - 1), escaped);
+	_cleanup_free_ char *path =
+		xasprintf("/events?since=%llu&filters=%s",
+			  (unsigned long long)(time_now_usec() / 1000000 - 1), escaped);
 
 	engine_stream(engine, "GET", path, NULL, on_events, on_events_end, engine, &engine->events);
 }
@@ -246,14 +267,16 @@ static void on_version(const struct engine_answer *answer, void *userdata)
 	engine->podman = name && str_starts(name, "Podman");
 	free(engine->version);
 	engine->version = xasprintf("%s%s", engine->podman ? "podman " : "", version);
-	engine_ask(engine, "GET", "/info", NULL, ENGINE_HELLO_USEC, on_info, engine, &engine->hello);
+	engine_ask(engine, "GET", "/info", NULL, ENGINE_HELLO_USEC, on_info, engine,
+		   &engine->hello);
 }
 
 static void hello(void *userdata)
 {
 	struct engine *engine = userdata;
 
-	engine_ask(engine, "GET", "/version", NULL, ENGINE_HELLO_USEC, on_version, engine, &engine->hello);
+	engine_ask(engine, "GET", "/version", NULL, ENGINE_HELLO_USEC, on_version, engine,
+		   &engine->hello);
 }
 
 json_t *engine_status(const struct engine *engine)

@@ -13,11 +13,12 @@ struct fact_list {
 	char *ns;
 	struct instance **instances;
 	size_t n_instances;
-	uint64_t version;  /* raised by each change */
-	struct map touched; /* instance → version of its own last change, as a number; absent: an earlier life's */
-	uint64_t sent;     /* version that is on its way, or was last */
-	uint64_t acked;    /* version that the log has */
-	uint64_t sequence; /* of that entry */
+	uint64_t version;   /* raised by each change */
+	struct map touched; /* instance → version of its own last change, as a number; absent: an
+			       earlier life's */
+	uint64_t sent;	    /* version that is on its way, or was last */
+	uint64_t acked;	    /* version that the log has */
+	uint64_t sequence;  /* of that entry */
 	struct bus_request *request;
 	struct hearer *hearers;
 	size_t n_hearers;
@@ -106,10 +107,12 @@ static void on_entry(const struct stream_entry *entry, void *userdata)
 	struct instances *instances = NULL;
 	struct fact_list *list;
 
-	if (codec_parse(&instances_schema, entry->data, entry->size, CODEC_LENIENT, (void **)&instances, &failure) < 0) {
+	if (codec_parse(&instances_schema, entry->data, entry->size, CODEC_LENIENT,
+			(void **)&instances, &failure) < 0) {
 		/* Ours alone to write: the next change replaces it. */
-		log_warning("the log's entry %s cannot be read (%s%s%s)", entry->subject, failure.path ? failure.path : "",
-			    failure.path ? ": " : "", failure.message);
+		log_warning("the log's entry %s cannot be read (%s%s%s)", entry->subject,
+			    failure.path ? failure.path : "", failure.path ? ": " : "",
+			    failure.message);
 		failure_clear(&failure);
 		return;
 	}
@@ -145,16 +148,23 @@ static void on_lost(const struct failure *why, void *userdata)
 	if (facts->troubled)
 		return;
 	facts->troubled = true;
-	log_warning("cannot read this machine's facts from the log: %s; trying again until it can", why->message);
+	log_warning("cannot read this machine's facts from the log: %s; trying again until it can",
+		    why->message);
 	agentd_say_status(facts->agentd);
 }
 
 void facts_load(struct facts *facts)
 {
-	static const struct stream_follow_ops ops = { .entry = on_entry, .live = on_live, .lost = on_lost };
-	_cleanup_free_ char *filter = subject_make(SUBJECT_INSTANCES, facts->agentd->config->daemon.machine, "*");
+	static const struct stream_follow_ops ops = { .entry = on_entry,
+						      .live = on_live,
+						      .lost = on_lost };
+	_cleanup_free_ char *filter =
+		subject_make(SUBJECT_INSTANCES, facts->agentd->config->daemon.machine, "*");
 	struct stream_follow_options options = {
-		.domain = STORE_DOMAIN, .stream = STREAM_INTENT, .filter = filter, .from = STREAM_FROM_LAST_PER_SUBJECT,
+		.domain = STORE_DOMAIN,
+		.stream = STREAM_INTENT,
+		.filter = filter,
+		.from = STREAM_FROM_LAST_PER_SUBJECT,
 	};
 
 	facts->follow = stream_follow_new(facts->agentd->daemon->bus, &options, &ops, facts);
@@ -191,8 +201,8 @@ void facts_touch(struct facts *facts, const struct instance *instance)
 	deferred_schedule(facts->flush);
 }
 
-void facts_state(struct facts *facts, struct instance *instance, enum instance_state state, const char *reason,
-		 const char *audience)
+void facts_state(struct facts *facts, struct instance *instance, enum instance_state state,
+		 const char *reason, const char *audience)
 {
 	struct fact_list *list = list_of(facts, instance->ns);
 	struct hearer *hearer;
@@ -241,7 +251,8 @@ void facts_forget(struct facts *facts, const char *ns)
 	}
 	if (kept < list->n_instances) {
 		/* array_add counts on zeroes behind the last element. */
-		memset(list->instances + kept, 0, (list->n_instances - kept) * sizeof(*list->instances));
+		memset(list->instances + kept, 0,
+		       (list->n_instances - kept) * sizeof(*list->instances));
 		list->n_instances = kept;
 		deferred_schedule(facts->flush);
 	}
@@ -252,10 +263,13 @@ uint64_t facts_sequence(const struct facts *facts, const struct instance *instan
 	const struct fact_list *list = map_get(&facts->lists, instance->ns);
 
 	/* Its own last change counts: another instance's may still be on its way. */
-	return list && (uintptr_t)map_get(&list->touched, instance->id) <= list->acked ? list->sequence : 0;
+	return list && (uintptr_t)map_get(&list->touched, instance->id) <= list->acked
+		       ? list->sequence
+		       : 0;
 }
 
-void facts_each(struct facts *facts, void (*fn)(struct instance *fact, void *userdata), void *userdata)
+void facts_each(struct facts *facts, void (*fn)(struct instance *fact, void *userdata),
+		void *userdata)
 {
 	for (struct map_item *i = NULL; (i = map_next(&facts->lists, i));) {
 		struct fact_list *list = i->value;
@@ -284,7 +298,8 @@ static void tell_hearers(struct fact_list *list)
 	list->n_hearers = kept;
 }
 
-static void on_appended(enum stream_outcome outcome, uint64_t sequence, const struct failure *failure, void *userdata)
+static void on_appended(enum stream_outcome outcome, uint64_t sequence,
+			const struct failure *failure, void *userdata)
 {
 	struct fact_list *list = userdata;
 	struct facts *facts = list->facts;
@@ -293,7 +308,8 @@ static void on_appended(enum stream_outcome outcome, uint64_t sequence, const st
 	if (outcome != STREAM_DONE) {
 		list->sent = list->acked;
 		if (!facts->troubled)
-			log_warning("the log does not take the facts of namespace %s: %s; trying again every second",
+			log_warning("the log does not take the facts of namespace %s: %s; trying "
+				    "again every second",
 				    list->ns, failure->message);
 		facts->troubled = true;
 		timer_arm(facts->again, FACTS_AGAIN_USEC);
@@ -317,10 +333,13 @@ static void send_list(struct fact_list *list)
 	struct facts *facts = list->facts;
 	const char *machine = facts->agentd->config->daemon.machine;
 	_cleanup_free_ char *subject = subject_make(SUBJECT_INSTANCES, machine, list->ns);
-	_cleanup_free_ struct instance *instances = xcalloc(list->n_instances + 1, sizeof(*instances));
+	_cleanup_free_ struct instance *instances =
+		xcalloc(list->n_instances + 1, sizeof(*instances));
 	struct instances entry = { (char *)machine, list->ns, instances, list->n_instances };
 	_cleanup_free_ char *text = NULL;
-	struct stream_append append = { .subject = subject, .expected = STREAM_ANY, .rollup = true };
+	struct stream_append append = { .subject = subject,
+					.expected = STREAM_ANY,
+					.rollup = true };
 
 	for (size_t i = 0; i < list->n_instances; i++)
 		instances[i] = *list->instances[i]; /* borrowed for the encoding */
@@ -359,8 +378,10 @@ json_t *facts_status(const struct facts *facts)
 		const struct fact_list *list = i->value;
 
 		json_object_set_new(namespaces, list->ns,
-				    json_pack("{s:I, s:I, s:b}", "instances", (json_int_t)list->n_instances, "sequence",
-					      (json_int_t)list->sequence, "acknowledged", list->acked == list->version));
+				    json_pack("{s:I, s:I, s:b}", "instances",
+					      (json_int_t)list->n_instances, "sequence",
+					      (json_int_t)list->sequence, "acknowledged",
+					      list->acked == list->version));
 	}
 	return json_pack("{s:b, s:o}", "loaded", facts->loaded, "namespaces", namespaces);
 }

@@ -10,7 +10,8 @@ char *files_directory(const struct agentd *agentd, const char *instance)
 	return xasprintf("%s/files/%s", agentd->config->daemon.state, instance);
 }
 
-int files_write(const struct agentd *agentd, const char *instance, const struct pairs *files, struct failure *failure)
+int files_write(const struct agentd *agentd, const char *instance, const struct pairs *files,
+		struct failure *failure)
 {
 	_cleanup_free_ char *directory = files_directory(agentd, instance);
 	int r = 0;
@@ -21,11 +22,12 @@ int files_write(const struct agentd *agentd, const char *instance, const struct 
 	for (size_t i = 0; i < files->count && r >= 0; i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%zu", directory, i);
 
-		r = file_write_atomic(path, files->items[i].value, strlen(files->items[i].value), 0444);
+		r = file_write_atomic(path, files->items[i].value, strlen(files->items[i].value),
+				      0444);
 	}
 	if (r < 0)
-		return failure_set(failure, FAILURE_FAILED, NULL, "cannot write its files under %s: %s", directory,
-				   strerror(-r));
+		return failure_set(failure, FAILURE_FAILED, NULL,
+				   "cannot write its files under %s: %s", directory, strerror(-r));
 	return 0;
 }
 
@@ -44,8 +46,8 @@ void files_remove(const struct agentd *agentd, const char *instance)
 	rmdir(directory);
 }
 
-/* Podman lowers its own limits (processes to 32768), and where it may not raise them again it can give no more
- * than it has. */
+/* Podman lowers its own limits (processes to 32768), and where it may not raise them again it can
+ * give no more than it has. */
 #define NOFILE_MAX 1048576
 #define NPROC_MAX 32768
 

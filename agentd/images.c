@@ -160,7 +160,8 @@ static void finish(struct image_job *job, const char *state, const char *digest,
 	job->reason = reason;
 	if (reason)
 		log_warning("image %s: %s", job->image, reason);
-	/* Whoever waits asks when it hears this. An image that was here needs no words of its own. */
+	/* Whoever waits asks when it hears this. An image that was here needs no words of its
+	 * own. */
 	say(job, reason);
 }
 
@@ -169,7 +170,8 @@ static void inspect(struct image_job *job, engine_fn fn)
 	_cleanup_free_ char *name = http_escape(job->image, "/:@");
 	_cleanup_free_ char *path = xasprintf("/images/%s/json", name);
 
-	engine_ask(job->images->agentd->engine, "GET", path, NULL, ENGINE_USEC, fn, job, &job->request);
+	engine_ask(job->images->agentd->engine, "GET", path, NULL, ENGINE_USEC, fn, job,
+		   &job->request);
 }
 
 static void on_inspected_after(const struct engine_answer *answer, void *userdata)
@@ -181,8 +183,9 @@ static void on_inspected_after(const struct engine_answer *answer, void *userdat
 	if (engine_ok(answer) && id) {
 		finish(job, "ready", id, NULL);
 	} else {
-		finish(job, "failed", NULL, xasprintf("%s cannot be fetched: %s", job->image,
-						      job->layers.error ? job->layers.error : answer->words));
+		finish(job, "failed", NULL,
+		       xasprintf("%s cannot be fetched: %s", job->image,
+				 job->layers.error ? job->layers.error : answer->words));
 	}
 }
 
@@ -220,11 +223,15 @@ static void on_pulled(const struct http_answer *answer, void *userdata)
 		pull_line(&job->layers, job->line.text, job->line.size);
 	strbuf_clear(&job->line);
 	if (answer->error < 0) {
-		finish(job, "failed", NULL, xasprintf("%s cannot be fetched: %s", job->image, answer->text));
+		finish(job, "failed", NULL,
+		       xasprintf("%s cannot be fetched: %s", job->image, answer->text));
 	} else if (answer->status >= 300 || job->layers.error) {
-		const char *words = job->layers.error ? job->layers.error : message ? message : "the engine refuses";
+		const char *words = job->layers.error ? job->layers.error
+				    : message	      ? message
+						      : "the engine refuses";
 
-		finish(job, "failed", NULL, xasprintf("%s cannot be fetched: %s", job->image, words));
+		finish(job, "failed", NULL,
+		       xasprintf("%s cannot be fetched: %s", job->image, words));
 	} else {
 		inspect(job, on_inspected_after);
 	}
@@ -232,7 +239,8 @@ static void on_pulled(const struct http_answer *answer, void *userdata)
 
 static void pull(struct image_job *job)
 {
-	_cleanup_free_ char *repository = NULL, *tag = NULL, *from = NULL, *escaped = NULL, *path = NULL;
+	_cleanup_free_ char *repository = NULL, *tag = NULL, *from = NULL, *escaped = NULL,
+			    *path = NULL;
 	_cleanup_free_ char *message = xasprintf("fetching %s", job->image);
 
 	images_split(job->image, &repository, &tag);
@@ -240,7 +248,8 @@ static void pull(struct image_job *job)
 	escaped = http_escape(tag, NULL);
 	path = xasprintf("/images/create?fromImage=%s&tag=%s", from, escaped);
 	say(job, message);
-	engine_stream(job->images->agentd->engine, "POST", path, NULL, on_pull, on_pulled, job, &job->pulling);
+	engine_stream(job->images->agentd->engine, "POST", path, NULL, on_pull, on_pulled, job,
+		      &job->pulling);
 }
 
 static void on_inspected(const struct engine_answer *answer, void *userdata)
@@ -254,13 +263,15 @@ static void on_inspected(const struct engine_answer *answer, void *userdata)
 	} else if (answer->status == 404 && job->pull == PULL_MISSING) {
 		pull(job);
 	} else if (answer->status == 404) {
-		finish(job, "failed", NULL, xasprintf("%s is not on this machine, and pull is never", job->image));
+		finish(job, "failed", NULL,
+		       xasprintf("%s is not on this machine, and pull is never", job->image));
 	} else {
 		finish(job, "failed", NULL, xasprintf("%s: %s", job->image, answer->words));
 	}
 }
 
-void images_prepare(struct images *images, const struct agent_prepare *order, struct agent_prepared *ret)
+void images_prepare(struct images *images, const struct agent_prepare *order,
+		    struct agent_prepared *ret)
 {
 	_cleanup_free_ char *key = xasprintf("%s/%s/%s", order->ns, order->deploy, order->image);
 	struct image_job *job = map_get(&images->jobs, key);

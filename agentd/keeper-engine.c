@@ -1,5 +1,5 @@
-/* What a keeper asks of the engine: one thing at a time, each answer an event. An engine that does not
- * answer is no event: keeper_go_on takes the work up when it is back. */
+/* What a keeper asks of the engine: one thing at a time, each answer an event. An engine that does
+ * not answer is no event: keeper_go_on takes the work up when it is back. */
 #include "agentd/agentd.h"
 
 #define DEFAULT_GRACE_MS 10000
@@ -45,7 +45,8 @@ void keeper_start(struct keeper *keeper)
 	free(steal(keeper->started_at));
 	keeper->ending = false;
 	path = xasprintf("/containers/%s/start", keeper->container);
-	engine_ask(keeper->agentd->engine, "POST", path, NULL, ENGINE_USEC, on_started, keeper, &keeper->request);
+	engine_ask(keeper->agentd->engine, "POST", path, NULL, ENGINE_USEC, on_started, keeper,
+		   &keeper->request);
 }
 
 static void on_found(const struct engine_answer *answer, void *userdata)
@@ -57,7 +58,8 @@ static void on_found(const struct engine_answer *answer, void *userdata)
 	if (away(answer))
 		return;
 	if (!engine_ok(answer) || !id) {
-		refuse(keeper, "its container's name is taken, and cannot be looked at", answer->words);
+		refuse(keeper, "its container's name is taken, and cannot be looked at",
+		       answer->words);
 		return;
 	}
 	keeper->container = xstrdup(id);
@@ -69,7 +71,8 @@ static void find(struct keeper *keeper)
 {
 	_cleanup_free_ char *path = xasprintf("/containers/%s/json", keeper->fact->id);
 
-	engine_ask(keeper->agentd->engine, "GET", path, NULL, ENGINE_USEC, on_found, keeper, &keeper->request);
+	engine_ask(keeper->agentd->engine, "GET", path, NULL, ENGINE_USEC, on_found, keeper,
+		   &keeper->request);
 }
 
 static void on_created(const struct engine_answer *answer, void *userdata)
@@ -115,7 +118,8 @@ void keeper_create(struct keeper *keeper)
 		failure_clear(&failure);
 		return;
 	}
-	engine_ask(agentd->engine, "POST", path, body, ENGINE_USEC, on_created, keeper, &keeper->request);
+	engine_ask(agentd->engine, "POST", path, body, ENGINE_USEC, on_created, keeper,
+		   &keeper->request);
 }
 
 static int64_t grace_s(const struct keeper *keeper)
@@ -123,17 +127,19 @@ static int64_t grace_s(const struct keeper *keeper)
 	int64_t ms = keeper->grace_ms;
 
 	if (ms < 0)
-		ms = keeper->service ? (int64_t)(keeper->service->stop_grace / 1000) : DEFAULT_GRACE_MS;
+		ms = keeper->service ? (int64_t)(keeper->service->stop_grace / 1000)
+				     : DEFAULT_GRACE_MS;
 	return (ms + 999) / 1000;
 }
 
 static void ask_stop(struct keeper *keeper, engine_fn fn)
 {
 	int64_t seconds = grace_s(keeper);
-	_cleanup_free_ char *path = xasprintf("/containers/%s/stop?t=%lld", keeper->container, (long long)seconds);
+	_cleanup_free_ char *path =
+		xasprintf("/containers/%s/stop?t=%lld", keeper->container, (long long)seconds);
 
-	engine_ask(keeper->agentd->engine, "POST", path, NULL, ENGINE_USEC + (uint64_t)seconds * 1000000, fn, keeper,
-		   &keeper->request);
+	engine_ask(keeper->agentd->engine, "POST", path, NULL,
+		   ENGINE_USEC + (uint64_t)seconds * 1000000, fn, keeper, &keeper->request);
 }
 
 static void on_halted(const struct engine_answer *answer, void *userdata)
@@ -142,7 +148,8 @@ static void on_halted(const struct engine_answer *answer, void *userdata)
 
 	keeper->request = NULL;
 	if (!engine_ok(answer) && answer->status != 404)
-		log_warning("%s has failed and could not be stopped: %s", keeper->fact->id, answer->words);
+		log_warning("%s has failed and could not be stopped: %s", keeper->fact->id,
+			    answer->words);
 	if (keeper->want != WANT_RUN && !away(answer))
 		keeper_end(keeper);
 }
@@ -174,7 +181,8 @@ static void ask_remove(struct keeper *keeper)
 	/* v: the volumes that nobody named. Ours have names and stay. */
 	_cleanup_free_ char *path = xasprintf("/containers/%s?force=1&v=1", keeper->container);
 
-	engine_ask(keeper->agentd->engine, "DELETE", path, NULL, ENGINE_USEC, on_removed, keeper, &keeper->request);
+	engine_ask(keeper->agentd->engine, "DELETE", path, NULL, ENGINE_USEC, on_removed, keeper,
+		   &keeper->request);
 }
 
 static void on_stopped(const struct engine_answer *answer, void *userdata)
@@ -211,7 +219,8 @@ void keeper_end(struct keeper *keeper)
 	if (keeper->want == WANT_STOP && (stopped || keeper->fact->state == INSTANCE_FAILED))
 		return;
 	if (!keeper->container) {
-		keeper_event(keeper, keeper->want == WANT_STOP ? EVENT_STOPPED : EVENT_REMOVED, NULL);
+		keeper_event(keeper, keeper->want == WANT_STOP ? EVENT_STOPPED : EVENT_REMOVED,
+			     NULL);
 		return;
 	}
 	if (!keeper->agentd->engine->up)
@@ -223,7 +232,8 @@ void keeper_end(struct keeper *keeper)
 		ask_stop(keeper, on_stopped);
 }
 
-static void add_line(_unused_ const char *stream, const char *line, size_t size, _unused_ bool cut, void *userdata)
+static void add_line(_unused_ const char *stream, const char *line, size_t size, _unused_ bool cut,
+		     void *userdata)
 {
 	struct strbuf *all = userdata;
 
@@ -251,8 +261,9 @@ char *keeper_output(const struct engine_answer *answer)
 
 void keeper_last_words(struct keeper *keeper, engine_fn fn)
 {
-	_cleanup_free_ char *path = xasprintf("/containers/%s/logs?stdout=1&stderr=1&tail=%d", keeper->container,
-					      REASON_LINES);
+	_cleanup_free_ char *path = xasprintf("/containers/%s/logs?stdout=1&stderr=1&tail=%d",
+					      keeper->container, REASON_LINES);
 
-	engine_ask(keeper->agentd->engine, "GET", path, NULL, LAST_WORDS_USEC, fn, keeper, &keeper->request);
+	engine_ask(keeper->agentd->engine, "GET", path, NULL, LAST_WORDS_USEC, fn, keeper,
+		   &keeper->request);
 }

@@ -55,7 +55,7 @@ static void begin_probe(struct keeper *keeper)
 	if (keeper->service && keeper->service->host_network)
 		address = keeper->agentd->network.address;
 	keeper->prober = prober_new(keeper->agentd, keeper->service, keeper->container, address,
-				  keeper->fact->state == INSTANCE_READY, on_probe, keeper);
+				    keeper->fact->state == INSTANCE_READY, on_probe, keeper);
 }
 
 static void leave(struct keeper *keeper)
@@ -104,16 +104,20 @@ void keeper_event(struct keeper *keeper, enum event event, const char *reason)
 	struct instance *fact = keeper->fact;
 	enum instance_state state = (enum instance_state)fact->state;
 	struct move move = states_move(state, event);
-	const struct log_about about = { .ns = fact->ns, .deploy = fact->deploy, .instance = fact->id,
-					 .message_id = MESSAGE_TRANSITION, .epoch = (uint64_t)fact->epoch };
+	const struct log_about about = { .ns = fact->ns,
+					 .deploy = fact->deploy,
+					 .instance = fact->id,
+					 .message_id = MESSAGE_TRANSITION,
+					 .epoch = (uint64_t)fact->epoch };
 
 	if (move.next != state) {
 		/* Why it failed stays with it when its container goes. */
 		if (move.next == INSTANCE_GONE && !reason)
 			reason = fact->reason;
-		log_write(move.next == INSTANCE_FAILED ? LOG_WARNING : LOG_INFO, &about, "%s: %s → %s (%s)%s%s", fact->id,
-			  instance_state_names[state], instance_state_names[move.next], event_names[event],
-			  reason ? ": " : "", reason ? reason : "");
+		log_write(move.next == INSTANCE_FAILED ? LOG_WARNING : LOG_INFO, &about,
+			  "%s: %s → %s (%s)%s%s", fact->id, instance_state_names[state],
+			  instance_state_names[move.next], event_names[event], reason ? ": " : "",
+			  reason ? reason : "");
 		facts_state(keeper->agentd->facts, fact, move.next, reason, keeper->audience);
 	}
 	act(keeper, move.action);
@@ -155,12 +159,17 @@ void keeper_verdict(struct keeper *keeper, enum event event, const char *reason)
 
 void keeper_died(struct keeper *keeper, int64_t exit_code, const char *how)
 {
-	enum restart_policy policy = keeper->service ? (enum restart_policy)keeper->service->restart : RESTART_NO;
+	enum restart_policy policy =
+		keeper->service ? (enum restart_policy)keeper->service->restart : RESTART_NO;
 	bool again = states_restarts(policy, exit_code);
-	bool young = keeper->fact->state == INSTANCE_STARTING || keeper->fact->state == INSTANCE_CREATED;
-	_cleanup_free_ char *reason = xasprintf("%s with exit code %lld%s", keeper->oom ? "it ran out of memory and ended" : how, (long long)exit_code,
-						young ? " before it was ready" :
-						again ? "; the engine starts it again" : "");
+	bool young =
+		keeper->fact->state == INSTANCE_STARTING || keeper->fact->state == INSTANCE_CREATED;
+	_cleanup_free_ char *reason = xasprintf(
+		"%s with exit code %lld%s", keeper->oom ? "it ran out of memory and ended" : how,
+		(long long)exit_code,
+		young	? " before it was ready"
+		: again ? "; the engine starts it again"
+			: "");
 
 	keeper->oom = false;
 	if (states_move((enum instance_state)keeper->fact->state, EVENT_DIED).action == ACTION_NOP)
@@ -185,7 +194,8 @@ static void take_seen(struct keeper *keeper, struct container_seen *seen)
 	/* What failed is told as it failed, however often the engine tried it afterwards. */
 	if (states_is_end((enum instance_state)fact->state))
 		return;
-	/* A container that does not run has no address: the last one stays until it gets another. */
+	/* A container that does not run has no address: the last one stays until it gets
+	 * another. */
 	if (now->address && !streq(fact->address, now->address)) {
 		free(fact->address);
 		fact->address = steal(now->address);
@@ -217,7 +227,8 @@ static void judge_running(struct keeper *keeper, const struct container_seen *se
 		keeper_event(keeper, EVENT_STARTED, NULL);
 	else if (again)
 		keeper_event(keeper, EVENT_RESTARTED, "the engine has started it again");
-	else if (!keeper->prober && (state == INSTANCE_STARTING || state == INSTANCE_READY || state == INSTANCE_UNREADY))
+	else if (!keeper->prober && (state == INSTANCE_STARTING || state == INSTANCE_READY ||
+				     state == INSTANCE_UNREADY))
 		begin_probe(keeper);
 }
 
@@ -247,7 +258,10 @@ static void on_inspected(const struct engine_answer *answer, void *userdata)
 	else if (seen.running)
 		judge_running(keeper, &seen);
 	else if (seen.created && keeper->order)
-		keeper_event(keeper, keeper->fact->state == INSTANCE_PULLING ? EVENT_CREATED : EVENT_ORDERED, NULL);
+		keeper_event(keeper,
+			     keeper->fact->state == INSTANCE_PULLING ? EVENT_CREATED
+								     : EVENT_ORDERED,
+			     NULL);
 	else if (!seen.created)
 		keeper_died(keeper, seen.instance->exit_code, "its process ended");
 	container_clear(&seen);
@@ -267,7 +281,8 @@ void keeper_inspect(struct keeper *keeper)
 	}
 	keeper->inspect_again = false;
 	path = xasprintf("/containers/%s/json", keeper->container);
-	engine_ask(keeper->agentd->engine, "GET", path, NULL, ENGINE_USEC, on_inspected, keeper, &keeper->request);
+	engine_ask(keeper->agentd->engine, "GET", path, NULL, ENGINE_USEC, on_inspected, keeper,
+		   &keeper->request);
 }
 
 static void set_audience(struct keeper *keeper, const char *deploy)
@@ -279,7 +294,8 @@ static void set_audience(struct keeper *keeper, const char *deploy)
 void keeper_order(struct keeper *keeper, const struct agent_start *order)
 {
 	set_audience(keeper, order->deploy);
-	if (!keeper->order && (keeper->fact->state == INSTANCE_PULLING || keeper->fact->state == INSTANCE_CREATED)) {
+	if (!keeper->order &&
+	    (keeper->fact->state == INSTANCE_PULLING || keeper->fact->state == INSTANCE_CREATED)) {
 		keeper->order = codec_copy(&agent_start_schema, order);
 		if (!keeper->service)
 			keeper_set_service(keeper, order->service);

@@ -42,8 +42,8 @@ static void add(struct lines *lines, size_t index, const char *data, size_t size
 	}
 }
 
-/* {stream, 0, 0, 0, size big-endian}, then as many bytes. Anything else is plain output: a container with a
- * terminal, which is none of ours, has no frames. */
+/* {stream, 0, 0, 0, size big-endian}, then as many bytes. Anything else is plain output: a
+ * container with a terminal, which is none of ours, has no frames. */
 static bool header_read(struct lines *lines)
 {
 	const unsigned char *h = lines->header;
@@ -105,7 +105,11 @@ char *lines_valid(const char *line, size_t size)
 
 	while (size) {
 		const unsigned char c = (unsigned char)*line;
-		size_t length = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+		size_t length = c < 0x80		? 1
+				: c >= 0xc2 && c < 0xe0 ? 2
+				: c >= 0xe0 && c < 0xf0 ? 3
+				: c >= 0xf0 && c < 0xf5 ? 4
+							: 0;
 		_cleanup_json_ json_t *valid = NULL;
 
 		/* Plain text is the common case; jansson judges the rest. */

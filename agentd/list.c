@@ -70,7 +70,8 @@ static void on_image(const struct engine_answer *answer, void *userdata)
 static void ask_images(struct listing *listing, char *const *images)
 {
 	for (; images && *images; images++) {
-		struct image_seen *seen = array_add(listing->listed.images, listing->listed.n_images);
+		struct image_seen *seen =
+			array_add(listing->listed.images, listing->listed.n_images);
 		struct image_question *question = xcalloc(1, sizeof(*question));
 		_cleanup_free_ char *name = http_escape(*images, "/:@");
 		_cleanup_free_ char *path = xasprintf("/images/%s/json", name);
@@ -79,7 +80,8 @@ static void ask_images(struct listing *listing, char *const *images)
 		question->listing = listing;
 		question->index = listing->listed.n_images - 1;
 		listing->pending++;
-		engine_ask(listing->agentd->engine, "GET", path, NULL, ENGINE_HELLO_USEC, on_image, question, NULL);
+		engine_ask(listing->agentd->engine, "GET", path, NULL, ENGINE_HELLO_USEC, on_image,
+			   question, NULL);
 	}
 }
 
@@ -109,15 +111,17 @@ static void on_containers(const struct engine_answer *answer, void *userdata)
 		finish(listing);
 		return;
 	}
-	json_array_foreach(answer->json, i, item) {
+	json_array_foreach (answer->json, i, item) {
 		struct container_seen seen;
-		const char *machine = json_string_value(json_object_get(json_object_get(item, "Labels"), "ployz.machine"));
+		const char *machine = json_string_value(
+			json_object_get(json_object_get(item, "Labels"), "ployz.machine"));
 
 		container_read(item, listing->agentd->config->network, &seen);
 		if (seen.instance && streq(machine, listing->agentd->config->daemon.machine))
 			add_instance(listing, &seen);
 		for (size_t j = 0; j < seen.n_host_ports; j++) {
-			struct host_port *port = array_add(listed->host_ports, listed->n_host_ports);
+			struct host_port *port =
+				array_add(listed->host_ports, listed->n_host_ports);
 
 			*port = seen.host_ports[j];
 			seen.host_ports[j].owner = NULL;
@@ -149,6 +153,7 @@ void list_answer(struct agentd *agentd, struct bus_call *call, const struct agen
 		finish(listing);
 		return;
 	}
-	engine_ask(agentd->engine, "GET", "/containers/json?all=1", NULL, ENGINE_HELLO_USEC, on_containers, listing, NULL);
+	engine_ask(agentd->engine, "GET", "/containers/json?all=1", NULL, ENGINE_HELLO_USEC,
+		   on_containers, listing, NULL);
 	ask_images(listing, request->images);
 }

@@ -1,4 +1,5 @@
-/* The highest epochs and the reservations outlive this process: a restart must not open the fence. */
+/* The highest epochs and the reservations outlive this process: a restart must not open the
+ * fence. */
 #include "agentd/agentd.h"
 
 #define LOCKS_MAX_BYTES (16 * 1024 * 1024)
@@ -19,11 +20,13 @@ int locks_load(struct agentd *agentd)
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0)
-		return log_errno(LOG_ERR, r, "cannot read %s, which says whose commands are too old", path);
+		return log_errno(LOG_ERR, r,
+				 "cannot read %s, which says whose commands are too old", path);
 	json = json_loadb(text, size, 0, NULL);
 	r = locks_decode(&agentd->locks, json, boot_now_usec());
 	if (r < 0)
-		log_error("%s is damaged: it says whose commands are too old. When no deploy is under way, remove it and start again",
+		log_error("%s is damaged: it says whose commands are too old. When no deploy is "
+			  "under way, remove it and start again",
 			  path);
 	return r;
 }

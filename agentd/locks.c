@@ -23,9 +23,10 @@ int locks_admit(const struct locks *locks, const char *ns, int64_t epoch, struct
 
 	if (!lock || epoch >= lock->epoch)
 		return 0;
-	return failure_set(failure, FAILURE_FENCED, "`ployzctl lease show` says who holds the namespace now",
-			   "namespace %s: a command of epoch %lld is refused, epoch %lld has been here", ns,
-			   (long long)epoch, (long long)lock->epoch);
+	return failure_set(
+		failure, FAILURE_FENCED, "`ployzctl lease show` says who holds the namespace now",
+		"namespace %s: a command of epoch %lld is refused, epoch %lld has been here", ns,
+		(long long)epoch, (long long)lock->epoch);
 }
 
 static bool shares(char *const *a, char *const *b, const char **ret)
@@ -38,48 +39,57 @@ static bool shares(char *const *a, char *const *b, const char **ret)
 	return false;
 }
 
-static const struct host_port *port_in(const struct reservation *reserve, int64_t number, int protocol)
+static const struct host_port *port_in(const struct reservation *reserve, int64_t number,
+				       int protocol)
 {
 	for (size_t i = 0; i < reserve->n_host_ports; i++)
-		if (reserve->host_ports[i].port == number && reserve->host_ports[i].protocol == protocol)
+		if (reserve->host_ports[i].port == number &&
+		    reserve->host_ports[i].protocol == protocol)
 			return &reserve->host_ports[i];
 	return NULL;
 }
 
 static int port_taken(int64_t port, const char *by, struct failure *failure)
 {
-	return failure_set(failure, FAILURE_REFUSED, "choose another host_port, or wait for its end",
+	return failure_set(failure, FAILURE_REFUSED,
+			   "choose another host_port, or wait for its end",
 			   "host port %lld is taken by %s", (long long)port, by);
 }
 
 /* Against one other namespace's reservation. */
-static int conflict(const struct reservation *want, const struct lock *other, struct failure *failure)
+static int conflict(const struct reservation *want, const struct lock *other,
+		    struct failure *failure)
 {
 	const char *what;
 
 	for (size_t i = 0; i < want->n_host_ports; i++)
-		if (port_in(&other->reserve, want->host_ports[i].port, want->host_ports[i].protocol)) {
+		if (port_in(&other->reserve, want->host_ports[i].port,
+			    want->host_ports[i].protocol)) {
 			_cleanup_free_ char *by = xasprintf("a deploy of namespace %s", other->ns);
 
 			return port_taken(want->host_ports[i].port, by, failure);
 		}
 	if (shares(want->volumes, other->reserve.volumes, &what))
-		return failure_set(failure, FAILURE_REFUSED, "wait for its end", "volume %s is reserved by a deploy of namespace %s",
-				   what, other->ns);
+		return failure_set(failure, FAILURE_REFUSED, "wait for its end",
+				   "volume %s is reserved by a deploy of namespace %s", what,
+				   other->ns);
 	if (shares(want->routes, other->reserve.routes, &what))
-		return failure_set(failure, FAILURE_REFUSED, "wait for its end, or choose another route",
-				   "route %s is reserved by a deploy of namespace %s", what, other->ns);
+		return failure_set(
+			failure, FAILURE_REFUSED, "wait for its end, or choose another route",
+			"route %s is reserved by a deploy of namespace %s", what, other->ns);
 	return 0;
 }
 
-static int published(const struct reservation *want, const struct instance_use *use, struct failure *failure)
+static int published(const struct reservation *want, const struct instance_use *use,
+		     struct failure *failure)
 {
 	for (size_t i = 0; use->published && i < use->published->n_publish; i++) {
 		const struct publish *publish = &use->published->publish[i];
 		const struct port *port = service_port(use->published, publish->port);
 
 		if (port_in(want, publish->host_port, port ? port->protocol : PROTOCOL_TCP)) {
-			_cleanup_free_ char *by = xasprintf("service %s of namespace %s", use->service, use->ns);
+			_cleanup_free_ char *by =
+				xasprintf("service %s of namespace %s", use->service, use->ns);
 
 			return port_taken(publish->host_port, by, failure);
 		}
@@ -112,28 +122,32 @@ static void count(struct tally *tally, const char *ns, uint64_t memory, double c
 	}
 }
 
-static int has_room(const struct reservation *want, const struct room *room, const struct tally *used,
-		    struct failure *failure)
+static int has_room(const struct reservation *want, const struct room *room,
+		    const struct tally *used, struct failure *failure)
 {
 	const char *other = used->biggest ? used->biggest : "no other namespace";
 
 	if (room->memory && want->memory && used->memory + want->memory > room->memory) {
-		_cleanup_free_ char *wanted = size_human(want->memory), *all = size_human(room->memory),
+		_cleanup_free_ char *wanted = size_human(want->memory),
+				    *all = size_human(room->memory),
 				    *taken = size_human(used->memory);
 
-		return failure_set(failure, FAILURE_REFUSED, "ask for less memory, or add a machine",
-				   "%s of memory do not fit: the machine has %s, %s of it are taken, most by namespace %s",
+		return failure_set(failure, FAILURE_REFUSED,
+				   "ask for less memory, or add a machine",
+				   "%s of memory do not fit: the machine has %s, %s of it are "
+				   "taken, most by namespace %s",
 				   wanted, all, taken, other);
 	}
 	if (room->cpus > 0 && want->cpus > 0 && used->cpus + want->cpus > room->cpus + 1e-9)
 		return failure_set(failure, FAILURE_REFUSED, "ask for fewer CPUs, or add a machine",
-				   "%g CPUs do not fit: the machine has %g, %g of them are taken, most by namespace %s",
+				   "%g CPUs do not fit: the machine has %g, %g of them are taken, "
+				   "most by namespace %s",
 				   want->cpus, room->cpus, used->cpus, other);
 	return 0;
 }
 
-int locks_fits(const struct locks *locks, const struct agent_lock *want, const struct room *room, uint64_t now,
-	       struct failure *failure)
+int locks_fits(const struct locks *locks, const struct agent_lock *want, const struct room *room,
+	       uint64_t now, struct failure *failure)
 {
 	struct tally used = { 0, 0, NULL, 0 };
 	int r = 0;
@@ -197,7 +211,8 @@ void locks_take(struct locks *locks, const struct agent_lock *want, uint64_t now
 	lock->until = now + LOCK_TERM_USEC;
 }
 
-bool locks_heard(struct locks *locks, const char *ns, int64_t epoch, const char *deploy, uint64_t now)
+bool locks_heard(struct locks *locks, const char *ns, int64_t epoch, const char *deploy,
+		 uint64_t now)
 {
 	struct lock *lock = lock_of(locks, ns);
 	bool higher = epoch > lock->epoch;
@@ -243,12 +258,15 @@ json_t *locks_encode(const struct locks *locks)
 
 	for (struct map_item *i = NULL; (i = map_next(&locks->map, i));) {
 		const struct lock *lock = i->value;
-		json_t *one = json_pack("{s:I, s:s*}", "epoch", (json_int_t)lock->epoch, "last_deploy", lock->last_deploy);
+		json_t *one = json_pack("{s:I, s:s*}", "epoch", (json_int_t)lock->epoch,
+					"last_deploy", lock->last_deploy);
 
 		if (lock->held) {
 			json_object_set_new(one, "deploy", json_string(lock->deploy));
-			json_object_set_new(one, "holder", json_string(lock->holder ? lock->holder : ""));
-			json_object_set_new(one, "reserve", codec_encode(&reservation_schema, &lock->reserve));
+			json_object_set_new(one, "holder",
+					    json_string(lock->holder ? lock->holder : ""));
+			json_object_set_new(one, "reserve",
+					    codec_encode(&reservation_schema, &lock->reserve));
 		}
 		json_object_set_new(all, lock->ns, one);
 	}
@@ -262,7 +280,7 @@ int locks_decode(struct locks *locks, const json_t *json, uint64_t now)
 
 	if (!json_is_object(json))
 		return -EINVAL;
-	json_object_foreach((json_t *)json, ns, one) {
+	json_object_foreach ((json_t *)json, ns, one) {
 		const json_t *epoch = json_object_get(one, "epoch");
 		const char *deploy = json_string_value(json_object_get(one, "deploy"));
 		struct lock *lock;
@@ -272,10 +290,11 @@ int locks_decode(struct locks *locks, const json_t *json, uint64_t now)
 		lock = lock_of(locks, ns);
 		lock->epoch = json_integer_value(epoch);
 		lock->last_deploy = xstrdup(json_string_value(json_object_get(one, "last_deploy")));
-		if (!deploy || codec_decode(&reservation_schema, json_object_get(one, "reserve"), CODEC_LENIENT,
-					    &lock->reserve, NULL) < 0)
+		if (!deploy || codec_decode(&reservation_schema, json_object_get(one, "reserve"),
+					    CODEC_LENIENT, &lock->reserve, NULL) < 0)
 			continue;
-		/* How long nobody listened is unknown: the holder has its whole term to be heard again. */
+		/* How long nobody listened is unknown: the holder has its whole term to be heard
+		 * again. */
 		lock->held = true;
 		lock->deploy = xstrdup(deploy);
 		lock->holder = xstrdup(json_string_value(json_object_get(one, "holder")));

@@ -11,10 +11,10 @@ struct log_stream {
 	int64_t tail;
 	int64_t since_s; /* of the machine's clock, as the engine wants it; 0: from the beginning */
 	struct map tails; /* instance → struct log_tail */
-	size_t running;   /* tails that are not at their end */
+	size_t running;	  /* tails that are not at their end */
 	struct timer *term;
 	struct deferred *finish;
-	bool ended;       /* its asker is gone, or everything was said */
+	bool ended; /* its asker is gone, or everything was said */
 };
 
 struct log_tail {
@@ -24,7 +24,7 @@ struct log_tail {
 	struct http_request *request;
 	struct lines lines;
 	struct timer *pace;
-	size_t passed;  /* bytes in this stretch */
+	size_t passed;	/* bytes in this stretch */
 	uint64_t since; /* when it began */
 	bool paused;
 };
@@ -118,7 +118,8 @@ static void on_line(const char *name, const char *line, size_t size, bool cut, v
 	progress.stream = xstrdup(name);
 	progress.message = lines_valid(line, size);
 	if (cut) {
-		char *more = xasprintf("%s … (line cut at %d KiB)", progress.message, LINE_MAX_BYTES / 1024);
+		char *more = xasprintf("%s … (line cut at %d KiB)", progress.message,
+				       LINE_MAX_BYTES / 1024);
 
 		free(progress.message);
 		progress.message = more;
@@ -138,7 +139,8 @@ static void on_pace(void *userdata)
 		http_resume(tail->request);
 }
 
-/* Whatever a container writes, this much of it passes in a stretch; the rest waits in the engine. */
+/* Whatever a container writes, this much of it passes in a stretch; the rest waits in the
+ * engine. */
 static enum http_flow on_output(_unused_ int status, const char *data, size_t size, void *userdata)
 {
 	struct log_tail *tail = userdata;
@@ -166,8 +168,10 @@ static void on_end(const struct http_answer *answer, void *userdata)
 	tail->request = NULL;
 	lines_flush(&tail->lines);
 	if (answer->error < 0 || answer->status >= 300)
-		log_debug("output of %s: %s", tail->instance, answer->error < 0 ? answer->text : answer->body);
-	/* One that is followed may start again, and others may come: the asker says when it is enough. */
+		log_debug("output of %s: %s", tail->instance,
+			  answer->error < 0 ? answer->text : answer->body);
+	/* One that is followed may start again, and others may come: the asker says when it is
+	 * enough. */
 	if (--stream->running == 0 && !stream->follow)
 		deferred_schedule(stream->finish);
 }
@@ -175,11 +179,14 @@ static void on_end(const struct http_answer *answer, void *userdata)
 static void read_output(struct log_tail *tail)
 {
 	const struct log_stream *stream = tail->stream;
-	_cleanup_free_ char *count = stream->tail < 0 ? xstrdup("all") : xasprintf("%" PRId64, stream->tail);
-	_cleanup_free_ char *path = xasprintf("/containers/%s/logs?stdout=1&stderr=1&follow=%d&tail=%s&since=%" PRId64,
-					      tail->container, stream->follow, count, stream->since_s);
+	_cleanup_free_ char *count =
+		stream->tail < 0 ? xstrdup("all") : xasprintf("%" PRId64, stream->tail);
+	_cleanup_free_ char *path =
+		xasprintf("/containers/%s/logs?stdout=1&stderr=1&follow=%d&tail=%s&since=%" PRId64,
+			  tail->container, stream->follow, count, stream->since_s);
 
-	if (engine_stream(stream->logs->agentd->engine, "GET", path, NULL, on_output, on_end, tail, &tail->request) == 0)
+	if (engine_stream(stream->logs->agentd->engine, "GET", path, NULL, on_output, on_end, tail,
+			  &tail->request) == 0)
 		tail->stream->running++;
 }
 

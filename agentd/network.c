@@ -69,22 +69,24 @@ static void on_created(const struct engine_answer *answer, void *userdata)
 	if (engine_ok(answer))
 		is_ready(network);
 	else
-		trouble(network, xasprintf("the engine cannot make the network %s (%s, bridge %s): %s",
-					   network->agentd->config->network, network->subnet,
-					   network->agentd->config->bridge, answer->words));
+		trouble(network,
+			xasprintf("the engine cannot make the network %s (%s, bridge %s): %s",
+				  network->agentd->config->network, network->subnet,
+				  network->agentd->config->bridge, answer->words));
 }
 
 static void create(struct network *network)
 {
 	const struct agentd_config *config = network->agentd->config;
 	_cleanup_json_ json_t *body = json_pack(
-		"{s:s, s:s, s:b, s:{s:s, s:[{s:s, s:s}]}, s:{s:s}, s:{s:s}}", "Name", config->network, "Driver",
-		"bridge", "CheckDuplicate", 1, "IPAM", "Driver", network->agentd->engine->podman ? "host-local" : "default",
-		"Config", "Subnet", network->subnet, "Gateway", network->address, "Options", BRIDGE_OPTION, config->bridge,
-		"Labels", "ployz.machine", config->daemon.machine);
+		"{s:s, s:s, s:b, s:{s:s, s:[{s:s, s:s}]}, s:{s:s}, s:{s:s}}", "Name",
+		config->network, "Driver", "bridge", "CheckDuplicate", 1, "IPAM", "Driver",
+		network->agentd->engine->podman ? "host-local" : "default", "Config", "Subnet",
+		network->subnet, "Gateway", network->address, "Options", BRIDGE_OPTION,
+		config->bridge, "Labels", "ployz.machine", config->daemon.machine);
 
-	engine_ask(network->agentd->engine, "POST", "/networks/create", body, ENGINE_USEC, on_created, network,
-		   &network->request);
+	engine_ask(network->agentd->engine, "POST", "/networks/create", body, ENGINE_USEC,
+		   on_created, network, &network->request);
 }
 
 static void on_deleted(const struct engine_answer *answer, void *userdata)
@@ -97,35 +99,42 @@ static void on_deleted(const struct engine_answer *answer, void *userdata)
 	if (engine_ok(answer))
 		create(network);
 	else
-		trouble(network, xasprintf("the network %s is another than this machine's %s, and the engine does not remove it: %s",
-					   network->agentd->config->network, network->subnet, answer->words));
+		trouble(network, xasprintf("the network %s is another than this machine's %s, and "
+					   "the engine does not remove it: %s",
+					   network->agentd->config->network, network->subnet,
+					   answer->words));
 }
 
-/* One of ours with another subnet is left from another life of this machine; while nothing is attached to it,
- * nobody misses it. Somebody else's is not touched. */
-static void differs(struct network *network, const json_t *json, const char *subnet, const char *bridge)
+/* One of ours with another subnet is left from another life of this machine; while nothing is
+ * attached to it, nobody misses it. Somebody else's is not touched. */
+static void differs(struct network *network, const json_t *json, const char *subnet,
+		    const char *bridge)
 {
 	const struct agentd_config *config = network->agentd->config;
-	const char *owner = json_string_value(json_object_get(json_object_get(json, "Labels"), "ployz.machine"));
+	const char *owner = json_string_value(
+		json_object_get(json_object_get(json, "Labels"), "ployz.machine"));
 	_cleanup_free_ char *path = xasprintf("/networks/%s", config->network);
 
 	if (owner && json_object_size(json_object_get(json, "Containers")) == 0) {
-		engine_ask(network->agentd->engine, "DELETE", path, NULL, ENGINE_USEC, on_deleted, network,
-			   &network->request);
+		engine_ask(network->agentd->engine, "DELETE", path, NULL, ENGINE_USEC, on_deleted,
+			   network, &network->request);
 		return;
 	}
-	trouble(network, xasprintf("the engine's network %s has %s on %s, this machine has %s on %s: remove it (docker network rm %s)",
-				   config->network, subnet ? subnet : "no subnet", bridge ? bridge : "another bridge",
-				   network->subnet, config->bridge, config->network));
+	trouble(network, xasprintf("the engine's network %s has %s on %s, this machine has %s on "
+				   "%s: remove it (docker network rm %s)",
+				   config->network, subnet ? subnet : "no subnet",
+				   bridge ? bridge : "another bridge", network->subnet,
+				   config->bridge, config->network));
 }
 
 static void on_seen(const struct engine_answer *answer, void *userdata)
 {
 	struct network *network = userdata;
-	const json_t *pool = json_array_get(json_object_get(json_object_get(answer->json, "IPAM"), "Config"), 0);
+	const json_t *pool =
+		json_array_get(json_object_get(json_object_get(answer->json, "IPAM"), "Config"), 0);
 	const char *subnet = json_string_value(json_object_get(pool, "Subnet"));
-	const char *bridge =
-		json_string_value(json_object_get(json_object_get(answer->json, "Options"), BRIDGE_OPTION));
+	const char *bridge = json_string_value(
+		json_object_get(json_object_get(answer->json, "Options"), BRIDGE_OPTION));
 
 	network->request = NULL;
 	if (answer->error < 0)
@@ -136,7 +145,8 @@ static void on_seen(const struct engine_answer *answer, void *userdata)
 		trouble(network, xasprintf("the engine does not show its network %s: %s",
 					   network->agentd->config->network, answer->words));
 	/* Podman does not show which bridge it is. */
-	else if (!streq(subnet, network->subnet) || (bridge && !streq(bridge, network->agentd->config->bridge)))
+	else if (!streq(subnet, network->subnet) ||
+		 (bridge && !streq(bridge, network->agentd->config->bridge)))
 		differs(network, answer->json, subnet, bridge);
 	else
 		is_ready(network);
@@ -149,7 +159,8 @@ void network_ensure(struct network *network)
 	if (!network->subnet || !network->agentd->engine->up || network->request)
 		return;
 	path = xasprintf("/networks/%s", network->agentd->config->network);
-	engine_ask(network->agentd->engine, "GET", path, NULL, ENGINE_USEC, on_seen, network, &network->request);
+	engine_ask(network->agentd->engine, "GET", path, NULL, ENGINE_USEC, on_seen, network,
+		   &network->request);
 }
 
 static void on_entry(const struct stream_entry *entry, void *userdata)
@@ -159,9 +170,11 @@ static void on_entry(const struct stream_entry *entry, void *userdata)
 	struct machine *machine = NULL;
 	_cleanup_free_ char *address = NULL;
 
-	if (codec_parse(&machine_schema, entry->data, entry->size, CODEC_LENIENT, (void **)&machine, &failure) < 0) {
-		log_warning("this machine's record cannot be read (%s%s%s)", failure.path ? failure.path : "",
-			    failure.path ? ": " : "", failure.message);
+	if (codec_parse(&machine_schema, entry->data, entry->size, CODEC_LENIENT, (void **)&machine,
+			&failure) < 0) {
+		log_warning("this machine's record cannot be read (%s%s%s)",
+			    failure.path ? failure.path : "", failure.path ? ": " : "",
+			    failure.message);
 		failure_clear(&failure);
 		return;
 	}
@@ -192,9 +205,13 @@ static void on_live(_unused_ uint64_t sequence, void *userdata)
 void network_start(struct network *network)
 {
 	static const struct stream_follow_ops ops = { .entry = on_entry, .live = on_live };
-	_cleanup_free_ char *filter = subject_make(SUBJECT_MACHINE, network->agentd->config->daemon.machine, NULL);
+	_cleanup_free_ char *filter =
+		subject_make(SUBJECT_MACHINE, network->agentd->config->daemon.machine, NULL);
 	const struct stream_follow_options options = {
-		.domain = STORE_DOMAIN, .stream = STREAM_INTENT, .filter = filter, .from = STREAM_FROM_LAST_PER_SUBJECT,
+		.domain = STORE_DOMAIN,
+		.stream = STREAM_INTENT,
+		.filter = filter,
+		.from = STREAM_FROM_LAST_PER_SUBJECT,
 	};
 
 	network->follow = stream_follow_new(network->agentd->daemon->bus, &options, &ops, network);

@@ -1,8 +1,9 @@
 #include "agentd/agentd.h"
 
-/* A service that is ready at once is found so within tens of milliseconds; one that takes longer is asked
- * less and less often, until its own interval is reached. */
-static const uint64_t early_usec[] = { 5000, 10000, 20000, 30000, 50000, 50000, 100000, 100000, 200000, 400000 };
+/* A service that is ready at once is found so within tens of milliseconds; one that takes longer is
+ * asked less and less often, until its own interval is reached. */
+static const uint64_t early_usec[] = { 5000,  10000,  20000,  30000,  50000,
+				       50000, 100000, 100000, 200000, 400000 };
 /* A ready one that misses is asked again this soon, so that one lost packet is no news. */
 #define DOUBT_USEC 1000000ull
 #define DOUBTS 2
@@ -19,7 +20,8 @@ uint64_t pace_passed(struct pace *pace, const struct ready *ready)
 	return ready->interval * 5;
 }
 
-enum pace_verdict pace_missed(struct pace *pace, const struct ready *ready, uint64_t now, uint64_t *ret_usec)
+enum pace_verdict pace_missed(struct pace *pace, const struct ready *ready, uint64_t now,
+			      uint64_t *ret_usec)
 {
 	if (pace->ready) {
 		*ret_usec = MIN2(DOUBT_USEC, ready->interval);

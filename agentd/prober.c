@@ -99,7 +99,8 @@ static void tcp_missed(struct prober *prober, int error)
 	missed(prober, why);
 }
 
-static int on_connected(_unused_ sd_event_source *source, int fd, _unused_ uint32_t events, void *userdata)
+static int on_connected(_unused_ sd_event_source *source, int fd, _unused_ uint32_t events,
+			void *userdata)
 {
 	struct prober *prober = userdata;
 	socklen_t size = sizeof(int);
@@ -116,7 +117,8 @@ static int on_connected(_unused_ sd_event_source *source, int fd, _unused_ uint3
 
 static void try_tcp(struct prober *prober)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port_of(prober)) };
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons((uint16_t)port_of(prober)) };
 	int r;
 
 	if (!prober->address || inet_pton(AF_INET, prober->address, &to.sin_addr) != 1) {
@@ -133,7 +135,8 @@ static void try_tcp(struct prober *prober)
 		tcp_missed(prober, errno);
 		return;
 	}
-	if (sd_event_add_io(prober->agentd->daemon->loop, &prober->connecting, prober->fd, EPOLLOUT, on_connected, prober) < 0)
+	if (sd_event_add_io(prober->agentd->daemon->loop, &prober->connecting, prober->fd, EPOLLOUT,
+			    on_connected, prober) < 0)
 		tcp_missed(prober, ENOMEM);
 }
 
@@ -149,18 +152,23 @@ static void on_http(const struct http_answer *answer, void *userdata)
 		passed(prober);
 		return;
 	}
-	why = answer->status ? xasprintf("GET %s: status %d", http->path, answer->status) :
-			       xasprintf("GET %s: %s", http->path, answer->text);
+	why = answer->status ? xasprintf("GET %s: status %d", http->path, answer->status)
+			     : xasprintf("GET %s: %s", http->path, answer->text);
 	missed(prober, why);
 }
 
 static void try_http(struct prober *prober)
 {
 	_cleanup_free_ char *path = http_escape(prober->ready.http->path, "/%?&=+,;:@!$'()*");
-	_cleanup_free_ char *url = xasprintf("http://%s:%d%s", prober->address ? prober->address : "", port_of(prober), path);
+	_cleanup_free_ char *url = xasprintf(
+		"http://%s:%d%s", prober->address ? prober->address : "", port_of(prober), path);
 	const struct http_options options = {
-		.url = url, .max = PROBE_ANSWER_MAX, .fresh = true, .timeout_usec = prober->ready.timeout,
-		.done = on_http, .userdata = prober,
+		.url = url,
+		.max = PROBE_ANSWER_MAX,
+		.fresh = true,
+		.timeout_usec = prober->ready.timeout,
+		.done = on_http,
+		.userdata = prober,
 	};
 
 	if (!prober->address || http_start(prober->agentd->http, &options, &prober->http) < 0)
@@ -182,12 +190,14 @@ static void on_exec_result(const struct engine_answer *answer, void *userdata)
 		passed(prober);
 		return;
 	}
-	why = xasprintf("%s: exit code %lld%s%s", prober->ready.exec[0], (long long)json_integer_value(code),
-			prober->words.size ? ": " : "", prober->words.size ? prober->words.text : "");
+	why = xasprintf("%s: exit code %lld%s%s", prober->ready.exec[0],
+			(long long)json_integer_value(code), prober->words.size ? ": " : "",
+			prober->words.size ? prober->words.text : "");
 	missed(prober, why);
 }
 
-static void add_words(_unused_ const char *stream, const char *line, size_t size, _unused_ bool cut, void *userdata)
+static void add_words(_unused_ const char *stream, const char *line, size_t size, _unused_ bool cut,
+		      void *userdata)
 {
 	struct strbuf *words = userdata;
 
@@ -196,7 +206,8 @@ static void add_words(_unused_ const char *stream, const char *line, size_t size
 			strbuf_add(words, &line[i], 1);
 }
 
-static enum http_flow on_exec_output(_unused_ int status, const char *data, size_t size, void *userdata)
+static enum http_flow on_exec_output(_unused_ int status, const char *data, size_t size,
+				     void *userdata)
 {
 	struct prober *prober = userdata;
 	struct lines lines = { .fn = add_words, .userdata = &prober->words };
@@ -217,11 +228,13 @@ static void on_exec_end(const struct http_answer *answer, void *userdata)
 
 	prober->output = NULL;
 	if (answer->error < 0 || answer->status >= 300) {
-		missed(prober, answer->error < 0 ? answer->text : "the engine could not run the command");
+		missed(prober,
+		       answer->error < 0 ? answer->text : "the engine could not run the command");
 		return;
 	}
 	path = xasprintf("/exec/%s/json", prober->exec_id);
-	engine_ask(prober->agentd->engine, "GET", path, NULL, prober->ready.timeout, on_exec_result, prober, &prober->exec);
+	engine_ask(prober->agentd->engine, "GET", path, NULL, prober->ready.timeout, on_exec_result,
+		   prober, &prober->exec);
 }
 
 static void on_exec_created(const struct engine_answer *answer, void *userdata)
@@ -238,7 +251,8 @@ static void on_exec_created(const struct engine_answer *answer, void *userdata)
 	}
 	prober->exec_id = xstrdup(id);
 	path = xasprintf("/exec/%s/start", id);
-	engine_stream(prober->agentd->engine, "POST", path, body, on_exec_output, on_exec_end, prober, &prober->output);
+	engine_stream(prober->agentd->engine, "POST", path, body, on_exec_output, on_exec_end,
+		      prober, &prober->output);
 }
 
 static void try_exec(struct prober *prober)
@@ -251,7 +265,8 @@ static void try_exec(struct prober *prober)
 		json_array_append_new(command, json_string(*word));
 	json_object_set_new(body, "Cmd", command);
 	strbuf_clear(&prober->words);
-	engine_ask(prober->agentd->engine, "POST", path, body, prober->ready.timeout, on_exec_created, prober, &prober->exec);
+	engine_ask(prober->agentd->engine, "POST", path, body, prober->ready.timeout,
+		   on_exec_created, prober, &prober->exec);
 }
 
 static void on_due(void *userdata)
@@ -277,8 +292,9 @@ static void on_due(void *userdata)
 	}
 }
 
-struct prober *prober_new(struct agentd *agentd, const struct service *service, const char *container,
-			const char *address, bool ready, prober_fn fn, void *userdata)
+struct prober *prober_new(struct agentd *agentd, const struct service *service,
+			  const char *container, const char *address, bool ready, prober_fn fn,
+			  void *userdata)
 {
 	struct prober *prober = xcalloc(1, sizeof(*prober));
 

@@ -7,15 +7,15 @@
 struct run {
 	struct runs *runs;
 	struct agent_run *order;
-	char *name;      /* of its container */
-	char *container; /* the engine's id */
+	char *name;	   /* of its container */
+	char *container;   /* the engine's id */
 	const char *state; /* running, done, failed */
 	int64_t exit_code;
 	char *reason;
 	struct engine_request *request;
 	struct http_request *output;
 	struct lines lines;
-	char *last;      /* line of output: it often says why */
+	char *last; /* line of output: it often says why */
 	struct timer *limit;
 	bool timed_out;
 };
@@ -69,15 +69,16 @@ static void end(struct run *run, const char *state, int64_t exit_code, char *rea
 	if (run->container)
 		remove_aside(run->runs->agentd, run->container);
 	files_remove(run->runs->agentd, run->name);
-	log_info("pre_deploy of %s/%s: %s%s%s", run->order->ns, run->order->service->name, state, reason ? ": " : "",
-		 reason ? reason : "");
+	log_info("pre_deploy of %s/%s: %s%s%s", run->order->ns, run->order->service->name, state,
+		 reason ? ": " : "", reason ? reason : "");
 }
 
 static void on_line(const char *stream, const char *line, size_t size, bool cut, void *userdata)
 {
 	struct run *run = userdata;
 	struct progress progress;
-	_cleanup_free_ char *text = xasprintf("%.*s%s", (int)size, line, cut ? " … (line cut)" : "");
+	_cleanup_free_ char *text =
+		xasprintf("%.*s%s", (int)size, line, cut ? " … (line cut)" : "");
 
 	codec_init(&progress_schema, &progress);
 	progress.kind = PROGRESS_LINE;
@@ -95,7 +96,9 @@ static void on_line(const char *stream, const char *line, size_t size, bool cut,
 static void on_exit_code(const struct engine_answer *answer, void *userdata)
 {
 	struct run *run = userdata;
-	int64_t code = json_integer_value(json_object_get(json_object_get(answer->json, "State"), "ExitCode")) & 255;
+	int64_t code = json_integer_value(json_object_get(json_object_get(answer->json, "State"),
+							  "ExitCode")) &
+		       255;
 
 	run->request = NULL;
 	if (!engine_ok(answer)) {
@@ -103,15 +106,17 @@ static void on_exit_code(const struct engine_answer *answer, void *userdata)
 		return;
 	}
 	if (run->timed_out) {
-		_cleanup_free_ char *limit = duration_human(run->order->service->pre_deploy->timeout);
+		_cleanup_free_ char *limit =
+			duration_human(run->order->service->pre_deploy->timeout);
 
 		end(run, "failed", code, xasprintf("it did not end within %s", limit));
 	} else if (code == 0) {
 		end(run, "done", 0, NULL);
 	} else {
-		end(run, "failed", code, xasprintf("%s ended with exit code %lld%s%s",
-						   run->order->service->pre_deploy->command[0], (long long)code,
-						   run->last ? "; its last line: " : "", run->last ? run->last : ""));
+		end(run, "failed", code,
+		    xasprintf("%s ended with exit code %lld%s%s",
+			      run->order->service->pre_deploy->command[0], (long long)code,
+			      run->last ? "; its last line: " : "", run->last ? run->last : ""));
 	}
 }
 
@@ -119,7 +124,8 @@ static void ask_exit_code(struct run *run)
 {
 	_cleanup_free_ char *path = xasprintf("/containers/%s/json", run->container);
 
-	engine_ask(run->runs->agentd->engine, "GET", path, NULL, ENGINE_USEC, on_exit_code, run, &run->request);
+	engine_ask(run->runs->agentd->engine, "GET", path, NULL, ENGINE_USEC, on_exit_code, run,
+		   &run->request);
 }
 
 static void on_waited(const struct engine_answer *answer, void *userdata)
@@ -150,13 +156,15 @@ static void on_output_end(_unused_ const struct http_answer *answer, void *userd
 	run->output = NULL;
 	lines_flush(&run->lines);
 	engine_ask(run->runs->agentd->engine, "POST", path, NULL,
-		   run->order->service->pre_deploy->timeout + ENGINE_USEC, on_waited, run, &run->request);
+		   run->order->service->pre_deploy->timeout + ENGINE_USEC, on_waited, run,
+		   &run->request);
 }
 
 /* Its end comes as the end of its output. */
 static void stop(struct run *run)
 {
-	_cleanup_free_ char *path = xasprintf("/containers/%s/stop?t=%d", run->container, RUN_GRACE_S);
+	_cleanup_free_ char *path =
+		xasprintf("/containers/%s/stop?t=%d", run->container, RUN_GRACE_S);
 
 	engine_ask_aside(run->runs->agentd->engine, "POST", path, ASIDE_USEC);
 }
@@ -172,9 +180,11 @@ static void on_limit(void *userdata)
 
 static void follow(struct run *run)
 {
-	_cleanup_free_ char *path = xasprintf("/containers/%s/logs?follow=1&stdout=1&stderr=1", run->container);
+	_cleanup_free_ char *path =
+		xasprintf("/containers/%s/logs?follow=1&stdout=1&stderr=1", run->container);
 
-	engine_stream(run->runs->agentd->engine, "GET", path, NULL, on_output, on_output_end, run, &run->output);
+	engine_stream(run->runs->agentd->engine, "GET", path, NULL, on_output, on_output_end, run,
+		      &run->output);
 	/* Its time was over before it began. */
 	if (run->timed_out)
 		stop(run);
@@ -188,14 +198,16 @@ static void on_started(const struct engine_answer *answer, void *userdata)
 	if (engine_ok(answer))
 		follow(run);
 	else
-		end(run, "failed", -1, xasprintf("the engine could not start it: %s", answer->words));
+		end(run, "failed", -1,
+		    xasprintf("the engine could not start it: %s", answer->words));
 }
 
 static void start(struct run *run)
 {
 	_cleanup_free_ char *path = xasprintf("/containers/%s/start", run->container);
 
-	engine_ask(run->runs->agentd->engine, "POST", path, NULL, ENGINE_USEC, on_started, run, &run->request);
+	engine_ask(run->runs->agentd->engine, "POST", path, NULL, ENGINE_USEC, on_started, run,
+		   &run->request);
 }
 
 /* An earlier life of agentd has begun it: what has run is not run again. */
@@ -207,13 +219,16 @@ static void on_found(const struct engine_answer *answer, void *userdata)
 
 	run->request = NULL;
 	if (!engine_ok(answer) || !id) {
-		end(run, "failed", -1, xasprintf("its container cannot be looked at: %s", answer->words));
+		end(run, "failed", -1,
+		    xasprintf("its container cannot be looked at: %s", answer->words));
 		return;
 	}
 	run->container = xstrdup(id);
 	container_read(answer->json, "", &seen);
 	if (seen.run && !json_is_string(json_object_get(answer->json, "State")) &&
-	    streq(json_string_value(json_object_get(json_object_get(answer->json, "State"), "Status")), "created"))
+	    streq(json_string_value(
+			  json_object_get(json_object_get(answer->json, "State"), "Status")),
+		  "created"))
 		start(run);
 	else
 		follow(run);
@@ -229,9 +244,11 @@ static void on_created(const struct engine_answer *answer, void *userdata)
 	if (answer->status == 409) {
 		_cleanup_free_ char *path = xasprintf("/containers/%s/json", run->name);
 
-		engine_ask(run->runs->agentd->engine, "GET", path, NULL, ENGINE_USEC, on_found, run, &run->request);
+		engine_ask(run->runs->agentd->engine, "GET", path, NULL, ENGINE_USEC, on_found, run,
+			   &run->request);
 	} else if (!engine_ok(answer) || !id) {
-		end(run, "failed", -1, xasprintf("the engine could not create it: %s", answer->words));
+		end(run, "failed", -1,
+		    xasprintf("the engine could not create it: %s", answer->words));
 	} else {
 		run->container = xstrdup(id);
 		start(run);
@@ -295,9 +312,10 @@ static void on_leftovers(const struct engine_answer *answer, void *userdata)
 	const json_t *item;
 	size_t i;
 
-	json_array_foreach(answer->json, i, item) {
+	json_array_foreach (answer->json, i, item) {
 		const char *id = json_string_value(json_object_get(item, "Id"));
-		const char *name = json_string_value(json_array_get(json_object_get(item, "Names"), 0));
+		const char *name =
+			json_string_value(json_array_get(json_object_get(item, "Names"), 0));
 
 		/* Names begin with a slash. The new deploy's own may be among them already. */
 		if (id && !(name && map_get(&runs->map, name + 1)))
@@ -319,7 +337,8 @@ void runs_sweep(struct runs *runs, const char *ns, const char *deploy)
 	}
 	if (!runs->agentd->engine->up)
 		return;
-	filters = xasprintf("{\"label\":[\"ployz.machine=%s\",\"ployz.namespace=%s\",\"ployz.run=pre_deploy\"]}",
+	filters = xasprintf("{\"label\":[\"ployz.machine=%s\",\"ployz.namespace=%s\",\"ployz.run="
+			    "pre_deploy\"]}",
 			    runs->agentd->config->daemon.machine, ns);
 	escaped = http_escape(filters, NULL);
 	path = xasprintf("/containers/json?all=1&filters=%s", escaped);

@@ -1,12 +1,12 @@
 #include "agentd/agentd.h"
 
 const char *const event_names[] = {
-	[EVENT_ORDERED] = "ordered", [EVENT_CREATED] = "created",     [EVENT_STARTED] = "started",
-	[EVENT_PASSED] = "passed",   [EVENT_MISSED] = "missed",	      [EVENT_SPENT] = "spent",
-	[EVENT_DIED] = "died",	     [EVENT_ENDED] = "ended",	      [EVENT_RESTARTED] = "restarted",
-	[EVENT_REFUSED] = "refused", [EVENT_DRAIN] = "drain",	      [EVENT_STOP] = "stop",
-	[EVENT_STOPPED] = "stopped", [EVENT_RESUME] = "resume",	      [EVENT_REMOVE] = "remove",
-	[EVENT_REMOVED] = "removed", [EVENT_LOST] = "lost",	      NULL,
+	[EVENT_ORDERED] = "ordered", [EVENT_CREATED] = "created", [EVENT_STARTED] = "started",
+	[EVENT_PASSED] = "passed",   [EVENT_MISSED] = "missed",	  [EVENT_SPENT] = "spent",
+	[EVENT_DIED] = "died",	     [EVENT_ENDED] = "ended",	  [EVENT_RESTARTED] = "restarted",
+	[EVENT_REFUSED] = "refused", [EVENT_DRAIN] = "drain",	  [EVENT_STOP] = "stop",
+	[EVENT_STOPPED] = "stopped", [EVENT_RESUME] = "resume",	  [EVENT_REMOVE] = "remove",
+	[EVENT_REMOVED] = "removed", [EVENT_LOST] = "lost",	  NULL,
 };
 
 #define PULLING INSTANCE_PULLING

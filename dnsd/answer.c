@@ -19,10 +19,10 @@ struct answer {
 	uint16_t type;
 };
 
-/* One record with data from the stack: libknot copies it into the packet at once. Records beyond what fits
- * set TC; `extra` ones are left out instead. */
-static int put(struct answer *a, const uint8_t *owner, uint16_t hint, uint16_t type, const uint8_t *data,
-	       uint16_t size, bool extra)
+/* One record with data from the stack: libknot copies it into the packet at once. Records beyond
+ * what fits set TC; `extra` ones are left out instead. */
+static int put(struct answer *a, const uint8_t *owner, uint16_t hint, uint16_t type,
+	       const uint8_t *data, uint16_t size, bool extra)
 {
 	_Alignas(knot_rdata_t) uint8_t room[sizeof(knot_rdata_t) + 1024];
 	knot_rdata_t *rdata = (knot_rdata_t *)room;
@@ -44,7 +44,8 @@ static int put_here(struct answer *a, uint16_t type, const uint8_t *data, uint16
 	return put(a, knot_pkt_qname(a->query), KNOT_COMPR_HINT_QNAME, type, data, size, false);
 }
 
-static int put_address(struct answer *a, const uint8_t *owner, uint16_t hint, uint32_t address, bool extra)
+static int put_address(struct answer *a, const uint8_t *owner, uint16_t hint, uint32_t address,
+		       bool extra)
 {
 	uint8_t data[4];
 
@@ -60,7 +61,8 @@ static void put_soa(struct answer *a)
 	at += sizeof(apex);
 	memcpy(at, hostmaster, sizeof(hostmaster));
 	at += sizeof(hostmaster);
-	/* Nobody transfers the zone: the serial stands still, and what is absent may be there in a second. */
+	/* Nobody transfers the zone: the serial stands still, and what is absent may be there in a
+	 * second. */
 	static const uint32_t numbers[] = { 1, 3600, 600, 86400, DNSD_TTL };
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++, at += 4)
 		knot_wire_write_u32(at, numbers[i]);
@@ -92,13 +94,15 @@ static void put_text(struct answer *a)
 		text_add(data, &size, "deploy", look->ns->deploy ? look->ns->deploy : "");
 		snprintf(number, sizeof(number), "%lld", (long long)look->ns->revision);
 		text_add(data, &size, "revision", number);
-		snprintf(number, sizeof(number), "%zu/%zu", look->service->n_ready, look->service->n_slots);
+		snprintf(number, sizeof(number), "%zu/%zu", look->service->n_ready,
+			 look->service->n_slots);
 		text_add(data, &size, "ready", number);
 	} else {
 		text_add(data, &size, "instance", look->slot->instance ? look->slot->instance : "");
 		text_add(data, &size, "machine", look->slot->machine ? look->slot->machine : "");
 		text_add(data, &size, "state",
-			 look->slot->state < 0 ? "unknown" : instance_state_names[look->slot->state]);
+			 look->slot->state < 0 ? "unknown"
+					       : instance_state_names[look->slot->state]);
 	}
 	put_here(a, KNOT_RRTYPE_TXT, data, size);
 }
@@ -108,20 +112,22 @@ static void put_addresses(struct answer *a)
 	const struct zone_service *service = a->look.service;
 
 	for (size_t i = 0; i < service->n_slots; i++) {
-		const struct zone_slot *slot = &service->slots[(i + a->caller->rotate) % service->n_slots];
+		const struct zone_slot *slot =
+			&service->slots[(i + a->caller->rotate) % service->n_slots];
 
-		if (slot->ready && put_address(a, knot_pkt_qname(a->query), KNOT_COMPR_HINT_QNAME, slot->address,
-					       false) != KNOT_EOK)
+		if (slot->ready && put_address(a, knot_pkt_qname(a->query), KNOT_COMPR_HINT_QNAME,
+					       slot->address, false) != KNOT_EOK)
 			return;
 	}
 }
 
-static bool target(const struct answer *a, const struct zone_slot *slot, uint8_t ret[KNOT_DNAME_MAXLEN])
+static bool target(const struct answer *a, const struct zone_slot *slot,
+		   uint8_t ret[KNOT_DNAME_MAXLEN])
 {
 	char text[256];
 
-	snprintf(text, sizeof(text), "%lld.%s.%s.ployz.internal", (long long)slot->slot, a->look.service->name,
-		 a->look.ns->ns);
+	snprintf(text, sizeof(text), "%lld.%s.%s.ployz.internal", (long long)slot->slot,
+		 a->look.service->name, a->look.ns->ns);
 	return name_write(text, ret);
 }
 
@@ -131,14 +137,16 @@ static void put_services(struct answer *a)
 	uint8_t data[6 + KNOT_DNAME_MAXLEN];
 
 	for (size_t i = 0; i < service->n_slots; i++) {
-		const struct zone_slot *slot = &service->slots[(i + a->caller->rotate) % service->n_slots];
+		const struct zone_slot *slot =
+			&service->slots[(i + a->caller->rotate) % service->n_slots];
 
 		if (!slot->ready || !target(a, slot, data + 6))
 			continue;
 		knot_wire_write_u16(data, 0);
 		knot_wire_write_u16(data + 2, 1);
 		knot_wire_write_u16(data + 4, (uint16_t)a->look.port->port);
-		if (put_here(a, KNOT_RRTYPE_SRV, data, (uint16_t)(6 + knot_dname_size(data + 6))) != KNOT_EOK)
+		if (put_here(a, KNOT_RRTYPE_SRV, data, (uint16_t)(6 + knot_dname_size(data + 6))) !=
+		    KNOT_EOK)
 			return;
 	}
 }
@@ -150,7 +158,8 @@ static void put_targets(struct answer *a)
 
 	knot_pkt_begin(a->pkt, KNOT_ADDITIONAL);
 	for (size_t i = 0; i < service->n_slots; i++) {
-		const struct zone_slot *slot = &service->slots[(i + a->caller->rotate) % service->n_slots];
+		const struct zone_slot *slot =
+			&service->slots[(i + a->caller->rotate) % service->n_slots];
 
 		if (slot->ready && target(a, slot, owner) &&
 		    put_address(a, owner, KNOT_COMPR_HINT_NONE, slot->address, true) != KNOT_EOK)
@@ -176,7 +185,8 @@ static void put_apex(struct answer *a)
 	else if (a->type == KNOT_RRTYPE_NS)
 		put_here(a, KNOT_RRTYPE_NS, apex, sizeof(apex));
 	else if (a->type == KNOT_RRTYPE_A && a->caller->self)
-		put_address(a, knot_pkt_qname(a->query), KNOT_COMPR_HINT_QNAME, a->caller->self, false);
+		put_address(a, knot_pkt_qname(a->query), KNOT_COMPR_HINT_QNAME, a->caller->self,
+			    false);
 }
 
 /* The answer section; what has nothing to say leaves it empty. */
@@ -200,7 +210,8 @@ static void fill(struct answer *a)
 		break;
 	case LOOK_SLOT:
 		if (a->type == KNOT_RRTYPE_A && a->look.slot->ready)
-			put_address(a, knot_pkt_qname(a->query), KNOT_COMPR_HINT_QNAME, a->look.slot->address, false);
+			put_address(a, knot_pkt_qname(a->query), KNOT_COMPR_HINT_QNAME,
+				    a->look.slot->address, false);
 		else if (a->type == KNOT_RRTYPE_TXT)
 			put_text(a);
 		break;
@@ -258,7 +269,8 @@ static int respond(struct answer *a)
 
 	if (!a->caller->allowed || class != KNOT_CLASS_IN)
 		return KNOT_RCODE_REFUSED;
-	if (knot_pkt_has_edns(a->query) && knot_edns_get_version(a->query->opt_rr) != KNOT_EDNS_VERSION)
+	if (knot_pkt_has_edns(a->query) &&
+	    knot_edns_get_version(a->query->opt_rr) != KNOT_EDNS_VERSION)
 		return KNOT_RCODE_BADVERS;
 	if (a->type == KNOT_RRTYPE_AXFR || a->type == KNOT_RRTYPE_IXFR)
 		return KNOT_RCODE_REFUSED;
@@ -290,7 +302,8 @@ static enum answer_verdict answer_parsed(struct answer *a, uint8_t *out, size_t 
 	int rcode;
 
 	a->type = knot_pkt_qtype(a->query);
-	a->pkt = knot_pkt_new(out, (uint16_t)client_takes(a->query, a->caller->tcp, DNSD_UDP_MOST), NULL);
+	a->pkt = knot_pkt_new(out, (uint16_t)client_takes(a->query, a->caller->tcp, DNSD_UDP_MOST),
+			      NULL);
 	if (!a->pkt)
 		mem_exhausted();
 	knot_pkt_init_response(a->pkt, a->query);
@@ -310,8 +323,8 @@ static enum answer_verdict answer_parsed(struct answer *a, uint8_t *out, size_t 
 	return rcode < 0 ? ANSWER_FORWARD : ANSWER_SEND;
 }
 
-enum answer_verdict answer_make(const struct zone *zone, const struct answer_caller *caller, const uint8_t *query,
-				size_t size, uint8_t *out, size_t *ret_size)
+enum answer_verdict answer_make(const struct zone *zone, const struct answer_caller *caller,
+				const uint8_t *query, size_t size, uint8_t *out, size_t *ret_size)
 {
 	struct answer a = { .zone = zone, .caller = caller };
 	enum answer_verdict verdict = ANSWER_SEND;
@@ -327,7 +340,8 @@ enum answer_verdict answer_make(const struct zone *zone, const struct answer_cal
 	parsed = knot_pkt_new((void *)query, (uint16_t)size, NULL);
 	if (!parsed)
 		mem_exhausted();
-	if (knot_pkt_parse(parsed, KNOT_PF_KEEPWIRE) != KNOT_EOK || knot_wire_get_qdcount(query) != 1) {
+	if (knot_pkt_parse(parsed, KNOT_PF_KEEPWIRE) != KNOT_EOK ||
+	    knot_wire_get_qdcount(query) != 1) {
 		*ret_size = answer_refuse(query, size, KNOT_RCODE_FORMERR, false, out);
 	} else {
 		a.query = parsed;

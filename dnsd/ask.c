@@ -1,6 +1,7 @@
 #include "dnsd/dnsd.h"
 
-/* Loopback is this machine's operator; containers are known by their address; nobody else is answered. */
+/* Loopback is this machine's operator; containers are known by their address; nobody else is
+ * answered. */
 static void who(const struct dnsd *dnsd, const struct client *client, struct answer_caller *ret)
 {
 	const struct zone_host *host;
@@ -14,8 +15,8 @@ static void who(const struct dnsd *dnsd, const struct client *client, struct ans
 	ret->ns = host ? host->ns->ns : NULL;
 }
 
-bool ask(struct dnsd *dnsd, const struct client *client, const uint8_t *wire, size_t size, uint8_t *out,
-	 size_t *ret_size)
+bool ask(struct dnsd *dnsd, const struct client *client, const uint8_t *wire, size_t size,
+	 uint8_t *out, size_t *ret_size)
 {
 	struct answer_caller caller = {
 		.tcp = client->connection != 0,

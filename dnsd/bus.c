@@ -7,8 +7,8 @@ static void say(struct dnsd *dnsd)
 	if (!dnsd->loaded)
 		daemon_status(dnsd->daemon, "waiting for the log");
 	else
-		daemon_status(dnsd->daemon, "%zu namespaces, log up to %llu%s", dnsd->zone->namespaces.count,
-			      (unsigned long long)dnsd->sequence,
+		daemon_status(dnsd->daemon, "%zu namespaces, log up to %llu%s",
+			      dnsd->zone->namespaces.count, (unsigned long long)dnsd->sequence,
 			      projection_stale_since(dnsd->projection) ? ", maybe behind" : "");
 }
 
@@ -29,7 +29,8 @@ static void answer_applied(struct dnsd *dnsd, struct bus_call *call)
 
 static void drop_waiting(struct dnsd *dnsd, size_t at)
 {
-	memmove(&dnsd->waiting[at], &dnsd->waiting[at + 1], (--dnsd->n_waiting - at) * sizeof(*dnsd->waiting));
+	memmove(&dnsd->waiting[at], &dnsd->waiting[at + 1],
+		(--dnsd->n_waiting - at) * sizeof(*dnsd->waiting));
 	memset(&dnsd->waiting[dnsd->n_waiting], 0, sizeof(*dnsd->waiting));
 }
 
@@ -72,7 +73,8 @@ static void tell_records(const knot_pkt_t *answer, struct resolved *resolved)
 		const knot_rrset_t *rr = knot_pkt_rr(section, i);
 		struct resolve_record *record;
 
-		if (knot_rrset_txt_dump_data(rr, 0, data, sizeof(data), &KNOT_DUMP_STYLE_DEFAULT) < 0 ||
+		if (knot_rrset_txt_dump_data(rr, 0, data, sizeof(data), &KNOT_DUMP_STYLE_DEFAULT) <
+			    0 ||
 		    knot_rrtype_to_string(rr->type, type, sizeof(type)) < 0)
 			continue;
 		record = array_add(resolved->records, resolved->n_records);
@@ -84,16 +86,22 @@ static void tell_records(const knot_pkt_t *answer, struct resolved *resolved)
 }
 
 /* Asks the zone exactly as a packet would, over TCP so that nothing is cut. */
-static void resolve(struct dnsd *dnsd, const uint8_t *name, uint16_t type, const char *ns, struct resolved *resolved)
+static void resolve(struct dnsd *dnsd, const uint8_t *name, uint16_t type, const char *ns,
+		    struct resolved *resolved)
 {
-	struct answer_caller caller = { .ns = ns, .allowed = true, .tcp = true, .loaded = dnsd->loaded,
-					.rotate = dnsd->rotate++, .self = dnsd->bridge };
+	struct answer_caller caller = { .ns = ns,
+					.allowed = true,
+					.tcp = true,
+					.loaded = dnsd->loaded,
+					.rotate = dnsd->rotate++,
+					.self = dnsd->bridge };
 	_cleanup_free_ uint8_t *wire = xmalloc(UINT16_MAX);
 	knot_pkt_t *query = knot_pkt_new(NULL, KNOT_WIRE_MIN_PKTSIZE, NULL), *answer;
 	size_t size = 0;
 
 	knot_pkt_put_question(query, name, KNOT_CLASS_IN, type);
-	if (answer_make(dnsd->zone, &caller, query->wire, query->size, wire, &size) == ANSWER_FORWARD) {
+	if (answer_make(dnsd->zone, &caller, query->wire, query->size, wire, &size) ==
+	    ANSWER_FORWARD) {
 		resolved->status = xstrdup("FORWARDED");
 	} else {
 		answer = knot_pkt_new(wire, (uint16_t)size, NULL);
@@ -116,12 +124,14 @@ static void verb_resolve(struct bus_call *call, void *request, void *userdata)
 	uint16_t type = KNOT_RRTYPE_A;
 
 	if (!asked->name || !name_write(asked->name, wire)) {
-		bus_call_failf(call, FAILURE_INVALID, "a name is labels of at most 63 bytes joined by dots",
+		bus_call_failf(call, FAILURE_INVALID,
+			       "a name is labels of at most 63 bytes joined by dots",
 			       "'%s' is no name", asked->name ? asked->name : "");
 		return;
 	}
 	if (asked->type && knot_rrtype_from_string(asked->type, &type) < 0) {
-		bus_call_failf(call, FAILURE_INVALID, "A, AAAA, SRV, TXT and PTR are types of the zone",
+		bus_call_failf(call, FAILURE_INVALID,
+			       "A, AAAA, SRV, TXT and PTR are types of the zone",
 			       "'%s' is no type of record", asked->type);
 		return;
 	}
@@ -131,9 +141,10 @@ static void verb_resolve(struct bus_call *call, void *request, void *userdata)
 	name_parse(wire, &name);
 	look_up(dnsd->zone, asked->ns, &name, &look);
 	free(resolved->why);
-	resolved->why = dnsd->loaded || look.verdict == LOOK_FORWARD ?
-				look_why(&look, &name, asked->ns, type) :
-				xstrdup("the log was not read yet: nothing can be said of its names");
+	resolved->why =
+		dnsd->loaded || look.verdict == LOOK_FORWARD
+			? look_why(&look, &name, asked->ns, type)
+			: xstrdup("the log was not read yet: nothing can be said of its names");
 	resolved->sequence = (int64_t)dnsd->sequence;
 	resolved->stale_since = stale_since(dnsd);
 	bus_call_ok(call, resolved);
@@ -148,7 +159,8 @@ static json_t *troubles(const struct dnsd *dnsd)
 		const struct zone_namespace *ns = item->value;
 
 		if (ns->trouble)
-			json_array_append_new(list, json_pack("{s:s,s:s}", "namespace", ns->ns, "why", ns->trouble));
+			json_array_append_new(list, json_pack("{s:s,s:s}", "namespace", ns->ns,
+							      "why", ns->trouble));
 	}
 	return list;
 }
@@ -163,24 +175,27 @@ static json_t *status(void *userdata)
 
 		json_array_append_new(upstreams, json_string(text));
 	}
-	return json_pack("{s:o, s:b, s:I, s:o, s:o, s:o, s:s*, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}}", "log",
-			 projection_status(dnsd->projection), "loaded", dnsd->loaded, "namespaces",
-			 (json_int_t)dnsd->zone->namespaces.count, "troubles", troubles(dnsd), "listens",
-			 listen_status(dnsd), "forwards_to", upstreams, "bridge_trouble", dnsd->bridge_trouble,
-			 "connections", (json_int_t)dnsd->n_connections, "under_way",
-			 (json_int_t)dnsd->forward->count, "counts", "udp", (json_int_t)dnsd->counts.udp, "tcp",
-			 (json_int_t)dnsd->counts.tcp, "answered", (json_int_t)dnsd->counts.answered, "forwarded",
-			 (json_int_t)dnsd->counts.forwarded, "failed", (json_int_t)dnsd->counts.failed, "dropped",
-			 (json_int_t)dnsd->counts.dropped);
+	return json_pack(
+		"{s:o, s:b, s:I, s:o, s:o, s:o, s:s*, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}}",
+		"log", projection_status(dnsd->projection), "loaded", dnsd->loaded, "namespaces",
+		(json_int_t)dnsd->zone->namespaces.count, "troubles", troubles(dnsd), "listens",
+		listen_status(dnsd), "forwards_to", upstreams, "bridge_trouble",
+		dnsd->bridge_trouble, "connections", (json_int_t)dnsd->n_connections, "under_way",
+		(json_int_t)dnsd->forward->count, "counts", "udp", (json_int_t)dnsd->counts.udp,
+		"tcp", (json_int_t)dnsd->counts.tcp, "answered", (json_int_t)dnsd->counts.answered,
+		"forwarded", (json_int_t)dnsd->counts.forwarded, "failed",
+		(json_int_t)dnsd->counts.failed, "dropped", (json_int_t)dnsd->counts.dropped);
 }
 
-static void on_entry(const char *subject, uint64_t sequence, const char *data, size_t size, void *userdata)
+static void on_entry(const char *subject, uint64_t sequence, const char *data, size_t size,
+		     void *userdata)
 {
 	struct dnsd *dnsd = userdata;
 
 	if (zone_entry(dnsd->zone, subject, data, size) < 0)
-		log_error("entry %llu on %s cannot be read: its last good one goes on being answered",
-			  (unsigned long long)sequence, subject);
+		log_error(
+			"entry %llu on %s cannot be read: its last good one goes on being answered",
+			(unsigned long long)sequence, subject);
 }
 
 static void on_settled(uint64_t sequence, void *userdata)

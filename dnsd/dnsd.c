@@ -7,7 +7,8 @@ static const struct config_row rows[] = {
 	{ "dns-listen", CONFIG_STRV, offsetof(struct dnsd_config, listen), NULL, "ADDRESS:PORT",
 	  "listen here, besides port 53 of the containers' bridge", 0, 0 },
 	{ "forward", CONFIG_STRV, offsetof(struct dnsd_config, forward), NULL, "ADDRESS:PORT",
-	  "ask this resolver for other names, or `none`; those of /etc/resolv.conf when not given", 0, 0 },
+	  "ask this resolver for other names, or `none`; those of /etc/resolv.conf when not given",
+	  0, 0 },
 	CONFIG_END,
 };
 

@@ -15,25 +15,26 @@
 
 #define DNSD "dnsd"
 #define DNSD_PORT 53
-#define DNSD_TTL 1                        /* seconds: an answer is as old as the last commit at most */
-#define DNSD_UDP_LEAST 512                /* bytes: RFC 1035, a client without EDNS */
-#define DNSD_UDP_MOST 1232                /* bytes: fits every path unfragmented */
-#define DNSD_PACKET 4096                  /* bytes: the largest that we take or pass on over UDP */
-#define DNSD_BATCH 32                     /* packets taken from a socket per wake-up */
-#define DNSD_SOCKET_BUFFER (4 << 20)      /* bytes: a burst while the zone is rebuilt */
-#define DNSD_WAITING 256                  /* `applied` questions that wait; the oldest is told no */
-#define TCP_IDLE_USEC (10 * 1000000ull)   /* RFC 7766: a few seconds; a busy server may say less */
-#define TCP_CONNECTIONS 128               /* over all listeners; the longest idle one makes room */
-#define TCP_UNSENT (256u * 1024)          /* bytes: a client that does not read is not read from */
-#define FORWARD_MAX 512                   /* questions under way; the oldest makes room */
-#define FORWARD_TRY_USEC (1500 * 1000ull) /* an upstream's time; resolvers at home ask again after 5 s */
+#define DNSD_TTL 1		     /* seconds: an answer is as old as the last commit at most */
+#define DNSD_UDP_LEAST 512	     /* bytes: RFC 1035, a client without EDNS */
+#define DNSD_UDP_MOST 1232	     /* bytes: fits every path unfragmented */
+#define DNSD_PACKET 4096	     /* bytes: the largest that we take or pass on over UDP */
+#define DNSD_BATCH 32		     /* packets taken from a socket per wake-up */
+#define DNSD_SOCKET_BUFFER (4 << 20) /* bytes: a burst while the zone is rebuilt */
+#define DNSD_WAITING 256	     /* `applied` questions that wait; the oldest is told no */
+#define TCP_IDLE_USEC (10 * 1000000ull) /* RFC 7766: a few seconds; a busy server may say less */
+#define TCP_CONNECTIONS 128		/* over all listeners; the longest idle one makes room */
+#define TCP_UNSENT (256u * 1024)	/* bytes: a client that does not read is not read from */
+#define FORWARD_MAX 512			/* questions under way; the oldest makes room */
+/* An upstream's time; resolvers at home ask again after 5 s. */
+#define FORWARD_TRY_USEC (1500 * 1000ull)
 #define FORWARD_TCP_USEC (3000 * 1000ull) /* the same over TCP, which has to shake hands first */
-#define FORWARD_TRIES 3                   /* at least; or every upstream once */
+#define FORWARD_TRIES 3			  /* at least; or every upstream once */
 #define BIND_AGAIN_USEC (5 * 1000000ull)  /* the bridge's address is taken: look again */
 
 struct dnsd_config {
 	struct daemon_config daemon;
-	char **listen;  /* --dns-listen */
+	char **listen;	/* --dns-listen */
 	char **forward; /* --forward */
 };
 
@@ -61,36 +62,36 @@ struct waiting {
 };
 
 struct dnsd_counts {
-	uint64_t udp, tcp;    /* questions that came */
-	uint64_t answered;    /* from the zone */
-	uint64_t forwarded;   /* handed to an upstream */
-	uint64_t failed;      /* SERVFAIL: no upstream answered */
-	uint64_t dropped;     /* no question at all, or its answer could not be sent */
+	uint64_t udp, tcp;  /* questions that came */
+	uint64_t answered;  /* from the zone */
+	uint64_t forwarded; /* handed to an upstream */
+	uint64_t failed;    /* SERVFAIL: no upstream answered */
+	uint64_t dropped;   /* no question at all, or its answer could not be sent */
 };
 
 struct dnsd {
 	const struct dnsd_config *config;
 	struct daemon *daemon; /* borrowed */
-	sd_event *loop;        /* borrowed */
+	sd_event *loop;	       /* borrowed */
 	struct bus *bus;       /* borrowed */
 	const char *machine;   /* this machine's id; borrowed */
 	struct projection *projection;
 	struct zone *zone;
-	bool loaded;           /* the zone was whole once; before that nothing is denied */
-	uint64_t sequence;     /* the zone has the log up to this */
+	bool loaded;	   /* the zone was whole once; before that nothing is denied */
+	uint64_t sequence; /* the zone has the log up to this */
 	struct waiting *waiting;
 	size_t n_waiting;
 	struct listener **listeners;
 	size_t n_listeners;
 	struct timer *bind_again; /* while the bridge's address cannot be had */
-	uint32_t bridge;       /* address that is bound on the bridge, host order; 0: none yet */
-	char *bridge_trouble;  /* why it is not, or NULL */
-	uint64_t next_id;      /* of listeners, connections */
+	uint32_t bridge;	  /* address that is bound on the bridge, host order; 0: none yet */
+	char *bridge_trouble;	  /* why it is not, or NULL */
+	uint64_t next_id;	  /* of listeners, connections */
 	struct connection *connections; /* the longest idle one last */
 	size_t n_connections;
 	struct forward *forward;
 	struct timer *forward_timer; /* the earliest time-out of a question under way */
-	uint16_t rotate;       /* raised by each question: answers take turns */
+	uint16_t rotate;	     /* raised by each question: answers take turns */
 	struct dnsd_counts counts;
 };
 
@@ -101,8 +102,8 @@ struct zone_slot {
 	char *machine;
 	char *deploy;
 	uint32_t address; /* host order; 0: none */
-	bool ready;       /* its last fact says so, and it has an address */
-	int state;        /* enum instance_state of its last fact; -1: no fact at all */
+	bool ready;	  /* its last fact says so, and it has an address */
+	int state;	  /* enum instance_state of its last fact; -1: no fact at all */
 };
 struct zone_port {
 	char *name;
@@ -119,22 +120,22 @@ struct zone_service {
 };
 struct zone_namespace {
 	char *ns;
-	struct head *head;   /* last good entry, or NULL */
-	struct map facts;    /* machine → struct instances */
-	char *trouble;       /* an entry that cannot be read: the last good one stands */
+	struct head *head; /* last good entry, or NULL */
+	struct map facts;  /* machine → struct instances */
+	char *trouble;	   /* an entry that cannot be read: the last good one stands */
 	bool dirty;
-	char *deploy;        /* of the committed head, from here on as it is answered */
+	char *deploy; /* of the committed head, from here on as it is answered */
 	int64_t revision;
 	struct map services; /* name → struct zone_service */
 };
 /* One container's address: who it is when it asks, what it is called when it is asked for. */
 struct zone_host {
-	uint32_t address; /* host order */
+	uint32_t address;	   /* host order */
 	struct zone_namespace *ns; /* borrowed from the zone */
 	char *service;
 	int64_t slot;
 	int state;
-	bool committed; /* the head names it */
+	bool committed;		/* the head names it */
 	struct zone_host *next; /* same bucket */
 };
 struct zone_machine {
@@ -151,8 +152,8 @@ struct zone {
 struct zone *zone_new(void);
 void zone_free(struct zone *zone);
 DEFINE_CLEANUP(struct zone, zone_free);
-/* Takes the last entry of a subject of the log; `data` NULL: it is gone. Nothing is answered from it before
- * zone_settle. 0, or -EBADMSG when it cannot be read (the last good one stays). */
+/* Takes the last entry of a subject of the log; `data` NULL: it is gone. Nothing is answered from
+ * it before zone_settle. 0, or -EBADMSG when it cannot be read (the last good one stays). */
 int zone_entry(struct zone *zone, const char *subject, const char *data, size_t size);
 /* Builds anew what changed since; the number of namespaces that did. */
 size_t zone_settle(struct zone *zone);
@@ -176,7 +177,7 @@ enum name_kind {
 	NAME_PORT,     /* _http._tcp.web.shop */
 	NAME_PROTOCOL, /* _tcp.web.shop: there is something below it */
 	NAME_REVERSE,
-	NAME_STRANGE,  /* ours by its end, and nothing that could be there */
+	NAME_STRANGE, /* ours by its end, and nothing that could be there */
 };
 struct name {
 	int kind;
@@ -186,7 +187,7 @@ struct name {
 	int protocol; /* enum protocol */
 	int64_t slot;
 	uint32_t address; /* NAME_REVERSE, host order */
-	bool single;      /* one label, nothing behind it */
+	bool single;	  /* one label, nothing behind it */
 };
 /* Reads a name in wire form, lower case. */
 void name_parse(const uint8_t *wire, struct name *ret);
@@ -201,8 +202,8 @@ enum look_verdict {
 	LOOK_SLOT,
 	LOOK_PORT,
 	LOOK_REVERSE,
-	LOOK_EMPTY,      /* the name is there, or something is below it, but it has no records */
-	LOOK_NO_CALLER,  /* needs the caller's namespace, which it has none */
+	LOOK_EMPTY,	/* the name is there, or something is below it, but it has no records */
+	LOOK_NO_CALLER, /* needs the caller's namespace, which it has none */
 	LOOK_NO_NAMESPACE,
 	LOOK_NO_SERVICE,
 	LOOK_NO_SLOT,
@@ -227,44 +228,45 @@ char *look_why(const struct look *look, const struct name *name, const char *ns,
 
 /* answer.c, pure: a question's bytes in, the answer's bytes out. */
 enum answer_verdict {
-	ANSWER_DROP,    /* no question: nothing is said */
+	ANSWER_DROP, /* no question: nothing is said */
 	ANSWER_SEND,
 	ANSWER_FORWARD, /* somebody else's name: nothing was written */
 };
 struct answer_caller {
-	const char *ns;  /* the caller's namespace, or NULL */
-	bool allowed;    /* may ask at all */
+	const char *ns; /* the caller's namespace, or NULL */
+	bool allowed;	/* may ask at all */
 	bool tcp;
-	bool loaded;     /* the zone is known */
+	bool loaded;	 /* the zone is known */
 	uint16_t rotate; /* where the answers begin */
-	uint32_t self;   /* the resolver's own address, host order, or 0 */
+	uint32_t self;	 /* the resolver's own address, host order, or 0 */
 };
-/* Writes the answer into `out` (65535 bytes over TCP, DNSD_UDP_MOST over UDP) and its size into *ret_size.
- * ANSWER_FORWARD: *ret_size is what the client takes at most instead. */
-enum answer_verdict answer_make(const struct zone *zone, const struct answer_caller *caller, const uint8_t *query,
-				size_t size, uint8_t *out, size_t *ret_size);
-/* The question again with this rcode and no records (`truncated`: and TC); `size` is the query's. Gives the
- * answer's size. */
-size_t answer_refuse(const uint8_t *query, size_t size, uint8_t rcode, bool truncated, uint8_t *out);
+/* Writes the answer into `out` (65535 bytes over TCP, DNSD_UDP_MOST over UDP) and its size into
+ * *ret_size. ANSWER_FORWARD: *ret_size is what the client takes at most instead. */
+enum answer_verdict answer_make(const struct zone *zone, const struct answer_caller *caller,
+				const uint8_t *query, size_t size, uint8_t *out, size_t *ret_size);
+/* The question again with this rcode and no records (`truncated`: and TC); `size` is the query's.
+ * Gives the answer's size. */
+size_t answer_refuse(const uint8_t *query, size_t size, uint8_t rcode, bool truncated,
+		     uint8_t *out);
 
 /* forward.c, pure: the questions that are under way. */
 struct forward_query {
-	uint64_t id;        /* of this table */
+	uint64_t id;	    /* of this table */
 	uint16_t wire_id;   /* what the upstream sees */
 	uint16_t client_id; /* what the client sent */
 	struct client client;
-	uint8_t *wire;      /* the question as the upstream gets it */
+	uint8_t *wire; /* the question as the upstream gets it */
 	size_t size;
-	size_t question;    /* bytes of the question section, behind the header */
-	size_t limit;       /* what the client takes, bytes */
-	bool tcp;           /* asked over TCP now */
-	size_t at;          /* which upstream is asked */
+	size_t question; /* bytes of the question section, behind the header */
+	size_t limit;	 /* what the client takes, bytes */
+	bool tcp;	 /* asked over TCP now */
+	size_t at;	 /* which upstream is asked */
 	unsigned tries;
-	uint64_t deadline;  /* boot time, µs */
-	int fd;             /* upstream.c's socket, -1: none */
-	void *owner;        /* upstream.c's */
+	uint64_t deadline; /* boot time, µs */
+	int fd;		   /* upstream.c's socket, -1: none */
+	void *owner;	   /* upstream.c's */
 	sd_event_source *source;
-	uint8_t *io;        /* TCP: what is sent, then what is read */
+	uint8_t *io; /* TCP: what is sent, then what is read */
 	size_t io_at, io_size;
 	bool sent;
 	struct forward_query *previous, *next; /* by age */
@@ -272,22 +274,23 @@ struct forward_query {
 struct forward {
 	struct place_of *upstreams;
 	size_t n_upstreams;
-	size_t first;       /* the one that answered last */
+	size_t first; /* the one that answered last */
 	struct forward_query *oldest, *newest;
 	size_t count;
 	uint64_t next_id;
 };
 enum forward_verdict {
-	FORWARD_IGNORE,   /* not the answer to this question */
+	FORWARD_IGNORE, /* not the answer to this question */
 	FORWARD_ANSWER,
-	FORWARD_USE_TCP,  /* truncated: ask again over TCP */
-	FORWARD_NEXT,     /* this upstream cannot: ask another */
+	FORWARD_USE_TCP, /* truncated: ask again over TCP */
+	FORWARD_NEXT,	 /* this upstream cannot: ask another */
 };
 struct forward *forward_new(struct place_of *upstreams, size_t count);
 void forward_free(struct forward *forward);
-/* A question that answer_make gave back; NULL when its question section cannot be told. `wire_id` is random. */
-struct forward_query *forward_add(struct forward *forward, const struct client *client, const uint8_t *wire,
-				  size_t size, size_t limit, uint16_t wire_id);
+/* A question that answer_make gave back; NULL when its question section cannot be told. `wire_id`
+ * is random. */
+struct forward_query *forward_add(struct forward *forward, const struct client *client,
+				  const uint8_t *wire, size_t size, size_t limit, uint16_t wire_id);
 void forward_remove(struct forward *forward, struct forward_query *query);
 /* The question that has to make room for another, or NULL. */
 struct forward_query *forward_surplus(const struct forward *forward);
@@ -339,14 +342,16 @@ void tcp_free(struct dnsd *dnsd);
 
 /* ask.c: a client's question to its answer. */
 /* Whether there is something to send at once; its size in *ret_size. */
-bool ask(struct dnsd *dnsd, const struct client *client, const uint8_t *wire, size_t size, uint8_t *out,
-	 size_t *ret_size);
+bool ask(struct dnsd *dnsd, const struct client *client, const uint8_t *wire, size_t size,
+	 uint8_t *out, size_t *ret_size);
 void ask_answered(struct dnsd *dnsd, const struct client *client, const uint8_t *wire, size_t size);
 
 /* upstream.c: asks others. */
-/* The upstreams of the configuration, or of /etc/resolv.conf. 0 or negative errno after having said why. */
+/* The upstreams of the configuration, or of /etc/resolv.conf. 0 or negative errno after having said
+ * why. */
 int upstream_start(struct dnsd *dnsd);
-void upstream_ask(struct dnsd *dnsd, const struct client *client, const uint8_t *wire, size_t size, size_t limit);
+void upstream_ask(struct dnsd *dnsd, const struct client *client, const uint8_t *wire, size_t size,
+		  size_t limit);
 void upstream_free(struct dnsd *dnsd);
 
 /* bus.c */

@@ -38,13 +38,14 @@ void forward_free(struct forward *forward)
 	free(forward);
 }
 
-struct forward_query *forward_add(struct forward *forward, const struct client *client, const uint8_t *wire,
-				  size_t size, size_t limit, uint16_t wire_id)
+struct forward_query *forward_add(struct forward *forward, const struct client *client,
+				  const uint8_t *wire, size_t size, size_t limit, uint16_t wire_id)
 {
 	struct forward_query *query;
-	int length = size > KNOT_WIRE_HEADER_SIZE ?
-			     knot_dname_wire_check(wire + KNOT_WIRE_HEADER_SIZE, wire + size, NULL) :
-			     0;
+	int length =
+		size > KNOT_WIRE_HEADER_SIZE
+			? knot_dname_wire_check(wire + KNOT_WIRE_HEADER_SIZE, wire + size, NULL)
+			: 0;
 
 	if (length <= 0 || KNOT_WIRE_HEADER_SIZE + (size_t)length + 4 > size)
 		return NULL;
@@ -80,7 +81,8 @@ struct forward_query *forward_surplus(const struct forward *forward)
 /* Names may come back in another case; type and class may not differ. */
 static bool same_question(const struct forward_query *query, const uint8_t *wire)
 {
-	const uint8_t *ours = query->wire + KNOT_WIRE_HEADER_SIZE, *theirs = wire + KNOT_WIRE_HEADER_SIZE;
+	const uint8_t *ours = query->wire + KNOT_WIRE_HEADER_SIZE,
+		      *theirs = wire + KNOT_WIRE_HEADER_SIZE;
 	size_t name = query->question - 4;
 
 	/* Lengths of labels are below `A`: lowering them changes nothing. */
@@ -95,7 +97,8 @@ enum forward_verdict forward_judge(const struct forward *forward, const struct f
 {
 	uint8_t rcode;
 
-	if (size < KNOT_WIRE_HEADER_SIZE || !knot_wire_get_qr(wire) || knot_wire_get_id(wire) != query->wire_id)
+	if (size < KNOT_WIRE_HEADER_SIZE || !knot_wire_get_qr(wire) ||
+	    knot_wire_get_id(wire) != query->wire_id)
 		return FORWARD_IGNORE;
 	rcode = knot_wire_get_rcode(wire);
 	/* A server that could not read the question may leave it out; it is of no use then. */

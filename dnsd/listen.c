@@ -26,7 +26,8 @@ static void listener_free(struct listener *listener)
 }
 DEFINE_CLEANUP(struct listener, listener_free);
 
-static int on_udp(sd_event_source *source _unused_, int fd, uint32_t events _unused_, void *userdata)
+static int on_udp(sd_event_source *source _unused_, int fd, uint32_t events _unused_,
+		  void *userdata)
 {
 	struct listener *listener = userdata;
 
@@ -34,7 +35,8 @@ static int on_udp(sd_event_source *source _unused_, int fd, uint32_t events _unu
 	return 0;
 }
 
-static int on_tcp(sd_event_source *source _unused_, int fd, uint32_t events _unused_, void *userdata)
+static int on_tcp(sd_event_source *source _unused_, int fd, uint32_t events _unused_,
+		  void *userdata)
 {
 	struct listener *listener = userdata;
 
@@ -52,16 +54,19 @@ static int listener_add(struct dnsd *dnsd, const struct place_of *place, bool br
 	listener->place = *place;
 	listener->bridge = bridge;
 	listener->tcp = -1;
-	/* The bridge comes and goes with the engine: its address may be bound before it is there. */
+	/* The bridge comes and goes with the engine: its address may be bound before it is
+	 * there. */
 	listener->udp = udp_open(place, bridge);
 	if (listener->udp < 0)
 		return listener->udp;
 	listener->tcp = tcp_open(place, bridge);
 	if (listener->tcp < 0)
 		return listener->tcp;
-	r = sd_event_add_io(dnsd->loop, &listener->udp_source, listener->udp, EPOLLIN, on_udp, listener);
+	r = sd_event_add_io(dnsd->loop, &listener->udp_source, listener->udp, EPOLLIN, on_udp,
+			    listener);
 	if (r >= 0)
-		r = sd_event_add_io(dnsd->loop, &listener->tcp_source, listener->tcp, EPOLLIN, on_tcp, listener);
+		r = sd_event_add_io(dnsd->loop, &listener->tcp_source, listener->tcp, EPOLLIN,
+				    on_tcp, listener);
 	if (r < 0)
 		return r;
 	*array_add(dnsd->listeners, dnsd->n_listeners) = steal(listener);
@@ -72,14 +77,20 @@ static char *trouble(const char *where, int error)
 {
 	switch (-error) {
 	case EADDRINUSE:
-		return xasprintf("cannot listen on %s: another program has this port; stop it, or choose another "
-				 "address with dns-listen", where);
+		return xasprintf("cannot listen on %s: another program has this port; stop it, or "
+				 "choose another "
+				 "address with dns-listen",
+				 where);
 	case EADDRNOTAVAIL:
-		return xasprintf("cannot listen on %s: this machine has no such address; correct dns-listen", where);
+		return xasprintf(
+			"cannot listen on %s: this machine has no such address; correct dns-listen",
+			where);
 	case EACCES:
 	case EPERM:
-		return xasprintf("cannot listen on %s: ports below 1024 need CAP_NET_BIND_SERVICE; start it as its "
-				 "unit does, or choose a higher port with dns-listen", where);
+		return xasprintf("cannot listen on %s: ports below 1024 need CAP_NET_BIND_SERVICE; "
+				 "start it as its "
+				 "unit does, or choose a higher port with dns-listen",
+				 where);
 	default:
 		return xasprintf("cannot listen on %s: %s", where, strerror(-error));
 	}
@@ -93,8 +104,10 @@ int listen_start(struct dnsd *dnsd)
 		int r = place_parse(*text, DNSD_PORT, &place);
 
 		if (r < 0 || place_is_wildcard(&place)) {
-			log_error("dns-listen: '%s' is not one address of this machine; write it as 127.0.0.1:53 or "
-				  "[::1]:53", *text);
+			log_error("dns-listen: '%s' is not one address of this machine; write it "
+				  "as 127.0.0.1:53 or "
+				  "[::1]:53",
+				  *text);
 			return -EINVAL;
 		}
 		r = listener_add(dnsd, &place, false);

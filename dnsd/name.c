@@ -28,7 +28,8 @@ static void cut(const uint8_t *wire, struct labels *ret)
 		for (size_t i = 0; i < *wire; i++) {
 			uint8_t c = wire[1 + i];
 
-			if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '_') {
+			if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' &&
+			    c != '_') {
 				ret->plain = false;
 				c = '?';
 			}

@@ -44,8 +44,8 @@ char *place_format(const struct place_of *place)
 {
 	char host[INET6_ADDRSTRLEN] = "", service[8] = "";
 
-	getnameinfo((const struct sockaddr *)&place->address, place->length, host, sizeof(host), service,
-		    sizeof(service), NI_NUMERICHOST | NI_NUMERICSERV);
+	getnameinfo((const struct sockaddr *)&place->address, place->length, host, sizeof(host),
+		    service, sizeof(service), NI_NUMERICHOST | NI_NUMERICSERV);
 	return xasprintf(place->address.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, service);
 }
 

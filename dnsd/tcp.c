@@ -11,17 +11,18 @@ struct connection {
 	struct place_of from;
 	sd_event_source *source;
 	struct timer *idle;
-	struct strbuf in;   /* what came and is not a whole question yet */
-	struct strbuf out;  /* what is not sent yet */
-	size_t under_way;   /* forwarded questions */
-	bool ended;         /* the client sends no more */
-	bool broken;        /* closed as soon as nobody is inside */
+	struct strbuf in;		    /* what came and is not a whole question yet */
+	struct strbuf out;		    /* what is not sent yet */
+	size_t under_way;		    /* forwarded questions */
+	bool ended;			    /* the client sends no more */
+	bool broken;			    /* closed as soon as nobody is inside */
 	struct connection *previous, *next; /* by last use, the latest first */
 };
 
 int tcp_open(const struct place_of *place, bool free_)
 {
-	int fd = socket(place->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), yes = 1, r;
+	int fd = socket(place->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+	    yes = 1, r;
 
 	if (fd < 0)
 		return -errno;
@@ -30,7 +31,8 @@ int tcp_open(const struct place_of *place, bool free_)
 		setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &yes, sizeof(yes));
 	if (place->address.ss_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes));
-	if (bind(fd, (const struct sockaddr *)&place->address, place->length) < 0 || listen(fd, 64) < 0) {
+	if (bind(fd, (const struct sockaddr *)&place->address, place->length) < 0 ||
+	    listen(fd, 64) < 0) {
 		r = -errno;
 		close(fd);
 		return r;
@@ -146,8 +148,9 @@ static bool proceed(struct connection *c)
 		connection_close(c);
 		return true;
 	}
-	sd_event_source_set_io_events(c->source, (!c->ended && c->out.size < TCP_UNSENT ? EPOLLIN : 0u) |
-							 (c->out.size ? EPOLLOUT : 0u));
+	sd_event_source_set_io_events(c->source,
+				      (!c->ended && c->out.size < TCP_UNSENT ? EPOLLIN : 0u) |
+					      (c->out.size ? EPOLLOUT : 0u));
 	return false;
 }
 
@@ -165,7 +168,8 @@ static int on_io(sd_event_source *source _unused_, int fd, uint32_t events, void
 			c->ended = true;
 		else if (errno != EAGAIN && errno != EINTR)
 			c->broken = true;
-		/* Nothing more can be sent, either: without this the hang-up would be told for ever. */
+		/* Nothing more can be sent, either: without this the hang-up would be told for
+		 * ever. */
 		if (n <= 0 && (events & (EPOLLHUP | EPOLLERR)))
 			c->broken = true;
 	}
@@ -178,7 +182,8 @@ void tcp_accept(struct dnsd *dnsd, int fd)
 {
 	struct place_of from = { .length = sizeof(from.address) };
 	struct connection *c;
-	int client = accept4(fd, (struct sockaddr *)&from.address, &from.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int client = accept4(fd, (struct sockaddr *)&from.address, &from.length,
+			     SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (client < 0)
 		return;

@@ -4,7 +4,8 @@
 
 int udp_open(const struct place_of *place, bool free_)
 {
-	int fd = socket(place->address.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), yes = 1;
+	int fd = socket(place->address.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+	    yes = 1;
 	int room = DNSD_SOCKET_BUFFER, r;
 
 	if (fd < 0)
@@ -56,10 +57,12 @@ void udp_read(struct dnsd *dnsd, uint64_t listener, int fd)
 
 	for (size_t i = 0; i < DNSD_BATCH; i++) {
 		batch.in_data[i] = (struct iovec){ batch.questions[i], DNSD_PACKET };
-		batch.in[i] = (struct mmsghdr){ .msg_hdr = { .msg_name = &batch.clients[i].from.address,
-							     .msg_namelen = sizeof(struct sockaddr_storage),
-							     .msg_iov = &batch.in_data[i],
-							     .msg_iovlen = 1 } };
+		batch.in[i] =
+			(struct mmsghdr){ .msg_hdr = { .msg_name = &batch.clients[i].from.address,
+						       .msg_namelen =
+							       sizeof(struct sockaddr_storage),
+						       .msg_iov = &batch.in_data[i],
+						       .msg_iovlen = 1 } };
 	}
 	count = recvmmsg(fd, batch.in, DNSD_BATCH, MSG_DONTWAIT, NULL);
 	for (int i = 0; i < count; i++) {
@@ -70,13 +73,15 @@ void udp_read(struct dnsd *dnsd, uint64_t listener, int fd)
 		client->connection = 0;
 		client->from.length = batch.in[i].msg_hdr.msg_namelen;
 		dnsd->counts.udp++;
-		if (!ask(dnsd, client, batch.questions[i], batch.in[i].msg_len, batch.answers[replies], &size))
+		if (!ask(dnsd, client, batch.questions[i], batch.in[i].msg_len,
+			 batch.answers[replies], &size))
 			continue;
 		batch.out_data[replies] = (struct iovec){ batch.answers[replies], size };
-		batch.out[replies] = (struct mmsghdr){ .msg_hdr = { .msg_name = &client->from.address,
-								    .msg_namelen = client->from.length,
-								    .msg_iov = &batch.out_data[replies],
-								    .msg_iovlen = 1 } };
+		batch.out[replies] =
+			(struct mmsghdr){ .msg_hdr = { .msg_name = &client->from.address,
+						       .msg_namelen = client->from.length,
+						       .msg_iov = &batch.out_data[replies],
+						       .msg_iovlen = 1 } };
 		replies++;
 	}
 	send_batch(dnsd, fd, &batch, replies);
@@ -84,6 +89,7 @@ void udp_read(struct dnsd *dnsd, uint64_t listener, int fd)
 
 void udp_send(int fd, const struct place_of *to, const uint8_t *wire, size_t size)
 {
-	if (sendto(fd, wire, size, MSG_DONTWAIT, (const struct sockaddr *)&to->address, to->length) < 0)
+	if (sendto(fd, wire, size, MSG_DONTWAIT, (const struct sockaddr *)&to->address,
+		   to->length) < 0)
 		log_debug("an answer could not be sent: %s", strerror(errno));
 }

@@ -87,7 +87,8 @@ static void judge(struct dnsd *dnsd, struct forward_query *query, uint8_t *wire,
 	}
 }
 
-static int on_udp(sd_event_source *source _unused_, int fd, uint32_t events _unused_, void *userdata)
+static int on_udp(sd_event_source *source _unused_, int fd, uint32_t events _unused_,
+		  void *userdata)
 {
 	struct forward_query *query = userdata;
 	uint8_t wire[UINT16_MAX];
@@ -115,7 +116,8 @@ static int tcp_write(struct forward_query *query)
 /* Reads the length, then as many bytes. 1: all of it; 0: later; a negative errno. */
 static int tcp_read(struct forward_query *query)
 {
-	ssize_t n = recv(query->fd, query->io + query->io_at, query->io_size - query->io_at, MSG_DONTWAIT);
+	ssize_t n = recv(query->fd, query->io + query->io_at, query->io_size - query->io_at,
+			 MSG_DONTWAIT);
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
@@ -133,7 +135,8 @@ static int tcp_read(struct forward_query *query)
 	return 0;
 }
 
-static int on_tcp(sd_event_source *source, int fd _unused_, uint32_t events _unused_, void *userdata)
+static int on_tcp(sd_event_source *source, int fd _unused_, uint32_t events _unused_,
+		  void *userdata)
 {
 	struct forward_query *query = userdata;
 	int r = query->sent ? tcp_read(query) : tcp_write(query);
@@ -166,14 +169,16 @@ static int start(struct dnsd *dnsd, struct forward_query *query)
 	if (query->fd < 0)
 		return -errno;
 	/* Connected: the kernel drops what comes from elsewhere, and chose the port at random. */
-	if (connect(query->fd, (const struct sockaddr *)&to->address, to->length) < 0 && errno != EINPROGRESS)
+	if (connect(query->fd, (const struct sockaddr *)&to->address, to->length) < 0 &&
+	    errno != EINPROGRESS)
 		return -errno;
 	if (query->tcp) {
 		query->io = xmalloc(query->size + 2);
 		query->io_size = query->size + 2;
 		knot_wire_write_u16(query->io, (uint16_t)query->size);
 		memcpy(query->io + 2, query->wire, query->size);
-		return sd_event_add_io(dnsd->loop, &query->source, query->fd, EPOLLOUT, on_tcp, query);
+		return sd_event_add_io(dnsd->loop, &query->source, query->fd, EPOLLOUT, on_tcp,
+				       query);
 	}
 	if (send(query->fd, query->wire, query->size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		return -errno;
@@ -211,7 +216,8 @@ static void on_deadline(void *userdata)
 	arm(dnsd);
 }
 
-void upstream_ask(struct dnsd *dnsd, const struct client *client, const uint8_t *wire, size_t size, size_t limit)
+void upstream_ask(struct dnsd *dnsd, const struct client *client, const uint8_t *wire, size_t size,
+		  size_t limit)
 {
 	struct forward_query *query = forward_surplus(dnsd->forward);
 	uint16_t id = 0;
@@ -236,14 +242,16 @@ static size_t from_resolv_conf(struct dnsd *dnsd, struct place_of **ret)
 
 	*ret = NULL;
 	if (r < 0)
-		log_errno(LOG_WARNING, r, "cannot read " RESOLV_CONF ": names of other zones are refused");
+		log_errno(LOG_WARNING, r,
+			  "cannot read " RESOLV_CONF ": names of other zones are refused");
 	else
 		count = places_of_resolv_conf(text, ret);
 	for (size_t i = 0; i < count; i++)
 		if (!listen_is_own(dnsd, &(*ret)[i]))
 			(*ret)[kept++] = (*ret)[i];
 	if (r >= 0 && !kept)
-		log_warning(RESOLV_CONF " names no other resolver: names of other zones are refused");
+		log_warning(RESOLV_CONF
+			    " names no other resolver: names of other zones are refused");
 	return kept;
 }
 
@@ -258,12 +266,15 @@ int upstream_start(struct dnsd *dnsd)
 		if (streq(*text, "none"))
 			continue;
 		if (place_parse(*text, DNSD_PORT, &place) < 0 || place_is_wildcard(&place)) {
-			log_error("forward: '%s' is no address; write it as 192.0.2.1, 192.0.2.1:53 or `none`", *text);
+			log_error("forward: '%s' is no address; write it as 192.0.2.1, "
+				  "192.0.2.1:53 or `none`",
+				  *text);
 			free(places);
 			return -EINVAL;
 		}
 		if (listen_is_own(dnsd, &place)) {
-			log_error("forward: %s is this resolver's own address; name another", *text);
+			log_error("forward: %s is this resolver's own address; name another",
+				  *text);
 			free(places);
 			return -ELOOP;
 		}
@@ -277,7 +288,8 @@ int upstream_start(struct dnsd *dnsd)
 void upstream_free(struct dnsd *dnsd)
 {
 	if (dnsd->forward)
-		for (struct forward_query *query = dnsd->forward->oldest; query; query = query->next)
+		for (struct forward_query *query = dnsd->forward->oldest; query;
+		     query = query->next)
 			hang_up(query);
 	forward_free(steal(dnsd->forward));
 	timer_free(steal(dnsd->forward_timer));

@@ -142,8 +142,9 @@ static int take_head(struct zone *zone, const char *name, const char *data, size
 		r = codec_parse(&head_schema, data, size, CODEC_LENIENT, &head, &failure);
 	free(steal(ns->trouble));
 	if (r < 0) {
-		ns->trouble = xasprintf("the head cannot be read: %s%s%s", failure.path ? failure.path : "",
-					failure.path ? ": " : "", failure.message);
+		ns->trouble = xasprintf("the head cannot be read: %s%s%s",
+					failure.path ? failure.path : "", failure.path ? ": " : "",
+					failure.message);
 		failure_clear(&failure);
 		return -EBADMSG;
 	}
@@ -152,7 +153,8 @@ static int take_head(struct zone *zone, const char *name, const char *data, size
 	return 0;
 }
 
-static int take_facts(struct zone *zone, const char *machine, const char *name, const char *data, size_t size)
+static int take_facts(struct zone *zone, const char *machine, const char *name, const char *data,
+		      size_t size)
 {
 	struct zone_namespace *ns = namespace_get(zone, name);
 	struct failure failure = FAILURE_INIT;
@@ -169,7 +171,8 @@ static int take_facts(struct zone *zone, const char *machine, const char *name, 
 		failure_clear(&failure);
 		return -EBADMSG;
 	}
-	instances_free(facts ? map_put(&ns->facts, machine, facts) : map_remove(&ns->facts, machine));
+	instances_free(facts ? map_put(&ns->facts, machine, facts)
+			     : map_remove(&ns->facts, machine));
 	return 0;
 }
 
@@ -210,8 +213,10 @@ static void build_service(struct zone_namespace *ns, const struct head_service *
 		slot->deploy = xstrdup(from->slots[i].deploy);
 		slot->state = fact ? fact->state : -1;
 		/* A restarted container may have another address than it was committed with. */
-		slot->address = ipv4(fact && fact->address ? fact->address : from->slots[i].address);
-		slot->ready = fact && instance_is_routable((enum instance_state)fact->state) && slot->address;
+		slot->address =
+			ipv4(fact && fact->address ? fact->address : from->slots[i].address);
+		slot->ready = fact && instance_is_routable((enum instance_state)fact->state) &&
+			      slot->address;
 		to->n_ready += slot->ready;
 	}
 	for (size_t i = 0; spec && i < spec->n_ports; i++) {
@@ -257,8 +262,8 @@ static void build_hosts(struct zone *zone, struct zone_namespace *ns)
 			uint32_t address = ipv4(fact->address);
 			struct zone_host *host;
 
-			if (!address || fact->state == INSTANCE_GONE || fact->state == INSTANCE_FAILED ||
-			    fact->state == INSTANCE_STOPPED)
+			if (!address || fact->state == INSTANCE_GONE ||
+			    fact->state == INSTANCE_FAILED || fact->state == INSTANCE_STOPPED)
 				continue;
 			host = xcalloc(1, sizeof(*host));
 			host->address = address;
@@ -336,7 +341,8 @@ const struct zone_host *zone_host(const struct zone *zone, uint32_t address)
 {
 	const struct zone_host *best = NULL;
 
-	for (const struct zone_host *host = zone->hosts[bucket_of(address)]; host; host = host->next)
+	for (const struct zone_host *host = zone->hosts[bucket_of(address)]; host;
+	     host = host->next)
 		if (host->address == address && (!best || rank(host) > rank(best)))
 			best = host;
 	return best;

@@ -1,5 +1,6 @@
-/* Every live gateway and resolver says that it has the log up to our entry. A daemon that is dead may still have a living
- * proxy that sends traffic to what would be removed: it is asked until it is back, or nothing is removed. */
+/* Every live gateway and resolver says that it has the log up to our entry. A daemon that is dead
+ * may still have a living proxy that sends traffic to what would be removed: it is asked until it
+ * is back, or nothing is removed. */
 #include "leased/leased.h"
 
 struct confirmation {
@@ -24,7 +25,7 @@ static void on_applied(struct walk *walk, const struct failure *failure, void *a
 /* No longer applying before what comes next: its ticks are the next one's. */
 static void finish(struct walk *walk)
 {
-	void (*then)(struct walk *walk) = steal(walk->applied);
+	void (*then)(struct walk * walk) = steal(walk->applied);
 
 	walk->deadline_usec = 0;
 	then(walk);
@@ -46,7 +47,8 @@ static void on_applied(struct walk *walk, const struct failure *failure, void *a
 	c->asking = false;
 	if (failure) {
 		failure_copy(&c->last, failure);
-		/* One that is alive but behind is asked again at once; a dead one with the next tick. */
+		/* One that is alive but behind is asked again at once; a dead one with the next
+		 * tick. */
 		if (failure->code == FAILURE_TIMEOUT && boot_now_usec() < walk->deadline_usec)
 			ask(walk, c);
 		return;
@@ -71,9 +73,12 @@ void applying_tick(struct walk *walk)
 			continue;
 		if (boot_now_usec() > walk->deadline_usec) {
 			walk_failf(walk, walk->committed ? FAILURE_CLEANUP_PENDING : FAILURE_FAILED,
-				   "bring it back (`ployzctl status` shows it); the next deploy of the namespace cleans up",
-				   "%s of machine %s has not confirmed the log up to %llu, so nothing was removed: %s",
-				   subjects[c->subject].owner, c->machine, (unsigned long long)walk->sequence,
+				   "bring it back (`ployzctl status` shows it); the next deploy of "
+				   "the namespace cleans up",
+				   "%s of machine %s has not confirmed the log up to %llu, so "
+				   "nothing was removed: %s",
+				   subjects[c->subject].owner, c->machine,
+				   (unsigned long long)walk->sequence,
 				   c->last.message ? c->last.message : "it did not answer");
 			return;
 		}
@@ -91,7 +96,8 @@ void applying_go(struct walk *walk, void (*then)(struct walk *walk))
 	walk->deadline_usec = boot_now_usec() + APPLY_ALL_USEC;
 	for (char **machine = walk->peers; machine && *machine; machine++)
 		for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
-			struct confirmation *c = array_add(walk->confirmations, walk->n_confirmations);
+			struct confirmation *c =
+				array_add(walk->confirmations, walk->n_confirmations);
 
 			c->subject = asked[i];
 			c->machine = xstrdup(*machine);

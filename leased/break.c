@@ -33,7 +33,8 @@ static void answer(struct asked *asked, const struct lease *lease, uint64_t revi
 	asked_free(asked);
 }
 
-static void on_broken(enum sure_outcome outcome, uint64_t revision, const struct failure *failure, void *userdata)
+static void on_broken(enum sure_outcome outcome, uint64_t revision, const struct failure *failure,
+		      void *userdata)
 {
 	struct asked *asked = userdata;
 
@@ -43,8 +44,8 @@ static void on_broken(enum sure_outcome outcome, uint64_t revision, const struct
 		return;
 	}
 	log_notice("the lease of namespace %s was broken by %s%s%s", asked->lease->ns,
-		   asked->ref->operator_ ? asked->ref->operator_ : "an operator", asked->ref->why ? ": " : "",
-		   asked->ref->why ? asked->ref->why : "");
+		   asked->ref->operator_ ? asked->ref->operator_ : "an operator",
+		   asked->ref->why ? ": " : "", asked->ref->why ? asked->ref->why : "");
 	answer(asked, asked->lease, revision);
 }
 
@@ -85,7 +86,8 @@ static void on_read(const struct failure *failure, const struct stream_entry *en
 		failure_set(&broken, FAILURE_NOT_FOUND, "`ployzctl lease ls` lists them",
 			    "namespace %s has never had a lease", asked->ref->ns);
 	else if (!failure)
-		codec_parse(&lease_schema, entry->data, entry->size, CODEC_LENIENT, &decoded, &broken);
+		codec_parse(&lease_schema, entry->data, entry->size, CODEC_LENIENT, &decoded,
+			    &broken);
 	if (!decoded) {
 		bus_call_fail(asked->call, failure ? failure : &broken);
 		failure_clear(&broken);
@@ -101,13 +103,14 @@ static void on_read(const struct failure *failure, const struct stream_entry *en
 	lease_free(lease);
 }
 
-static void ask(struct leased *leased, struct bus_call *call, const struct lease_ref *ref, bool breaking)
+static void ask(struct leased *leased, struct bus_call *call, const struct lease_ref *ref,
+		bool breaking)
 {
 	struct asked *asked;
 
 	if (!name_valid(ref->ns)) {
-		bus_call_failf(call, FAILURE_INVALID, "`ployzctl lease ls` lists them", "'%s' is not a namespace's name",
-			       ref->ns ? ref->ns : "");
+		bus_call_failf(call, FAILURE_INVALID, "`ployzctl lease ls` lists them",
+			       "'%s' is not a namespace's name", ref->ns ? ref->ns : "");
 		return;
 	}
 	asked = xcalloc(1, sizeof(*asked));

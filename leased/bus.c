@@ -1,8 +1,9 @@
-/* The doorplate: what leased hears. What it says: placerd.plan, agentd's verbs, routed and dnsd's `applied`,
- * routed.drained; it writes intent.namespace.*, status.deploy.*.* and the leases. */
+/* The doorplate: what leased hears. What it says: placerd.plan, agentd's verbs, routed and dnsd's
+ * `applied`, routed.drained; it writes intent.namespace.*, status.deploy.*.* and the leases. */
 #include "leased/leased.h"
 
-/* A manifest that came over the bus is held against every rule again: the asker may be another version. */
+/* A manifest that came over the bus is held against every rule again: the asker may be another
+ * version. */
 static int check_request(const struct deploy_request *request, struct failure *failure)
 {
 	_cleanup_json_ json_t *json = NULL;
@@ -11,15 +12,18 @@ static int check_request(const struct deploy_request *request, struct failure *f
 	int r;
 
 	if (!name_valid(request->deploy))
-		return failure_set(failure, FAILURE_INVALID, NULL, "'%s' is not a deploy's id", request->deploy);
+		return failure_set(failure, FAILURE_INVALID, NULL, "'%s' is not a deploy's id",
+				   request->deploy);
 	if (!request->manifest || !name_valid(request->manifest->ns))
-		return failure_set(failure, FAILURE_INVALID, NULL, "the manifest names no namespace");
+		return failure_set(failure, FAILURE_INVALID, NULL,
+				   "the manifest names no namespace");
 	json = codec_encode(&manifest_schema, request->manifest);
 	text = json_text(json);
 	if (strlen(text) > MANIFEST_MAX_BYTES)
-		return failure_set(failure, FAILURE_TOO_LARGE, "make it smaller: its files and env count",
-				   "the manifest of namespace %s has %zu bytes, the limit is %d", request->manifest->ns,
-				   strlen(text), MANIFEST_MAX_BYTES);
+		return failure_set(failure, FAILURE_TOO_LARGE,
+				   "make it smaller: its files and env count",
+				   "the manifest of namespace %s has %zu bytes, the limit is %d",
+				   request->manifest->ns, strlen(text), MANIFEST_MAX_BYTES);
 	r = manifest_decode(json, &manifest, failure);
 	manifest_free(manifest);
 	return r;
@@ -46,7 +50,8 @@ static void on_deploy(struct bus_call *call, void *request, void *userdata)
 	bus_call_ok(call, &accepted);
 }
 
-static void on_attached(const struct failure *failure, const struct stream_entry *entry, void *userdata)
+static void on_attached(const struct failure *failure, const struct stream_entry *entry,
+			void *userdata)
 {
 	struct bus_call *call = userdata;
 	const struct deploy_ref *ref = bus_call_request(call);
@@ -58,7 +63,8 @@ static void on_attached(const struct failure *failure, const struct stream_entry
 		failure_set(&broken, FAILURE_NOT_FOUND, "`ployzctl deploy ls` lists them",
 			    "no deploy %s is known here", ref->deploy);
 	else if (!failure)
-		codec_parse(&deploy_schema, entry->data, entry->size, CODEC_LENIENT, &record, &broken);
+		codec_parse(&deploy_schema, entry->data, entry->size, CODEC_LENIENT, &record,
+			    &broken);
 	if (!record) {
 		bus_call_fail(call, failure ? failure : &broken);
 		failure_clear(&broken);
@@ -85,13 +91,14 @@ static void on_attach(struct bus_call *call, void *request, void *userdata)
 		return;
 	}
 	if (!name_valid(ref->deploy)) {
-		bus_call_failf(call, FAILURE_INVALID, "`ployzctl deploy ls` lists them", "'%s' is not a deploy's id",
-			       ref->deploy ? ref->deploy : "");
+		bus_call_failf(call, FAILURE_INVALID, "`ployzctl deploy ls` lists them",
+			       "'%s' is not a deploy's id", ref->deploy ? ref->deploy : "");
 		return;
 	}
 	/* Not walked here, or long ago: the record tells. */
 	subject = subject_make(SUBJECT_DEPLOY_STATUS, ref->ns ? ref->ns : "*", ref->deploy);
-	stream_last(leased->daemon->bus, STORE_DOMAIN, STREAM_STATUS, subject, STORE_USEC, on_attached, call, NULL);
+	stream_last(leased->daemon->bus, STORE_DOMAIN, STREAM_STATUS, subject, STORE_USEC,
+		    on_attached, call, NULL);
 }
 
 static void on_lease_list(struct bus_call *call, _unused_ void *request, void *userdata)
@@ -100,7 +107,8 @@ static void on_lease_list(struct bus_call *call, _unused_ void *request, void *u
 	struct lease_list list = { 0 };
 
 	if (!leased->watch_live) {
-		bus_call_failf(call, FAILURE_NO_QUORUM, "is the store running? `ployzctl status` shows it",
+		bus_call_failf(call, FAILURE_NO_QUORUM,
+			       "is the store running? `ployzctl status` shows it",
 			       "the leases cannot be read at the moment");
 		return;
 	}
@@ -130,10 +138,8 @@ static void on_lease_break(struct bus_call *call, void *request, void *userdata)
 }
 
 const struct bus_verb leased_verbs[] = {
-	{ SUBJECT_DEPLOY, on_deploy },
-	{ SUBJECT_ATTACH, on_attach },
-	{ SUBJECT_LEASE_LIST, on_lease_list },
-	{ SUBJECT_LEASE_SHOW, on_lease_show },
+	{ SUBJECT_DEPLOY, on_deploy },		 { SUBJECT_ATTACH, on_attach },
+	{ SUBJECT_LEASE_LIST, on_lease_list },	 { SUBJECT_LEASE_SHOW, on_lease_show },
 	{ SUBJECT_LEASE_BREAK, on_lease_break },
 };
 const size_t leased_n_verbs = ARRAY_SIZE(leased_verbs);
@@ -147,11 +153,13 @@ json_t *leased_status(void *userdata)
 		const struct walk *walk = leased->walks[i];
 
 		if (!walk->ended)
-			json_array_append_new(walks, json_pack("{s:s, s:s, s:s}", "deploy", walk->request->deploy,
-							       "namespace", walk->request->manifest->ns, "phase",
-							       deploy_phase_names[walk->record->phase]));
+			json_array_append_new(
+				walks, json_pack("{s:s, s:s, s:s}", "deploy", walk->request->deploy,
+						 "namespace", walk->request->manifest->ns, "phase",
+						 deploy_phase_names[walk->record->phase]));
 	}
-	return json_pack("{s:s, s:b, s:I, s:I, s:o, s:o}", "life", leased->life, "leases_watched", leased->watch_live,
-			 "leases", (json_int_t)leased->leases.count, "deploys_walked", (json_int_t)leased->walked,
-			 "walks", walks, "log", projection_status(leased->projection));
+	return json_pack("{s:s, s:b, s:I, s:I, s:o, s:o}", "life", leased->life, "leases_watched",
+			 leased->watch_live, "leases", (json_int_t)leased->leases.count,
+			 "deploys_walked", (json_int_t)leased->walked, "walks", walks, "log",
+			 projection_status(leased->projection));
 }

@@ -7,7 +7,8 @@ void step_apply(struct walk *walk)
 	applying_go(walk, walk_next);
 }
 
-/* How long connections to what leaves may go on: the grace of the service as it was committed before. */
+/* How long connections to what leaves may go on: the grace of the service as it was committed
+ * before. */
 static uint64_t grace_of(const struct walk *walk, const char *name)
 {
 	const struct service *old = NULL;
@@ -24,8 +25,9 @@ void step_clean(struct walk *walk)
 		uint64_t grace = grace_of(walk, c->slot->service);
 
 		if (c->slot->old && (c->action == SLOT_REPLACE || c->action == SLOT_REMOVE))
-			leaving_add(walk, c->slot->from ? c->slot->from : c->slot->machine, c->slot->old,
-				    (int64_t)(grace / 1000), c->old_stopped ? 0 : grace);
+			leaving_add(walk, c->slot->from ? c->slot->from : c->slot->machine,
+				    c->slot->old, (int64_t)(grace / 1000),
+				    c->old_stopped ? 0 : grace);
 	}
 	leaving_go(walk);
 }
@@ -47,17 +49,20 @@ static bool must_resume(const struct candidate *c)
 	return c->old_stopped && !c->resumed;
 }
 
-static void on_resumed(struct walk *walk, const struct failure *failure, _unused_ void *answer, void *what)
+static void on_resumed(struct walk *walk, const struct failure *failure, _unused_ void *answer,
+		       void *what)
 {
 	struct candidate *c = what;
-	bool silent = failure && (failure->code == FAILURE_UNREACHABLE || failure->code == FAILURE_TIMEOUT);
+	bool silent = failure &&
+		      (failure->code == FAILURE_UNREACHABLE || failure->code == FAILURE_TIMEOUT);
 
 	c->asking = false;
 	if (silent && boot_now_usec() - walk->step_usec < ABORT_USEC)
 		return; /* the next tick asks again */
 	if (failure)
-		progress_note(walk, "%s was stopped for this deploy and could not be started again: %s", c->slot->old,
-			      failure->message);
+		progress_note(walk,
+			      "%s was stopped for this deploy and could not be started again: %s",
+			      c->slot->old, failure->message);
 	c->resumed = true;
 	if (--walk->pending == 0)
 		walk_next(walk);
@@ -78,8 +83,8 @@ void resume_tick(struct walk *walk)
 		if (!must_resume(c) || c->asking)
 			continue;
 		c->asking = true;
-		errand(walk, SUBJECT_AGENT_RESUME, c->slot->from ? c->slot->from : c->slot->machine, &ref, AGENT_USEC,
-		       on_resumed, c);
+		errand(walk, SUBJECT_AGENT_RESUME, c->slot->from ? c->slot->from : c->slot->machine,
+		       &ref, AGENT_USEC, on_resumed, c);
 	}
 }
 

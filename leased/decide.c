@@ -27,8 +27,10 @@ void lease_refusal(const struct lease *lease, uint64_t quiet_usec, uint64_t now_
 	hint = xasprintf("wait for it (`ployzctl deploy attach %s`), or `ployzctl lease break %s`",
 			 lease->deploy ? lease->deploy : "ID", lease->ns);
 	failure_set(failure, FAILURE_LEASE_HELD, hint,
-		    "namespace %s is held by %s for %s %s on machine %s since %s (%s ago); if its holder has died it is free in at most %s",
-		    lease->ns, lease->operator_ ? lease->operator_ : "somebody", lease->verb ? lease->verb : "deploy",
-		    lease->deploy ? lease->deploy : "", lease->machine ? lease->machine : "unknown",
+		    "namespace %s is held by %s for %s %s on machine %s since %s (%s ago); if its "
+		    "holder has died it is free in at most %s",
+		    lease->ns, lease->operator_ ? lease->operator_ : "somebody",
+		    lease->verb ? lease->verb : "deploy", lease->deploy ? lease->deploy : "",
+		    lease->machine ? lease->machine : "unknown",
 		    lease->since ? lease->since : "unknown", age, left);
 }

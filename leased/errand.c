@@ -40,7 +40,8 @@ void errand(struct walk *walk, enum subject_id subject, const char *machine, con
 	if (e->next)
 		e->next->link = &e->next;
 	walk->errands = e;
-	bus_ask(walk->leased->daemon->bus, subject, machine, request, timeout_usec, on_answer, e, &e->request);
+	bus_ask(walk->leased->daemon->bus, subject, machine, request, timeout_usec, on_answer, e,
+		&e->request);
 }
 
 void errands_cancel(struct walk *walk)
@@ -61,7 +62,8 @@ bool agent_is_silent(struct candidate *c, const struct failure *failure)
 		c->heard_usec = boot_now_usec();
 		return false;
 	}
-	/* A daemon that is being restarted is asked again with the next tick; a refusal is final. */
+	/* A daemon that is being restarted is asked again with the next tick; a refusal is
+	 * final. */
 	if ((failure->code != FAILURE_UNREACHABLE && failure->code != FAILURE_TIMEOUT) ||
 	    boot_now_usec() - c->heard_usec > AGENT_SILENT_USEC)
 		walk_fail(c->walk, failure);

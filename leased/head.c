@@ -8,8 +8,9 @@ static void stamp(struct head *head, const char *now, const char *nonce)
 	head->nonce = xstrdup(nonce);
 }
 
-struct head *head_opened(const struct head *before, uint64_t sequence, const struct deploy_request *request,
-			 const struct lease *lease, const char *now, const char *nonce)
+struct head *head_opened(const struct head *before, uint64_t sequence,
+			 const struct deploy_request *request, const struct lease *lease,
+			 const char *now, const char *nonce)
 {
 	struct head *head = before ? codec_copy(&head_schema, before) : codec_new(&head_schema);
 	struct open_deploy *open = xcalloc(1, sizeof(*open));
@@ -17,7 +18,8 @@ struct head *head_opened(const struct head *before, uint64_t sequence, const str
 	if (!before) {
 		head->ns = xstrdup(request->manifest->ns);
 	} else {
-		/* The entry that committed this state stays named, however many follow that only open and close. */
+		/* The entry that committed this state stays named, however many follow that only
+		 * open and close. */
 		head->committed = (int64_t)head_committed(before, sequence);
 		codec_destroy(&open_deploy_schema, steal(head->open));
 		free(steal(head->outcome));
@@ -34,7 +36,8 @@ struct head *head_opened(const struct head *before, uint64_t sequence, const str
 	return head;
 }
 
-struct head *head_closed(const struct head *opened, const char *outcome, const char *now, const char *nonce)
+struct head *head_closed(const struct head *opened, const char *outcome, const char *now,
+			 const char *nonce)
 {
 	struct head *head = codec_copy(&head_schema, opened);
 
@@ -45,7 +48,8 @@ struct head *head_closed(const struct head *opened, const char *outcome, const c
 	return head;
 }
 
-static void add_slot(struct head_service *service, const struct candidate *candidate, const struct head *before)
+static void add_slot(struct head_service *service, const struct candidate *candidate,
+		     const struct head *before)
 {
 	const struct slot *kept = before ? head_instance(before, candidate->instance, NULL) : NULL;
 	struct slot *slot = array_add(service->slots, service->n_slots);
@@ -53,16 +57,19 @@ static void add_slot(struct head_service *service, const struct candidate *candi
 	slot->slot = candidate->slot->slot;
 	slot->instance = xstrdup(candidate->instance);
 	slot->machine = xstrdup(candidate->slot->machine);
-	slot->address = xstrdup(candidate->address ? candidate->address : kept ? kept->address : NULL);
-	slot->deploy = xstrdup(kept && kept->deploy ? kept->deploy : candidate->walk->request->deploy);
+	slot->address = xstrdup(candidate->address ? candidate->address
+				: kept		   ? kept->address
+						   : NULL);
+	slot->deploy =
+		xstrdup(kept && kept->deploy ? kept->deploy : candidate->walk->request->deploy);
 	slot->hash = xstrdup(candidate->hash ? candidate->hash : kept ? kept->hash : NULL);
 	if (!service->digest)
 		service->digest = xstrdup(candidate->digest);
 }
 
 struct head *head_committed_next(const struct head *opened, const struct deploy_request *request,
-				 const struct lease *lease, struct candidate *const *candidates, size_t n_candidates,
-				 const char *now, const char *nonce)
+				 const struct lease *lease, struct candidate *const *candidates,
+				 size_t n_candidates, const char *now, const char *nonce)
 {
 	struct head *head = codec_new(&head_schema);
 

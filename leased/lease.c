@@ -1,20 +1,21 @@
-/* Holding a lease: taken, renewed every 10 s, given back; each a compare-and-set on the revision last read. */
+/* Holding a lease: taken, renewed every 10 s, given back; each a compare-and-set on the revision
+ * last read. */
 #include "leased/leased.h"
 
 struct holding {
 	struct leased *leased;
-	struct lease *holder;   /* what we write: epoch and nonce change with each write */
-	uint64_t revision;      /* of our last acknowledged write; 0: not taken yet */
-	uint64_t sent_usec;     /* boot-time clock: when that write was sent */
-	uint64_t sending_usec;  /* the same of the write that is on its way */
-	uint64_t give_up_usec;  /* taking: until when */
+	struct lease *holder;  /* what we write: epoch and nonce change with each write */
+	uint64_t revision;     /* of our last acknowledged write; 0: not taken yet */
+	uint64_t sent_usec;    /* boot-time clock: when that write was sent */
+	uint64_t sending_usec; /* the same of the write that is on its way */
+	uint64_t give_up_usec; /* taking: until when */
 	struct bus_request *reading;
 	struct sure *write;
-	struct timer *renew;    /* next renewal, or another try at taking */
+	struct timer *renew;	/* next renewal, or another try at taking */
 	struct timer *deadline; /* stop acting */
 	const struct holding_ops *ops;
-	bool renewing;          /* a renewal is on its way: giving back waits for its revision */
-	loop_fn released;       /* set: it is being given back */
+	bool renewing;	  /* a renewal is on its way: giving back waits for its revision */
+	loop_fn released; /* set: it is being given back */
 	void *userdata;
 };
 
@@ -71,7 +72,8 @@ static void on_deadline(void *userdata)
 	struct holding *h = userdata;
 	struct failure failure = FAILURE_INIT;
 
-	failure_set(&failure, FAILURE_LEASE_LOST, "is the store reachable? `ployzctl status` shows it; then deploy again",
+	failure_set(&failure, FAILURE_LEASE_LOST,
+		    "is the store reachable? `ployzctl status` shows it; then deploy again",
 		    "the lease of namespace %s could not be renewed in time", h->holder->ns);
 	lose(h, &failure);
 	failure_clear(&failure);
@@ -88,7 +90,8 @@ static void acknowledged(struct holding *h, uint64_t revision)
 	timer_arm(h->renew, LEASE_RENEW_USEC);
 }
 
-static void on_renewed(enum sure_outcome outcome, uint64_t revision, const struct failure *failure, void *userdata)
+static void on_renewed(enum sure_outcome outcome, uint64_t revision, const struct failure *failure,
+		       void *userdata)
 {
 	struct holding *h = userdata;
 	struct failure lost = FAILURE_INIT;
@@ -105,13 +108,15 @@ static void on_renewed(enum sure_outcome outcome, uint64_t revision, const struc
 		h->ops->renewed(h->userdata);
 		return;
 	}
-	failure_set(&lost, FAILURE_LEASE_LOST, "`ployzctl lease show` says who holds it now; then deploy again",
+	failure_set(&lost, FAILURE_LEASE_LOST,
+		    "`ployzctl lease show` says who holds it now; then deploy again",
 		    "the lease of namespace %s was lost: %s", h->holder->ns, failure->message);
 	lose(h, &lost);
 	failure_clear(&lost);
 }
 
-static void on_taken(enum sure_outcome outcome, uint64_t revision, const struct failure *failure, void *userdata)
+static void on_taken(enum sure_outcome outcome, uint64_t revision, const struct failure *failure,
+		     void *userdata)
 {
 	struct holding *h = userdata;
 
@@ -119,7 +124,8 @@ static void on_taken(enum sure_outcome outcome, uint64_t revision, const struct 
 		acknowledged(h, revision);
 		h->ops->taken(h->userdata);
 	} else if (outcome == SURE_CONFLICT) {
-		timer_arm(h->renew, 0); /* somebody was faster: read who, and refuse in their name */
+		timer_arm(h->renew,
+			  0); /* somebody was faster: read who, and refuse in their name */
 	} else {
 		h->ops->refused(failure, h->userdata);
 	}
@@ -137,11 +143,13 @@ static void decide(struct holding *h, const struct lease *lease, uint64_t revisi
 		failure_clear(&failure);
 		return;
 	case LEASE_TAKE_OWN:
-		log_notice("namespace %s: taking over from an earlier life of this leased (deploy %s)", h->holder->ns,
-			   lease && lease->deploy ? lease->deploy : "unknown");
+		log_notice(
+			"namespace %s: taking over from an earlier life of this leased (deploy %s)",
+			h->holder->ns, lease && lease->deploy ? lease->deploy : "unknown");
 		break;
 	case LEASE_TAKE_EXPIRED:
-		log_notice("namespace %s: its holder on machine %s has been quiet for a whole term, taking over",
+		log_notice("namespace %s: its holder on machine %s has been quiet for a whole "
+			   "term, taking over",
 			   h->holder->ns, lease && lease->machine ? lease->machine : "unknown");
 		break;
 	case LEASE_TAKE_FREE:
@@ -168,7 +176,8 @@ static void on_read(const struct failure *failure, const struct stream_entry *en
 		timer_arm(h->renew, REPEAT_USEC);
 		return;
 	}
-	if (entry && codec_parse(&lease_schema, entry->data, entry->size, CODEC_LENIENT, &lease, &broken) < 0) {
+	if (entry && codec_parse(&lease_schema, entry->data, entry->size, CODEC_LENIENT, &lease,
+				 &broken) < 0) {
 		failure_set(&broken, FAILURE_BUG, "`ployzctl lease break` writes it anew",
 			    "the lease of namespace %s cannot be read", h->holder->ns);
 		h->ops->refused(&broken, h->userdata);
@@ -188,11 +197,12 @@ static void take(void *userdata)
 		write_lease(h, h->revision, holding_deadline(h), on_renewed);
 		return;
 	}
-	bucket_get(h->leased->daemon->bus, BUCKET_LEASES, h->holder->ns, STORE_USEC, on_read, h, &h->reading);
+	bucket_get(h->leased->daemon->bus, BUCKET_LEASES, h->holder->ns, STORE_USEC, on_read, h,
+		   &h->reading);
 }
 
-struct holding *holding_new(struct leased *leased, const struct lease *holder, const struct holding_ops *ops,
-			    void *userdata)
+struct holding *holding_new(struct leased *leased, const struct lease *holder,
+			    const struct holding_ops *ops, void *userdata)
 {
 	sd_event *loop = leased->daemon->loop;
 	struct holding *h = xcalloc(1, sizeof(*h));
@@ -223,24 +233,27 @@ void holding_observe(struct holding *h, const struct lease *lease, uint64_t revi
 	struct failure failure = FAILURE_INIT;
 
 	/* Who gives it back learns from that write's answer. */
-	if (!h->revision || h->released || revision <= h->revision || streq(lease->nonce, h->holder->nonce))
+	if (!h->revision || h->released || revision <= h->revision ||
+	    streq(lease->nonce, h->holder->nonce))
 		return;
-	failure_set(&failure, FAILURE_LEASE_LOST, "`ployzctl lease show` says more; then deploy again",
-		    lease->state == LEASE_FREE ? "the lease of namespace %s was broken by %s" :
-						 "the lease of namespace %s was taken over by %s",
+	failure_set(&failure, FAILURE_LEASE_LOST,
+		    "`ployzctl lease show` says more; then deploy again",
+		    lease->state == LEASE_FREE ? "the lease of namespace %s was broken by %s"
+					       : "the lease of namespace %s was taken over by %s",
 		    h->holder->ns, lease->operator_ ? lease->operator_ : lease->machine);
 	lose(h, &failure);
 	failure_clear(&failure);
 }
 
-static void on_released(enum sure_outcome outcome, _unused_ uint64_t revision, const struct failure *failure,
-			void *userdata)
+static void on_released(enum sure_outcome outcome, _unused_ uint64_t revision,
+			const struct failure *failure, void *userdata)
 {
 	struct holding *h = userdata;
 
 	if (outcome != SURE_DONE)
-		log_warning("the lease of namespace %s was not given back (%s): it lapses by itself", h->holder->ns,
-			    failure->message);
+		log_warning(
+			"the lease of namespace %s was not given back (%s): it lapses by itself",
+			h->holder->ns, failure->message);
 	h->revision = 0;
 	h->released(h->userdata);
 }

@@ -6,7 +6,8 @@ static const struct config_row rows[] = {
 };
 
 /* Machines that gateways, resolvers and agents run on: those that joined and have not left. */
-static void on_entry(const char *subject, _unused_ uint64_t sequence, const char *data, size_t size, void *userdata)
+static void on_entry(const char *subject, _unused_ uint64_t sequence, const char *data, size_t size,
+		     void *userdata)
 {
 	struct leased *leased = userdata;
 	_cleanup_free_ char *id = NULL;
@@ -18,7 +19,8 @@ static void on_entry(const char *subject, _unused_ uint64_t sequence, const char
 	if (data && codec_parse(&machine_schema, data, size, CODEC_LENIENT, &decoded, NULL) == 0) {
 		const struct machine *machine = decoded;
 
-		peer = machine->life_cycle == MACHINE_ACTIVE || machine->life_cycle == MACHINE_DRAINING;
+		peer = machine->life_cycle == MACHINE_ACTIVE ||
+		       machine->life_cycle == MACHINE_DRAINING;
 	}
 	if (peer)
 		map_put(&leased->machines, id, leased);
@@ -53,8 +55,8 @@ struct leased *leased_new(struct daemon *daemon, const struct leased_config *con
 
 int leased_start(struct leased *leased)
 {
-	leased->projection =
-		projection_new(leased->daemon->bus, leased->daemon->config->machine, &projection_ops, leased);
+	leased->projection = projection_new(leased->daemon->bus, leased->daemon->config->machine,
+					    &projection_ops, leased);
 	return watch_start(leased);
 }
 
@@ -85,7 +87,8 @@ static int run(int argc, char **argv)
 	_cleanup_(leased_freep) struct leased *leased = NULL;
 	int r;
 
-	r = daemon_new("leased", "walks deploys under a lease and commits them", rows, &config, argc, argv, &daemon);
+	r = daemon_new("leased", "walks deploys under a lease and commits them", rows, &config,
+		       argc, argv, &daemon);
 	if (r <= 0)
 		return r;
 	r = daemon_open_bus(daemon);
@@ -95,7 +98,8 @@ static int run(int argc, char **argv)
 	r = leased_start(leased);
 	if (r < 0)
 		return log_errno(LOG_ERR, r, "cannot start");
-	r = bus_serve(daemon->bus, "leased", config.daemon.machine, leased_verbs, leased_n_verbs, leased_status, leased);
+	r = bus_serve(daemon->bus, "leased", config.daemon.machine, leased_verbs, leased_n_verbs,
+		      leased_status, leased);
 	if (r < 0)
 		return log_errno(LOG_ERR, r, "cannot listen on the bus");
 	return daemon_loop(daemon);

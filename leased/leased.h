@@ -1,24 +1,31 @@
-/* leased: the one holder of a namespace's lease walks a deploy through its phases and commits it. */
+/* leased: the one holder of a namespace's lease walks a deploy through its phases and commits
+ * it. */
 #ifndef PLOYZ_LEASED_H
 #define PLOYZ_LEASED_H
 
 #include "lib/ployz.h"
 
-#define STORE_USEC (2 * 1000000ull)        /* one answer of the store: a healthy one takes milliseconds */
-#define RIDE_OUT_USEC (15 * 1000000ull)    /* taking a lease while the store elects a leader (4–8 s) */
-#define REPEAT_USEC 250000ull              /* between two tries of one compare-and-set */
-#define LEASE_MARGIN_USEC (3 * 1000000ull) /* a holder stops acting this long before others may take over */
+/* One answer of the store: a healthy one takes milliseconds. */
+#define STORE_USEC (2 * 1000000ull)
+/* Taking a lease while the store elects a leader (4–8 s). */
+#define RIDE_OUT_USEC (15 * 1000000ull)
+#define REPEAT_USEC 250000ull		/* between two tries of one compare-and-set */
+/* A holder stops acting this long before others may take over. */
+#define LEASE_MARGIN_USEC (3 * 1000000ull)
 #define PLAN_USEC (10 * 1000000ull)
-#define PATIENCE_USEC (10 * 1000000ull)    /* for a daemon that is being restarted, before anything was started */
-#define AGENT_USEC (5 * 1000000ull)        /* agentd answers at once; long work is only accepted */
-#define AGENT_ASK_AGAIN_USEC 1000000ull    /* how far is it: covers an agentd that was restarted */
-#define AGENT_SILENT_USEC (60 * 1000000ull)/* no answer of a machine for so long fails the deploy */
-#define APPLIED_USEC (2 * 1000000ull)      /* one deferred answer of a gateway or resolver */
-#define APPLY_ALL_USEC (30 * 1000000ull)   /* all of them; then cleaning is left for later */
-#define REMOVE_EXTRA_USEC (30 * 1000000ull)/* what the engine may take beyond the service's stop_grace */
-#define ABORT_USEC (20 * 1000000ull)       /* taking back what was started */
+/* For a daemon that is being restarted, before anything was started. */
+#define PATIENCE_USEC (10 * 1000000ull)
+#define AGENT_USEC (5 * 1000000ull)	/* agentd answers at once; long work is only accepted */
+#define AGENT_ASK_AGAIN_USEC 1000000ull /* how far is it: covers an agentd that was restarted */
+/* No answer of a machine for so long fails the deploy. */
+#define AGENT_SILENT_USEC (60 * 1000000ull)
+#define APPLIED_USEC (2 * 1000000ull)	 /* one deferred answer of a gateway or resolver */
+#define APPLY_ALL_USEC (30 * 1000000ull) /* all of them; then cleaning is left for later */
+/* What the engine may take beyond the service's stop_grace. */
+#define REMOVE_EXTRA_USEC (30 * 1000000ull)
+#define ABORT_USEC (20 * 1000000ull) /* taking back what was started */
 #define DEFAULT_GRACE_USEC (10 * 1000000ull) /* stop_grace of a service that is no longer known */
-#define ENDED_WALKS_KEPT 64                /* for who attaches late */
+#define ENDED_WALKS_KEPT 64		     /* for who attaches late */
 
 struct leased_config {
 	struct daemon_config daemon;
@@ -34,17 +41,17 @@ struct seen_lease {
 struct leased {
 	struct daemon *daemon;
 	const struct leased_config *config;
-	char *life;                 /* of this start: tells our own earlier lives from us */
-	struct stream_follow *watch;/* of the lease bucket */
+	char *life;		     /* of this start: tells our own earlier lives from us */
+	struct stream_follow *watch; /* of the lease bucket */
 	bool watch_live;
-	uint64_t watch_since;       /* boot-time clock: quiet time counts from here */
-	struct map leases;          /* namespace → struct seen_lease */
+	uint64_t watch_since;	       /* boot-time clock: quiet time counts from here */
+	struct map leases;	       /* namespace → struct seen_lease */
 	struct projection *projection; /* of the log: which machines there are */
-	struct walk **walks;        /* running ones, and the last ended ones */
+	struct walk **walks;	       /* running ones, and the last ended ones */
 	size_t n_walks;
-	uint64_t walked;            /* deploys since the start */
-	struct map machines;        /* ids of the machines that take part → any value */
-	struct deferred *trim;      /* forgets the oldest ended walks, outside their own callbacks */
+	uint64_t walked;       /* deploys since the start */
+	struct map machines;   /* ids of the machines that take part → any value */
+	struct deferred *trim; /* forgets the oldest ended walks, outside their own callbacks */
 };
 
 /* leased.c */
@@ -70,7 +77,7 @@ struct confirmation;
 /* decide.c (pure): what a lease's value means for who wants it */
 enum lease_decision {
 	LEASE_TAKE_FREE,    /* nobody holds it */
-	LEASE_TAKE_OWN,     /* an earlier life of this machine's leased holds it */
+	LEASE_TAKE_OWN,	    /* an earlier life of this machine's leased holds it */
 	LEASE_TAKE_EXPIRED, /* its holder has been quiet for the whole term */
 	LEASE_REFUSE,
 };
@@ -82,9 +89,11 @@ void lease_refusal(const struct lease *lease, uint64_t quiet_usec, uint64_t now_
 		   struct failure *failure);
 
 /* head.c (pure): the next entries of a namespace's log. All are new and owned by the caller. */
-struct head *head_opened(const struct head *before, uint64_t sequence, const struct deploy_request *request,
-			 const struct lease *lease, const char *now, const char *nonce);
-struct head *head_closed(const struct head *opened, const char *outcome, const char *now, const char *nonce);
+struct head *head_opened(const struct head *before, uint64_t sequence,
+			 const struct deploy_request *request, const struct lease *lease,
+			 const char *now, const char *nonce);
+struct head *head_closed(const struct head *opened, const char *outcome, const char *now,
+			 const char *nonce);
 struct head *head_committed_next(const struct head *opened, const struct deploy_request *request,
 				 const struct lease *lease, struct candidate *const *candidates,
 				 size_t n_candidates, const char *now, const char *nonce);
@@ -96,10 +105,10 @@ enum sure_outcome { SURE_DONE, SURE_CONFLICT, SURE_FAILED, SURE_UNKNOWN };
 typedef void (*sure_fn)(enum sure_outcome outcome, uint64_t sequence, const struct failure *failure,
 			void *userdata);
 struct sure_append {
-	const char *bucket;     /* a key of a bucket, or NULL: a subject of PLOYZ_INTENT */
-	const char *key;        /* the key, or the subject */
+	const char *bucket; /* a key of a bucket, or NULL: a subject of PLOYZ_INTENT */
+	const char *key;    /* the key, or the subject */
 	const char *text;
-	const char *nonce;      /* the entry's own, by which it is known again */
+	const char *nonce; /* the entry's own, by which it is known again */
 	uint64_t expected;
 	uint64_t deadline_usec; /* boot-time clock */
 };
@@ -121,12 +130,13 @@ struct holding_ops {
 	void (*taken)(void *userdata);
 	void (*refused)(const struct failure *failure, void *userdata); /* never had it */
 	void (*renewed)(void *userdata);
-	void (*lost)(const struct failure *failure, void *userdata);    /* had it: stop acting at once */
-	void (*waiting)(void *userdata);                                /* an answer is missing */
+	void (*lost)(const struct failure *failure,
+		     void *userdata);	 /* had it: stop acting at once */
+	void (*waiting)(void *userdata); /* an answer is missing */
 };
 /* Takes the lease of `holder->ns` for `holder` (its deploy, verb, operator) and keeps it. */
-struct holding *holding_new(struct leased *leased, const struct lease *holder, const struct holding_ops *ops,
-			    void *userdata);
+struct holding *holding_new(struct leased *leased, const struct lease *holder,
+			    const struct holding_ops *ops, void *userdata);
 /* What is held: epoch and all; borrowed. */
 const struct lease *holding_lease(const struct holding *holding);
 /* Until when (boot-time clock) this holder may act on what it holds. */
@@ -155,9 +165,9 @@ enum step {
 	STEP_COMMIT,
 	STEP_APPLY,
 	STEP_CLEAN,
-	STEP_ABORT,   /* before the commit: take back what was started */
-	STEP_RESUME,  /* and start again what was stopped for it */
-	STEP_CLOSE,   /* the entry that closes what was opened without a commit */
+	STEP_ABORT,  /* before the commit: take back what was started */
+	STEP_RESUME, /* and start again what was stopped for it */
+	STEP_CLOSE,  /* the entry that closes what was opened without a commit */
 	STEP_UNLOCK,
 	STEP_RELEASE,
 	STEP_END,
@@ -176,64 +186,64 @@ struct candidate {
 	struct walk *walk;
 	const struct plan_slot *slot;  /* of walk->plan */
 	const struct service *service; /* of the manifest; NULL: the slot goes */
-	int action;                    /* enum slot_action; a replacement with the same image becomes a keep */
-	char *instance;                /* the new one's id, or the one that is kept */
+	int action;	/* enum slot_action; a replacement with the same image becomes a keep */
+	char *instance; /* the new one's id, or the one that is kept */
 	char *digest;
 	char *hash;
 	char *address;
 	int state;
-	char *said;        /* last state that went into the progress */
-	bool prepared;     /* its image is on its machine */
-	bool old_stopped;  /* the old instance was stopped for it */
-	bool resumed;      /* and has been started again */
-	bool asking;       /* an agentd.start is on its way */
-	bool again;        /* something happened meanwhile: ask once more */
+	char *said;	     /* last state that went into the progress */
+	bool prepared;	     /* its image is on its machine */
+	bool old_stopped;    /* the old instance was stopped for it */
+	bool resumed;	     /* and has been started again */
+	bool asking;	     /* an agentd.start is on its way */
+	bool again;	     /* something happened meanwhile: ask once more */
 	uint64_t heard_usec; /* boot-time clock, last answer of its agentd */
 };
 
 struct walk {
 	struct leased *leased;
 	struct deploy_request *request;
-	struct deploy *record;         /* the status record, as it is now */
+	struct deploy *record; /* the status record, as it is now */
 	enum step step;
-	uint64_t began_usec;           /* boot-time clock */
-	uint64_t step_usec;            /* the same, of the current step */
-	bool again;                    /* the current step's one question is asked again with the next tick */
+	uint64_t began_usec; /* boot-time clock */
+	uint64_t step_usec;  /* the same, of the current step */
+	bool again;	     /* the current step's one question is asked again with the next tick */
 	struct holding *holding;
-	struct sure *append;           /* the one append to the log that is on its way */
-	struct errand *errands;        /* questions to other daemons */
+	struct sure *append;	/* the one append to the log that is on its way */
+	struct errand *errands; /* questions to other daemons */
 	struct bus_request *reading;
-	struct head *head;             /* the namespace's head as last read or written; NULL: none yet */
-	uint64_t sequence;             /* its place */
-	struct head *trying;           /* the commit that is on its way */
-	struct head *base;             /* the committed state that this deploy starts from; NULL: none */
-	struct open_deploy *orphan;    /* a dead deploy that was still open */
+	struct head *head;   /* the namespace's head as last read or written; NULL: none yet */
+	uint64_t sequence;   /* its place */
+	struct head *trying; /* the commit that is on its way */
+	struct head *base;   /* the committed state that this deploy starts from; NULL: none */
+	struct open_deploy *orphan; /* a dead deploy that was still open */
 	struct plan *plan;
 	struct bus_subscription *heard; /* progress of this deploy from agentd */
 	struct candidate **candidates;
 	size_t n_candidates;
-	char **machines;               /* participants, sorted */
+	char **machines; /* participants, sorted */
 	size_t n_locked;
 	bool committed;
-	bool lost;                     /* the lease is gone: no more appends, no more commands */
-	struct failure failure;        /* why it fails, or why cleaning is pending */
-	char *outcome;                 /* for the closing entry */
-	uint64_t deadline_usec;        /* of the current step, boot-time clock; 0: none */
-	struct timer *tick;            /* asks again, checks the deadline */
-	struct leaving **leaving;      /* instances that have to go */
+	bool lost;		  /* the lease is gone: no more appends, no more commands */
+	struct failure failure;	  /* why it fails, or why cleaning is pending */
+	char *outcome;		  /* for the closing entry */
+	uint64_t deadline_usec;	  /* of the current step, boot-time clock; 0: none */
+	struct timer *tick;	  /* asks again, checks the deadline */
+	struct leaving **leaving; /* instances that have to go */
 	size_t n_leaving;
-	bool leaving_begun;            /* nothing is removed before leaving_go */
-	struct draining *draining;     /* gateways that are asked whether connections are left */
+	bool leaving_begun;	   /* nothing is removed before leaving_go */
+	struct draining *draining; /* gateways that are asked whether connections are left */
 	size_t n_draining;
 	char **draining_instances;
-	uint64_t draining_until;       /* boot-time clock: the longest grace is over */
+	uint64_t draining_until;	    /* boot-time clock: the longest grace is over */
 	struct confirmation *confirmations; /* of gateways and resolvers; while `applied` is set */
 	size_t n_confirmations;
-	void (*applied)(struct walk *walk); /* what comes once all have confirmed */
-	char **peers;                  /* machines that take part, asked at the sweep */
+	void (*applied)(struct walk *walk);  /* what comes once all have confirmed */
+	char **peers;			     /* machines that take part, asked at the sweep */
 	struct orphan_record *orphan_record; /* while the dead deploy's record is read */
-	size_t pending;                /* what the current step still waits for */
-	struct record_writer *writer;  /* of the status record */
+	size_t pending;			     /* what the current step still waits for */
+	struct record_writer *writer;	     /* of the status record */
 	bool ended;
 };
 struct walk *walk_new(struct leased *leased, const struct deploy_request *request);
@@ -244,9 +254,10 @@ void walk_next(struct walk *walk);
 void walk_goto(struct walk *walk, enum step step);
 /* The current step cannot: `failure` is kept as the walk's and the table says where it goes on. */
 void walk_fail(struct walk *walk, const struct failure *failure);
-void walk_failf(struct walk *walk, enum failure_code code, const char *hint, const char *format, ...)
-	_printf_(4, 5);
-/* Whether the step should ask again rather than fail: nobody answered, and that has not lasted long. */
+void walk_failf(struct walk *walk, enum failure_code code, const char *hint, const char *format,
+		...) _printf_(4, 5);
+/* Whether the step should ask again rather than fail: nobody answered, and that has not lasted
+ * long. */
 bool walk_patient(struct walk *walk, const struct failure *failure);
 void walk_lost(struct walk *walk, const struct failure *failure);
 /* Its end was told: what it held is given up; the walk itself stays for who attaches late. */
@@ -259,11 +270,13 @@ char **walk_peers(const struct walk *walk);
 struct log_about walk_about(const struct walk *walk);
 
 /* errand.c: questions of a walk, all cancelled with it */
-typedef void (*errand_fn)(struct walk *walk, const struct failure *failure, void *answer, void *what);
+typedef void (*errand_fn)(struct walk *walk, const struct failure *failure, void *answer,
+			  void *what);
 void errand(struct walk *walk, enum subject_id subject, const char *machine, const void *request,
 	    uint64_t timeout_usec, errand_fn fn, void *what);
 void errands_cancel(struct walk *walk);
-/* An answer about a candidate has come. Whether it is none: then the walk goes on asking, or has failed. */
+/* An answer about a candidate has come. Whether it is none: then the walk goes on asking, or has
+ * failed. */
 bool agent_is_silent(struct candidate *candidate, const struct failure *failure);
 
 /* log.c: reading the head, opening, committing, closing */
@@ -296,8 +309,10 @@ void step_prepare(struct walk *walk);
 void preparing_again(struct walk *walk);
 void step_run(struct walk *walk);
 void running_again(struct walk *walk);
-/* What agentd is asked for a candidate; `ret->volumes` is the caller's to free, all else borrowed. */
-void start_request(const struct walk *walk, const struct candidate *candidate, struct agent_start *ret);
+/* What agentd is asked for a candidate; `ret->volumes` is the caller's to free, all else
+ * borrowed. */
+void start_request(const struct walk *walk, const struct candidate *candidate,
+		   struct agent_start *ret);
 
 /* starting.c */
 void step_start(struct walk *walk);
@@ -329,7 +344,8 @@ void resume_tick(struct walk *walk);
 /* progress.c: the status record and what goes out as it happens */
 void progress_phase(struct walk *walk, enum deploy_phase phase, const char *note);
 void progress_note(struct walk *walk, const char *format, ...) _printf_(2, 3);
-void progress_slot(struct walk *walk, const struct candidate *candidate, const char *state, const char *message);
+void progress_slot(struct walk *walk, const struct candidate *candidate, const char *state,
+		   const char *message);
 void progress_plan(struct walk *walk);
 /* Writes the final record, then tells the end; then the walk has ended. */
 void progress_end(struct walk *walk);

@@ -1,4 +1,5 @@
-/* Instances that go: connections end or their grace does, then agentd removes them, asked again until they are gone. */
+/* Instances that go: connections end or their grace does, then agentd removes them, asked again
+ * until they are gone. */
 #include "leased/leased.h"
 
 struct leaving {
@@ -35,7 +36,8 @@ void leaving_clear(struct walk *walk)
 	walk->n_leaving = 0;
 }
 
-void leaving_add(struct walk *walk, const char *machine, const char *instance, int64_t grace_ms, uint64_t drain_usec)
+void leaving_add(struct walk *walk, const char *machine, const char *instance, int64_t grace_ms,
+		 uint64_t drain_usec)
 {
 	struct leaving *leaving = xcalloc(1, sizeof(*leaving));
 
@@ -82,8 +84,8 @@ static void on_removed(struct walk *walk, const struct failure *failure, void *a
 	if (failure) {
 		failure_copy(&leaving->last, failure);
 	} else if (removed->instance && removed->instance->state != INSTANCE_GONE) {
-		failure_set(&leaving->last, FAILURE_CLEANUP_PENDING, NULL, "%s is still %s", leaving->instance,
-			    instance_state_names[removed->instance->state]);
+		failure_set(&leaving->last, FAILURE_CLEANUP_PENDING, NULL, "%s is still %s",
+			    leaving->instance, instance_state_names[removed->instance->state]);
 	} else {
 		leaving->gone = true;
 		if (all_gone(walk))
@@ -111,8 +113,8 @@ static void let_go(struct walk *walk)
 	}
 }
 
-/* Every gateway's word that no connection is left, or that the grace is over, lets the instances go. One that does not
- * answer is asked again until the grace is over. */
+/* Every gateway's word that no connection is left, or that the grace is over, lets the instances
+ * go. One that does not answer is asked again until the grace is over. */
 static void on_drained(struct walk *walk, const struct failure *failure, void *answer, void *what)
 {
 	const struct drained *drained = answer;
@@ -122,8 +124,10 @@ static void on_drained(struct walk *walk, const struct failure *failure, void *a
 	if (failure && boot_now_usec() < walk->draining_until)
 		return;
 	if (failure)
-		progress_note(walk, "the gateway of machine %s does not say whether connections are left: %s",
-			      draining->machine, failure->message);
+		progress_note(
+			walk,
+			"the gateway of machine %s does not say whether connections are left: %s",
+			draining->machine, failure->message);
 	else if (drained->connections > 0)
 		progress_note(walk, "%lld connections did not end within their grace on machine %s",
 			      (long long)drained->connections, draining->machine);
@@ -137,7 +141,9 @@ static void ask_drained(struct walk *walk)
 	uint64_t now = boot_now_usec();
 	const struct drained_request request = {
 		.instances = walk->draining_instances,
-		.wait_ms = now < walk->draining_until ? (int64_t)((walk->draining_until - now) / 1000) : 0,
+		.wait_ms = now < walk->draining_until
+				   ? (int64_t)((walk->draining_until - now) / 1000)
+				   : 0,
 	};
 
 	for (size_t i = 0; i < walk->n_draining; i++) {
@@ -151,15 +157,16 @@ static void ask_drained(struct walk *walk)
 	}
 }
 
-static void on_marked(_unused_ struct walk *walk, const struct failure *failure, _unused_ void *answer,
-		      _unused_ void *what)
+static void on_marked(_unused_ struct walk *walk, const struct failure *failure,
+		      _unused_ void *answer, _unused_ void *what)
 {
 	/* Only what `ps` shows: the gateways have let go of it already. */
 	if (failure)
 		log_debug("not marked draining: %s", failure->message);
 }
 
-/* Marks those that still may have connections, and asks every gateway to tell when there are none. */
+/* Marks those that still may have connections, and asks every gateway to tell when there are
+ * none. */
 static void drain(struct walk *walk)
 {
 	uint64_t longest = 0;
@@ -171,7 +178,8 @@ static void drain(struct walk *walk)
 		if (leaving->drained)
 			continue;
 		reference(walk, leaving, &ref);
-		errand(walk, SUBJECT_AGENT_DRAIN, leaving->machine, &ref, AGENT_USEC, on_marked, NULL);
+		errand(walk, SUBJECT_AGENT_DRAIN, leaving->machine, &ref, AGENT_USEC, on_marked,
+		       NULL);
 		strv_push(&walk->draining_instances, xstrdup(leaving->instance));
 		longest = MAX2(longest, leaving->drain_usec);
 	}
@@ -217,12 +225,14 @@ static void give_up(struct walk *walk)
 		if (walk->leaving[i]->gone)
 			continue;
 		last = walk->leaving[i];
-		strbuf_printf(&names, "%s%s on machine %s", names.size ? ", " : "", last->instance, last->machine);
+		strbuf_printf(&names, "%s%s on machine %s", names.size ? ", " : "", last->instance,
+			      last->machine);
 	}
 	walk->deadline_usec = 0;
 	walk_failf(walk, walk->committed ? FAILURE_CLEANUP_PENDING : FAILURE_FAILED,
 		   "the next deploy of the namespace removes them", "not removed yet: %s (%s)",
-		   names.text ? names.text : "", last && last->last.message ? last->last.message : "no answer");
+		   names.text ? names.text : "",
+		   last && last->last.message ? last->last.message : "no answer");
 	strbuf_clear(&names);
 }
 
@@ -249,7 +259,8 @@ void leaving_heard(struct walk *walk, const struct progress *progress)
 	for (size_t i = 0; walk->leaving_begun && i < walk->n_leaving; i++) {
 		struct leaving *leaving = walk->leaving[i];
 
-		if (streq(progress->instance, leaving->instance) && leaving->drained && !leaving->asking && !leaving->gone)
+		if (streq(progress->instance, leaving->instance) && leaving->drained &&
+		    !leaving->asking && !leaving->gone)
 			ask_remove(walk, leaving);
 	}
 }

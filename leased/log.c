@@ -1,9 +1,11 @@
-/* The namespace's log: every append is a compare-and-set on the sequence that this walk last read or wrote. */
+/* The namespace's log: every append is a compare-and-set on the sequence that this walk last read
+ * or wrote. */
 #include "leased/leased.h"
 
 static void on_waiting(void *userdata)
 {
-	progress_note(userdata, "the store does not answer (it may be choosing a leader): repeating until the lease's own deadline");
+	progress_note(userdata, "the store does not answer (it may be choosing a leader): "
+				"repeating until the lease's own deadline");
 }
 
 /* Until when an append may be repeated: the lease's own deadline, no longer. */
@@ -20,11 +22,13 @@ static void append(struct walk *walk, const struct head *head, sure_fn fn)
 		.deadline_usec = holding_deadline(walk->holding),
 	};
 
-	/* A leased that was stopped for long wakes up here: its deadline may be over before its timer told. */
+	/* A leased that was stopped for long wakes up here: its deadline may be over before its
+	 * timer told. */
 	if (boot_now_usec() >= what.deadline_usec) {
 		failure_set(&failure, FAILURE_LEASE_LOST,
 			    "deploy again; `ployzctl lease show` says who held it meanwhile",
-			    "this leased slept past the term of its lease of namespace %s", head->ns);
+			    "this leased slept past the term of its lease of namespace %s",
+			    head->ns);
 		walk_lost(walk, &failure);
 		failure_clear(&failure);
 		return;
@@ -45,13 +49,14 @@ static void fenced(struct walk *walk, const struct failure *failure)
 	struct failure lost = FAILURE_INIT;
 
 	failure_set(&lost, FAILURE_FENCED, "`ployzctl ns history` shows who; then deploy again",
-		    "another holder has opened namespace %s meanwhile: %s", walk->request->manifest->ns,
-		    failure->message);
+		    "another holder has opened namespace %s meanwhile: %s",
+		    walk->request->manifest->ns, failure->message);
 	walk_lost(walk, &lost);
 	failure_clear(&lost);
 }
 
-static void on_opened(enum sure_outcome outcome, uint64_t sequence, const struct failure *failure, void *userdata)
+static void on_opened(enum sure_outcome outcome, uint64_t sequence, const struct failure *failure,
+		      void *userdata)
 {
 	struct walk *walk = userdata;
 
@@ -80,7 +85,8 @@ static void open_it(struct walk *walk, struct head *before, uint64_t sequence)
 
 	if (walk->request->plan_seq >= 0 && (uint64_t)walk->request->plan_seq != committed) {
 		walk_failf(walk, FAILURE_STALE, "plan again: `ployzctl plan -f FILE`",
-			   "namespace %s has changed since the plan (made from %lld, now %llu: revision %lld by %s at %s)",
+			   "namespace %s has changed since the plan (made from %lld, now %llu: "
+			   "revision %lld by %s at %s)",
 			   walk->request->manifest->ns, (long long)walk->request->plan_seq,
 			   (unsigned long long)committed, before ? (long long)before->revision : 0,
 			   before && before->operator_ ? before->operator_ : "nobody",
@@ -116,10 +122,12 @@ static void on_head(const struct failure *failure, const struct stream_entry *en
 		}
 		return;
 	}
-	if (entry && codec_parse(&head_schema, entry->data, entry->size, CODEC_LENIENT, &head, &broken) < 0) {
+	if (entry && codec_parse(&head_schema, entry->data, entry->size, CODEC_LENIENT, &head,
+				 &broken) < 0) {
 		walk_failf(walk, FAILURE_BUG, "are all of this cluster's programs of one version?",
-			   "the head of namespace %s cannot be read: %s %s", walk->request->manifest->ns,
-			   broken.path ? broken.path : "it", broken.message);
+			   "the head of namespace %s cannot be read: %s %s",
+			   walk->request->manifest->ns, broken.path ? broken.path : "it",
+			   broken.message);
 		failure_clear(&broken);
 		return;
 	}
@@ -128,10 +136,11 @@ static void on_head(const struct failure *failure, const struct stream_entry *en
 
 static void read_head(struct walk *walk)
 {
-	_cleanup_free_ char *subject = subject_make(SUBJECT_NAMESPACE, walk->request->manifest->ns, NULL);
+	_cleanup_free_ char *subject =
+		subject_make(SUBJECT_NAMESPACE, walk->request->manifest->ns, NULL);
 
-	stream_last(walk->leased->daemon->bus, STORE_DOMAIN, STREAM_INTENT, subject, STORE_USEC, on_head, walk,
-		    &walk->reading);
+	stream_last(walk->leased->daemon->bus, STORE_DOMAIN, STREAM_INTENT, subject, STORE_USEC,
+		    on_head, walk, &walk->reading);
 }
 
 void step_open(struct walk *walk)
@@ -146,7 +155,8 @@ void opening_tick(struct walk *walk)
 		read_head(walk);
 }
 
-static void on_committed(enum sure_outcome outcome, uint64_t sequence, const struct failure *failure, void *userdata)
+static void on_committed(enum sure_outcome outcome, uint64_t sequence,
+			 const struct failure *failure, void *userdata)
 {
 	struct walk *walk = userdata;
 	struct failure unknown = FAILURE_INIT;
@@ -169,7 +179,8 @@ static void on_committed(enum sure_outcome outcome, uint64_t sequence, const str
 	case SURE_UNKNOWN:
 		/* Nothing may be removed now: either state may be the committed one. */
 		failure_set(&unknown, FAILURE_NO_QUORUM,
-			    "once the store answers, `ployzctl ns show` tells which revision holds; the next deploy cleans up",
+			    "once the store answers, `ployzctl ns show` tells which revision "
+			    "holds; the next deploy cleans up",
 			    "it is not known whether the commit was stored: %s", failure->message);
 		walk_lost(walk, &unknown);
 		failure_clear(&unknown);
@@ -183,22 +194,25 @@ void step_commit(struct walk *walk)
 	struct head *next;
 
 	progress_phase(walk, DEPLOY_COMMITTING, NULL);
-	next = head_committed_next(walk->head, walk->request, holding_lease(walk->holding), walk->candidates,
-				   walk->n_candidates, now, nonce);
-	/* The head that is there stays until this one is: a refusal leaves the deploy open, to be closed. */
+	next = head_committed_next(walk->head, walk->request, holding_lease(walk->holding),
+				   walk->candidates, walk->n_candidates, now, nonce);
+	/* The head that is there stays until this one is: a refusal leaves the deploy open, to be
+	 * closed. */
 	head_free(walk->trying);
 	walk->trying = next;
 	append(walk, next, on_committed);
 }
 
-static void on_closed(enum sure_outcome outcome, uint64_t sequence, const struct failure *failure, void *userdata)
+static void on_closed(enum sure_outcome outcome, uint64_t sequence, const struct failure *failure,
+		      void *userdata)
 {
 	struct walk *walk = userdata;
 
 	if (outcome == SURE_DONE)
 		walk->sequence = sequence;
 	else
-		log_warning("namespace %s: the entry that closes deploy %s was not stored (%s): the next holder's opening does it",
+		log_warning("namespace %s: the entry that closes deploy %s was not stored (%s): "
+			    "the next holder's opening does it",
 			    walk->request->manifest->ns, walk->request->deploy, failure->message);
 	walk_next(walk);
 }
@@ -211,6 +225,8 @@ void step_close(struct walk *walk)
 		walk_next(walk);
 		return;
 	}
-	set_head(walk, head_closed(walk->head, walk->outcome ? walk->outcome : "failed", now, nonce), walk->sequence);
+	set_head(walk,
+		 head_closed(walk->head, walk->outcome ? walk->outcome : "failed", now, nonce),
+		 walk->sequence);
 	append(walk, walk->head, on_closed);
 }

@@ -1,4 +1,5 @@
-/* The record of a deploy whose leased died: the next holder writes its end, since nobody else will. */
+/* The record of a deploy whose leased died: the next holder writes its end, since nobody else
+ * will. */
 #include "leased/leased.h"
 
 struct orphan_record {
@@ -17,8 +18,8 @@ void orphan_free(struct orphan_record *o)
 	free(o);
 }
 
-static void on_written(enum stream_outcome outcome, _unused_ uint64_t sequence, const struct failure *failure,
-		       _unused_ void *userdata)
+static void on_written(enum stream_outcome outcome, _unused_ uint64_t sequence,
+		       const struct failure *failure, _unused_ void *userdata)
 {
 	if (outcome != STREAM_DONE)
 		log_info("the record of a dead deploy was not closed: %s", failure->message);
@@ -56,7 +57,8 @@ static void close_record(struct walk *walk, struct deploy *record, const struct 
 	failure_clear(&failure);
 }
 
-static void on_record(const struct failure *failure, const struct stream_entry *entry, void *userdata)
+static void on_record(const struct failure *failure, const struct stream_entry *entry,
+		      void *userdata)
 {
 	struct orphan_record *o = userdata;
 	void *decoded = NULL;
@@ -64,12 +66,14 @@ static void on_record(const struct failure *failure, const struct stream_entry *
 
 	o->request = NULL;
 	if (failure || !entry ||
-	    codec_parse(&deploy_schema, entry->data, entry->size, CODEC_LENIENT, &decoded, NULL) < 0) {
+	    codec_parse(&deploy_schema, entry->data, entry->size, CODEC_LENIENT, &decoded, NULL) <
+		    0) {
 		orphan_free(steal(o->walk->orphan_record));
 		return;
 	}
 	record = decoded;
-	if (!deploy_phase_is_end((enum deploy_phase)record->phase) || record->phase == DEPLOY_CLEANUP_PENDING)
+	if (!deploy_phase_is_end((enum deploy_phase)record->phase) ||
+	    record->phase == DEPLOY_CLEANUP_PENDING)
 		close_record(o->walk, record, o);
 	deploy_free(record);
 	orphan_free(steal(o->walk->orphan_record));
@@ -77,7 +81,9 @@ static void on_record(const struct failure *failure, const struct stream_entry *
 
 void orphan_close(struct walk *walk)
 {
-	const char *deploy = walk->orphan ? walk->orphan->deploy : walk->base ? walk->base->deploy : NULL;
+	const char *deploy = walk->orphan ? walk->orphan->deploy
+			     : walk->base ? walk->base->deploy
+					  : NULL;
 	struct orphan_record *o;
 
 	if (!deploy || walk->orphan_record)
@@ -86,6 +92,6 @@ void orphan_close(struct walk *walk)
 	o->walk = walk;
 	o->subject = subject_make(SUBJECT_DEPLOY_STATUS, walk->request->manifest->ns, deploy);
 	o->committed = !walk->orphan;
-	stream_last(walk->leased->daemon->bus, STORE_DOMAIN, STREAM_STATUS, o->subject, STORE_USEC, on_record, o,
-		    &o->request);
+	stream_last(walk->leased->daemon->bus, STORE_DOMAIN, STREAM_STATUS, o->subject, STORE_USEC,
+		    on_record, o, &o->request);
 }

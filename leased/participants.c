@@ -17,8 +17,10 @@ struct reservation *participants_reserve(const struct walk *walk, const char *ma
 		reserve->memory += c->service->resources.memory;
 		reserve->cpus += c->service->resources.cpus;
 		for (size_t j = 0; j < c->service->n_publish; j++) {
-			const struct port *port = service_port(c->service, c->service->publish[j].port);
-			struct host_port *taken = array_add(reserve->host_ports, reserve->n_host_ports);
+			const struct port *port =
+				service_port(c->service, c->service->publish[j].port);
+			struct host_port *taken =
+				array_add(reserve->host_ports, reserve->n_host_ports);
 
 			taken->port = c->service->publish[j].host_port;
 			taken->protocol = port ? port->protocol : PROTOCOL_TCP;
@@ -34,9 +36,11 @@ struct reservation *participants_reserve(const struct walk *walk, const char *ma
 				strv_push(&reserve->volumes, steal(volume));
 		}
 	}
-	/* Routes belong to the whole namespace: every participant guards them against another's deploy. */
+	/* Routes belong to the whole namespace: every participant guards them against another's
+	 * deploy. */
 	for (size_t i = 0; i < walk->request->manifest->n_services; i++) {
-		_cleanup_(strv_freep) char **keys = route_keys(&walk->request->manifest->services[i]);
+		_cleanup_(strv_freep) char **keys =
+			route_keys(&walk->request->manifest->services[i]);
 
 		for (char **key = keys; key && *key; key++)
 			strv_push(&reserve->routes, xstrdup(*key));
@@ -46,7 +50,8 @@ struct reservation *participants_reserve(const struct walk *walk, const char *ma
 
 static void ask_lock(struct walk *walk, const char *machine, errand_fn fn, char *what)
 {
-	_cleanup_(reservation_freep) struct reservation *reserve = participants_reserve(walk, machine);
+	_cleanup_(reservation_freep) struct reservation *reserve =
+		participants_reserve(walk, machine);
 	const struct agent_lock lock = {
 		.ns = walk->request->manifest->ns,
 		.epoch = holding_lease(walk->holding)->epoch,
@@ -58,7 +63,8 @@ static void ask_lock(struct walk *walk, const char *machine, errand_fn fn, char 
 	errand(walk, SUBJECT_AGENT_LOCK, machine, &lock, AGENT_USEC, fn, what);
 }
 
-static void on_locked(struct walk *walk, const struct failure *failure, _unused_ void *answer, _unused_ void *what)
+static void on_locked(struct walk *walk, const struct failure *failure, _unused_ void *answer,
+		      _unused_ void *what)
 {
 	if (failure) {
 		if (!walk_patient(walk, failure))
@@ -84,7 +90,8 @@ void participants_tick(struct walk *walk)
 		step_lock(walk);
 }
 
-static void on_renewed(struct walk *walk, const struct failure *failure, _unused_ void *answer, void *what)
+static void on_renewed(struct walk *walk, const struct failure *failure, _unused_ void *answer,
+		       void *what)
 {
 	struct failure lost = FAILURE_INIT;
 
@@ -110,11 +117,13 @@ void participants_renew(struct walk *walk)
 		ask_lock(walk, walk->machines[i], on_renewed, walk->machines[i]);
 }
 
-static void on_unlocked(struct walk *walk, const struct failure *failure, _unused_ void *answer, void *what)
+static void on_unlocked(struct walk *walk, const struct failure *failure, _unused_ void *answer,
+			void *what)
 {
 	if (failure)
-		log_info("machine %s: lock of namespace %s not given back (%s): it lapses by itself", (char *)what,
-			 walk->request->manifest->ns, failure->message);
+		log_info(
+			"machine %s: lock of namespace %s not given back (%s): it lapses by itself",
+			(char *)what, walk->request->manifest->ns, failure->message);
 	if (--walk->pending == 0)
 		walk_next(walk);
 }
@@ -133,6 +142,6 @@ void step_unlock(struct walk *walk)
 		return;
 	}
 	for (size_t i = 0; i < walk->n_locked; i++)
-		errand(walk, SUBJECT_AGENT_UNLOCK, walk->machines[i], &unlock, AGENT_USEC, on_unlocked,
-		       walk->machines[i]);
+		errand(walk, SUBJECT_AGENT_UNLOCK, walk->machines[i], &unlock, AGENT_USEC,
+		       on_unlocked, walk->machines[i]);
 }

@@ -27,7 +27,9 @@ static void make_candidates(struct walk *walk)
 		c->walk = walk;
 		c->slot = slot;
 		c->action = slot->action;
-		c->service = slot->action == SLOT_REMOVE ? NULL : manifest_service(manifest, slot->service);
+		c->service = slot->action == SLOT_REMOVE
+				     ? NULL
+				     : manifest_service(manifest, slot->service);
 		c->digest = xstrdup(slot->digest);
 		c->heard_usec = boot_now_usec();
 		if (slot->action == SLOT_KEEP) {
@@ -36,7 +38,8 @@ static void make_candidates(struct walk *walk)
 			kept = walk->base ? head_instance(walk->base, slot->instance, NULL) : NULL;
 			c->hash = xstrdup(kept ? kept->hash : NULL);
 		} else if (slot->action != SLOT_REMOVE) {
-			c->instance = instance_id(manifest->ns, slot->service, slot->slot, walk->request->deploy);
+			c->instance = instance_id(manifest->ns, slot->service, slot->slot,
+						  walk->request->deploy);
 		}
 		add_machine(walk, slot->machine);
 		add_machine(walk, slot->from);
@@ -59,7 +62,8 @@ static void refuse(struct walk *walk)
 	strbuf_clear(&all);
 }
 
-static void on_plan(struct walk *walk, const struct failure *failure, void *answer, _unused_ void *what)
+static void on_plan(struct walk *walk, const struct failure *failure, void *answer,
+		    _unused_ void *what)
 {
 	if (failure) {
 		if (!walk_patient(walk, failure))
@@ -74,7 +78,8 @@ static void on_plan(struct walk *walk, const struct failure *failure, void *answ
 	}
 	if (walk->plan->removes_all && !walk->request->yes) {
 		walk_failf(walk, FAILURE_REFUSED, "say --yes if that is what you want",
-			   "this manifest removes everything in namespace %s", walk->request->manifest->ns);
+			   "this manifest removes everything in namespace %s",
+			   walk->request->manifest->ns);
 		return;
 	}
 	make_candidates(walk);
@@ -93,7 +98,8 @@ static void ask_plan(struct walk *walk)
 		.deploy = walk->request->deploy,
 	};
 
-	errand(walk, SUBJECT_PLAN, walk->leased->daemon->config->machine, &request, PLAN_USEC, on_plan, NULL);
+	errand(walk, SUBJECT_PLAN, walk->leased->daemon->config->machine, &request, PLAN_USEC,
+	       on_plan, NULL);
 }
 
 void step_plan(struct walk *walk)

@@ -1,16 +1,19 @@
 /* Before anything starts: images on every machine that needs them, then pre_deploy commands. */
 #include "leased/leased.h"
 
-/* The service's volumes, as agentd wants them beside it: a shallow list, freed by the caller, items borrowed. */
-static struct volume *volumes_of(const struct walk *walk, const struct service *service, size_t *ret_count)
+/* The service's volumes, as agentd wants them beside it: a shallow list, freed by the caller, items
+ * borrowed. */
+static struct volume *volumes_of(const struct walk *walk, const struct service *service,
+				 size_t *ret_count)
 {
 	struct volume *volumes = NULL;
 	size_t count = 0;
 
 	for (size_t i = 0; i < service->n_mounts; i++) {
-		const struct volume *volume = service->mounts[i].volume ?
-						      manifest_volume(walk->request->manifest, service->mounts[i].volume) :
-						      NULL;
+		const struct volume *volume = service->mounts[i].volume
+						      ? manifest_volume(walk->request->manifest,
+									service->mounts[i].volume)
+						      : NULL;
 
 		if (volume)
 			*array_add(volumes, count) = *volume;
@@ -27,16 +30,18 @@ static bool needs_image(const struct candidate *c)
 
 static bool same_image(const struct candidate *a, const struct candidate *b)
 {
-	return needs_image(b) && streq(a->service->image, b->service->image) && a->service->pull == b->service->pull &&
-	       streq(a->slot->machine, b->slot->machine);
+	return needs_image(b) && streq(a->service->image, b->service->image) &&
+	       a->service->pull == b->service->pull && streq(a->slot->machine, b->slot->machine);
 }
 
 static void ask_prepare(struct walk *walk, struct candidate *c);
 
-/* With its digest known, a slot whose image turned out to be the one that runs is kept after all. */
+/* With its digest known, a slot whose image turned out to be the one that runs is kept after
+ * all. */
 static void settle(struct walk *walk, struct candidate *c, const char *digest)
 {
-	const struct slot *old = walk->base && c->slot->old ? head_instance(walk->base, c->slot->old, NULL) : NULL;
+	const struct slot *old =
+		walk->base && c->slot->old ? head_instance(walk->base, c->slot->old, NULL) : NULL;
 
 	c->prepared = true;
 	free(c->digest);
@@ -61,9 +66,11 @@ static void on_prepared(struct walk *walk, const struct failure *failure, void *
 	if (agent_is_silent(c, failure))
 		return;
 	if (streq(prepared->state, "failed")) {
-		walk_failf(walk, FAILURE_FAILED, "is the image's name right, and is its registry reachable from there?",
-			   "image %s of service %s cannot be had on machine %s: %s", c->service->image,
-			   c->service->name, c->slot->machine, prepared->reason ? prepared->reason : "no reason given");
+		walk_failf(walk, FAILURE_FAILED,
+			   "is the image's name right, and is its registry reachable from there?",
+			   "image %s of service %s cannot be had on machine %s: %s",
+			   c->service->image, c->service->name, c->slot->machine,
+			   prepared->reason ? prepared->reason : "no reason given");
 	} else if (streq(prepared->state, "ready")) {
 		for (size_t i = 0; i < walk->n_candidates; i++)
 			if (same_image(c, walk->candidates[i]))
@@ -140,7 +147,8 @@ static void on_ran(struct walk *walk, const struct failure *failure, void *answe
 	if (agent_is_silent(c, failure))
 		return;
 	if (streq(ran->state, "failed")) {
-		walk_failf(walk, FAILURE_FAILED, "its output is above; mend the command or the image and deploy again",
+		walk_failf(walk, FAILURE_FAILED,
+			   "its output is above; mend the command or the image and deploy again",
 			   "pre_deploy of service %s failed: %s", c->service->name,
 			   ran->reason ? ran->reason : "no reason given");
 	} else if (streq(ran->state, "done")) {
@@ -171,8 +179,8 @@ static void ask_run(struct walk *walk, struct candidate *c)
 	errand(walk, SUBJECT_AGENT_RUN, c->slot->machine, &run, AGENT_USEC, on_ran, c);
 }
 
-/* The first candidate of each service that changes and has a pre_deploy; one after the other, in the manifest's
- * order. heard_usec 0 marks those that are done. */
+/* The first candidate of each service that changes and has a pre_deploy; one after the other, in
+ * the manifest's order. heard_usec 0 marks those that are done. */
 static struct candidate *next_to_run(const struct walk *walk)
 {
 	const char *seen = NULL;
@@ -180,7 +188,8 @@ static struct candidate *next_to_run(const struct walk *walk)
 	for (size_t i = 0; i < walk->n_candidates; i++) {
 		struct candidate *c = walk->candidates[i];
 
-		if (!needs_image(c) || c->action == SLOT_KEEP || !c->service->pre_deploy || streq(seen, c->service->name))
+		if (!needs_image(c) || c->action == SLOT_KEEP || !c->service->pre_deploy ||
+		    streq(seen, c->service->name))
 			continue;
 		if (c->heard_usec)
 			return c;
@@ -198,7 +207,8 @@ void step_run(struct walk *walk)
 		return;
 	}
 	if (!c->asking) {
-		progress_note(walk, "running pre_deploy of service %s on machine %s", c->service->name, c->slot->machine);
+		progress_note(walk, "running pre_deploy of service %s on machine %s",
+			      c->service->name, c->slot->machine);
 		c->heard_usec = boot_now_usec();
 		ask_run(walk, c);
 	}

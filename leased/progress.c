@@ -28,21 +28,23 @@ static void tell_end(struct walk *walk)
 		.elapsed_ms = (int64_t)((boot_now_usec() - walk->began_usec) / 1000),
 	};
 
-	if (bus_event(walk->leased->daemon->bus, SUBJECT_PROGRESS, walk->request->deploy, NULL, &end) < 0)
-		log_info("the end of deploy %s could not be told: who watches asks for it", walk->request->deploy);
+	if (bus_event(walk->leased->daemon->bus, SUBJECT_PROGRESS, walk->request->deploy, NULL,
+		      &end) < 0)
+		log_info("the end of deploy %s could not be told: who watches asks for it",
+			 walk->request->deploy);
 	walk_ended(walk);
 }
 
-static void on_recorded(enum stream_outcome outcome, _unused_ uint64_t sequence, const struct failure *failure,
-			void *userdata)
+static void on_recorded(enum stream_outcome outcome, _unused_ uint64_t sequence,
+			const struct failure *failure, void *userdata)
 {
 	struct record_writer *writer = userdata;
 
 	writer->request = NULL;
 	if (outcome != STREAM_DONE) {
 		if (writer->tries == 0)
-			log_warning("the record of deploy %s is not stored yet: %s", writer->walk->request->deploy,
-				    failure->message);
+			log_warning("the record of deploy %s is not stored yet: %s",
+				    writer->walk->request->deploy, failure->message);
 		if (writer->final && ++writer->tries >= RECORD_TRIES) {
 			tell_end(writer->walk);
 			return;
@@ -61,8 +63,8 @@ static void record_send(void *userdata)
 {
 	struct record_writer *writer = userdata;
 	struct walk *walk = writer->walk;
-	_cleanup_free_ char *subject =
-		subject_make(SUBJECT_DEPLOY_STATUS, walk->request->manifest->ns, walk->request->deploy);
+	_cleanup_free_ char *subject = subject_make(
+		SUBJECT_DEPLOY_STATUS, walk->request->manifest->ns, walk->request->deploy);
 	_cleanup_free_ char *text = codec_print(&deploy_schema, walk->record);
 	const struct stream_append append = {
 		.subject = subject,
@@ -110,7 +112,8 @@ static void tell(struct walk *walk, struct progress *progress)
 	if (!progress->machine)
 		progress->machine = walk->leased->daemon->config->machine;
 	/* Not durable by design: whoever missed it asks for the record. */
-	if (bus_event(walk->leased->daemon->bus, SUBJECT_PROGRESS, walk->request->deploy, NULL, progress) < 0)
+	if (bus_event(walk->leased->daemon->bus, SUBJECT_PROGRESS, walk->request->deploy, NULL,
+		      progress) < 0)
 		log_debug("progress of deploy %s was not heard", walk->request->deploy);
 }
 
@@ -129,7 +132,8 @@ static void change_phase(struct walk *walk, enum deploy_phase phase, const char 
 	change->elapsed_ms = (int64_t)((boot_now_usec() - walk->began_usec) / 1000);
 	change->note = xstrdup(note);
 	log_write(LOG_INFO, &about, "deploy %s of namespace %s: %s%s%s", walk->request->deploy,
-		  walk->request->manifest->ns, deploy_phase_names[phase], note ? ": " : "", note ? note : "");
+		  walk->request->manifest->ns, deploy_phase_names[phase], note ? ": " : "",
+		  note ? note : "");
 }
 
 void progress_phase(struct walk *walk, enum deploy_phase phase, const char *note)
@@ -158,7 +162,8 @@ void progress_note(struct walk *walk, const char *format, ...)
 	tell(walk, &progress);
 }
 
-void progress_slot(struct walk *walk, const struct candidate *candidate, const char *state, const char *message)
+void progress_slot(struct walk *walk, const struct candidate *candidate, const char *state,
+		   const char *message)
 {
 	struct progress progress = {
 		.kind = PROGRESS_SLOT,
@@ -180,15 +185,17 @@ void progress_plan(struct walk *walk)
 	tell(walk, &progress);
 }
 
-/* What the asker's exit code comes from: before the commit everything but a refusal is a failure that changed nothing,
- * after it everything is cleaning that is pending. */
+/* What the asker's exit code comes from: before the commit everything but a refusal is a failure
+ * that changed nothing, after it everything is cleaning that is pending. */
 static enum failure_code end_code(const struct walk *walk)
 {
 	enum failure_code code = (enum failure_code)walk->failure.code;
 
 	if (walk->committed)
 		return FAILURE_CLEANUP_PENDING;
-	return failure_exit(code) == EXIT_UNREACHABLE || failure_exit(code) == EXIT_NO ? FAILURE_FAILED : code;
+	return failure_exit(code) == EXIT_UNREACHABLE || failure_exit(code) == EXIT_NO
+		       ? FAILURE_FAILED
+		       : code;
 }
 
 void progress_end(struct walk *walk)
@@ -199,8 +206,8 @@ void progress_end(struct walk *walk)
 	if (failure_is_set(&walk->failure)) {
 		phase = walk->committed ? DEPLOY_CLEANUP_PENDING : DEPLOY_FAILED;
 		if (!walk->committed &&
-		    (walk->failure.code == FAILURE_LEASE_HELD || walk->failure.code == FAILURE_STALE ||
-		     walk->failure.code == FAILURE_INVALID))
+		    (walk->failure.code == FAILURE_LEASE_HELD ||
+		     walk->failure.code == FAILURE_STALE || walk->failure.code == FAILURE_INVALID))
 			phase = DEPLOY_REFUSED;
 		record->failure = error_from_failure(&walk->failure);
 		record->failure->code = end_code(walk);

@@ -1,6 +1,6 @@
-/* Candidates: all at once but for what they depend on; agentd is asked again whenever something is heard of one, and
- * once a second, so that an agentd that died and came back is taken up where it was. The states
- * themselves are told by the agents. */
+/* Candidates: all at once but for what they depend on; agentd is asked again whenever something is
+ * heard of one, and once a second, so that an agentd that died and came back is taken up where it
+ * was. The states themselves are told by the agents. */
 #include "leased/leased.h"
 
 static void ask_start(struct walk *walk, struct candidate *c);
@@ -22,9 +22,11 @@ static void pump(struct walk *walk);
 static void failed(struct walk *walk, struct candidate *c, const struct instance *instance)
 {
 	c->state = CANDIDATE_FAILED;
-	walk_failf(walk, FAILURE_FAILED, "the old state goes on serving; mend the service and deploy again",
+	walk_failf(walk, FAILURE_FAILED,
+		   "the old state goes on serving; mend the service and deploy again",
 		   "service %s, slot %lld on machine %s did not get ready: %s", c->service->name,
-		   (long long)c->slot->slot, c->slot->machine, instance->reason ? instance->reason : "no reason given");
+		   (long long)c->slot->slot, c->slot->machine,
+		   instance->reason ? instance->reason : "no reason given");
 }
 
 static void on_started(struct walk *walk, const struct failure *failure, void *answer, void *what)
@@ -38,7 +40,8 @@ static void on_started(struct walk *walk, const struct failure *failure, void *a
 		failed(walk, c, started->instance);
 		return;
 	}
-	/* Ready counts once its fact is in the log: what the commit names must be routable there. */
+	/* Ready counts once its fact is in the log: what the commit names must be routable
+	 * there. */
 	if (started->instance && started->instance->state == INSTANCE_READY && started->sequence) {
 		free(c->address);
 		c->address = xstrdup(started->instance->address);
@@ -70,7 +73,8 @@ static void on_stopped(struct walk *walk, const struct failure *failure, void *a
 	if (agent_is_silent(c, failure))
 		return;
 	if (!stopped->instance || stopped->instance->state == INSTANCE_STOPPED ||
-	    stopped->instance->state == INSTANCE_GONE || stopped->instance->state == INSTANCE_FAILED) {
+	    stopped->instance->state == INSTANCE_GONE ||
+	    stopped->instance->state == INSTANCE_FAILED) {
 		c->state = CANDIDATE_STARTING;
 		ask_start(walk, c);
 	} else if (c->again) {
@@ -91,8 +95,8 @@ static void ask_stop(struct walk *walk, struct candidate *c)
 	c->old_stopped = true;
 	c->asking = true;
 	c->again = false;
-	errand(walk, SUBJECT_AGENT_STOP, c->slot->from ? c->slot->from : c->slot->machine, &ref, AGENT_USEC, on_stopped,
-	       c);
+	errand(walk, SUBJECT_AGENT_STOP, c->slot->from ? c->slot->from : c->slot->machine, &ref,
+	       AGENT_USEC, on_stopped, c);
 }
 
 static void begin(struct walk *walk, struct candidate *c)
@@ -148,7 +152,8 @@ void starting_heard(struct walk *walk, const struct progress *progress)
 	for (size_t i = 0; i < walk->n_candidates; i++) {
 		struct candidate *c = walk->candidates[i];
 
-		if (!progress || streq(progress->instance, c->instance) || streq(progress->instance, c->slot->old))
+		if (!progress || streq(progress->instance, c->instance) ||
+		    streq(progress->instance, c->slot->old))
 			ask_again(walk, c);
 	}
 }

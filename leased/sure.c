@@ -1,5 +1,6 @@
-/* An append whose answer is missing is neither done nor failed: the subject is read back, our own entry is known by its
- * nonce, and the same compare-and-set is repeated until the deadline. A refusal is never repeated. */
+/* An append whose answer is missing is neither done nor failed: the subject is read back, our own
+ * entry is known by its nonce, and the same compare-and-set is repeated until the deadline. A
+ * refusal is never repeated. */
 #include "leased/leased.h"
 
 struct sure {
@@ -17,7 +18,8 @@ struct sure {
 
 static void send(void *userdata);
 
-static void finish(struct sure *sure, enum sure_outcome outcome, uint64_t sequence, const struct failure *failure)
+static void finish(struct sure *sure, enum sure_outcome outcome, uint64_t sequence,
+		   const struct failure *failure)
 {
 	sure_fn fn = sure->fn;
 	void *userdata = sure->userdata;
@@ -51,7 +53,8 @@ static bool is_ours(const struct sure *sure, const struct stream_entry *entry)
 	return streq(json_string_value(json_object_get(json, "nonce")), sure->nonce);
 }
 
-static void on_read_back(const struct failure *failure, const struct stream_entry *entry, void *userdata)
+static void on_read_back(const struct failure *failure, const struct stream_entry *entry,
+			 void *userdata)
 {
 	struct sure *sure = userdata;
 	struct failure conflict = FAILURE_INIT;
@@ -62,7 +65,8 @@ static void on_read_back(const struct failure *failure, const struct stream_entr
 	} else if (entry && is_ours(sure, entry)) {
 		finish(sure, SURE_DONE, entry->sequence, NULL);
 	} else if ((entry ? entry->sequence : 0) == sure->expected) {
-		/* Not there (yet): if the first one still arrives, this one is refused and read back again. */
+		/* Not there (yet): if the first one still arrives, this one is refused and read
+		 * back again. */
 		timer_arm(sure->again, 0);
 	} else {
 		failure_set(&conflict, FAILURE_STALE, "read it again and decide anew",
@@ -75,10 +79,11 @@ static void on_read_back(const struct failure *failure, const struct stream_entr
 static void read_back(struct sure *sure)
 {
 	if (sure->bucket)
-		bucket_get(sure->bus, sure->bucket, sure->key, STORE_USEC, on_read_back, sure, &sure->request);
+		bucket_get(sure->bus, sure->bucket, sure->key, STORE_USEC, on_read_back, sure,
+			   &sure->request);
 	else
-		stream_last(sure->bus, STORE_DOMAIN, STREAM_INTENT, sure->key, STORE_USEC, on_read_back, sure,
-			    &sure->request);
+		stream_last(sure->bus, STORE_DOMAIN, STREAM_INTENT, sure->key, STORE_USEC,
+			    on_read_back, sure, &sure->request);
 }
 
 static void on_again(void *userdata)
@@ -94,7 +99,8 @@ static void on_again(void *userdata)
 		failure_clear(&late);
 		return;
 	}
-	/* After a missing answer the truth is read first; after that reading the write is repeated. */
+	/* After a missing answer the truth is read first; after that reading the write is
+	 * repeated. */
 	if (failure_is_set(&sure->last)) {
 		failure_clear(&sure->last);
 		read_back(sure);
@@ -103,7 +109,8 @@ static void on_again(void *userdata)
 	}
 }
 
-static void on_appended(enum stream_outcome outcome, uint64_t sequence, const struct failure *failure, void *userdata)
+static void on_appended(enum stream_outcome outcome, uint64_t sequence,
+			const struct failure *failure, void *userdata)
 {
 	struct sure *sure = userdata;
 
@@ -139,8 +146,8 @@ static void send(void *userdata)
 	};
 
 	if (sure->bucket)
-		bucket_put(sure->bus, sure->bucket, sure->key, sure->text, strlen(sure->text), sure->expected,
-			   STORE_USEC, on_appended, sure, &sure->request);
+		bucket_put(sure->bus, sure->bucket, sure->key, sure->text, strlen(sure->text),
+			   sure->expected, STORE_USEC, on_appended, sure, &sure->request);
 	else
 		stream_append(sure->bus, &append, on_appended, sure, &sure->request);
 }

@@ -1,5 +1,6 @@
-/* What a namespace has running that its committed head does not name is left of a deploy that died before its commit,
- * or of one whose cleaning was not finished. The next holder removes it, before it plans. */
+/* What a namespace has running that its committed head does not name is left of a deploy that died
+ * before its commit, or of one whose cleaning was not finished. The next holder removes it, before
+ * it plans. */
 #include "leased/leased.h"
 
 static bool belongs(const struct walk *walk, const struct instance *instance)
@@ -14,15 +15,15 @@ static void on_listed(struct walk *walk, const struct failure *failure, void *an
 	const struct agent_listed *listed = answer;
 
 	if (failure)
-		progress_note(walk, "machine %s could not be asked what is left there: %s", (char *)what,
-			      failure->message);
+		progress_note(walk, "machine %s could not be asked what is left there: %s",
+			      (char *)what, failure->message);
 	for (size_t i = 0; !failure && i < listed->n_instances; i++) {
 		const struct instance *instance = &listed->instances[i];
 
 		if (belongs(walk, instance))
 			continue;
-		progress_note(walk, "removing %s, left on machine %s by deploy %s", instance->id, (char *)what,
-			      instance->deploy ? instance->deploy : "unknown");
+		progress_note(walk, "removing %s, left on machine %s by deploy %s", instance->id,
+			      (char *)what, instance->deploy ? instance->deploy : "unknown");
 		leaving_add(walk, what, instance->id, -1, 0);
 	}
 	if (--walk->pending > 0)

@@ -1,5 +1,6 @@
-/* The walk of a deploy: each step enters, and its row says where it goes on when it has done its work and when it
- * cannot. Whatever comes back late finds its step gone: the questions of a step are cancelled when it is left. */
+/* The walk of a deploy: each step enters, and its row says where it goes on when it has done its
+ * work and when it cannot. Whatever comes back late finds its step gone: the questions of a step
+ * are cancelled when it is left. */
 #include "leased/leased.h"
 
 struct step_row {
@@ -58,8 +59,8 @@ void walk_goto(struct walk *walk, enum step step)
 {
 	const struct log_about about = walk_about(walk);
 
-	log_write(LOG_DEBUG, &about, "deploy %s: %s → %s", walk->request->deploy, steps[walk->step].name,
-		  steps[step].name);
+	log_write(LOG_DEBUG, &about, "deploy %s: %s → %s", walk->request->deploy,
+		  steps[walk->step].name, steps[step].name);
 	errands_cancel(walk);
 	applying_clear(walk);
 	walk->applied = NULL;
@@ -80,7 +81,8 @@ void walk_next(struct walk *walk)
 
 void walk_fail(struct walk *walk, const struct failure *failure)
 {
-	/* The first reason is the one that counts; what fails while taking back is a line of its own. */
+	/* The first reason is the one that counts; what fails while taking back is a line of its
+	 * own. */
 	if (failure_is_set(&walk->failure))
 		progress_note(walk, "%s", failure->message);
 	else
@@ -89,7 +91,8 @@ void walk_fail(struct walk *walk, const struct failure *failure)
 	walk_goto(walk, steps[walk->step].fail);
 }
 
-void walk_failf(struct walk *walk, enum failure_code code, const char *hint, const char *format, ...)
+void walk_failf(struct walk *walk, enum failure_code code, const char *hint, const char *format,
+		...)
 {
 	_cleanup_free_ char *message = NULL;
 	struct failure failure = FAILURE_INIT;
@@ -152,7 +155,8 @@ static void on_lease_lost(const struct failure *failure, void *userdata)
 
 static void on_lease_waiting(void *userdata)
 {
-	progress_note(userdata, "the store does not answer (it may be choosing a leader): asking again");
+	progress_note(userdata,
+		      "the store does not answer (it may be choosing a leader): asking again");
 }
 
 static const struct holding_ops holding_ops = {
@@ -209,7 +213,8 @@ static void on_heard(const struct bus_message *message, void *userdata)
 	void *progress = NULL;
 	const struct progress *p;
 
-	if (walk->ended || codec_parse(&progress_schema, message->data, message->size, CODEC_LENIENT, &progress, NULL) < 0)
+	if (walk->ended || codec_parse(&progress_schema, message->data, message->size,
+				       CODEC_LENIENT, &progress, NULL) < 0)
 		return;
 	p = progress;
 	/* Our own words come back too. */
@@ -217,7 +222,8 @@ static void on_heard(const struct bus_message *message, void *userdata)
 		starting_heard(walk, p);
 	else if (p->kind == PROGRESS_SLOT)
 		leaving_heard(walk, p);
-	else if (p->kind == PROGRESS_PULL && walk->step == STEP_PREPARE && p->state && !streq(p->state, "pulling"))
+	else if (p->kind == PROGRESS_PULL && walk->step == STEP_PREPARE && p->state &&
+		 !streq(p->state, "pulling"))
 		preparing_again(walk);
 	else if (p->kind == PROGRESS_LINE && walk->step == STEP_RUN && p->state)
 		running_again(walk);
@@ -290,7 +296,8 @@ struct walk *walk_new(struct leased *leased, const struct deploy_request *reques
 	walk->tick = timer_new(leased->daemon->loop, on_tick, walk);
 	timer_arm(walk->tick, AGENT_ASK_AGAIN_USEC);
 	if (bus_subscribe(leased->daemon->bus, subject, on_heard, walk, &walk->heard) < 0)
-		log_warning("deploy %s: its agents cannot be heard, they are asked once a second", request->deploy);
+		log_warning("deploy %s: its agents cannot be heard, they are asked once a second",
+			    request->deploy);
 	*array_add(leased->walks, leased->n_walks) = walk;
 	leased->walked++;
 	walk->step = STEP_LEASE;

@@ -1,5 +1,5 @@
-/* Expiry without a clock to trust: what this leased saw of each lease, on its own boot-time clock, counted only while
- * its watch was known to be alive. */
+/* Expiry without a clock to trust: what this leased saw of each lease, on its own boot-time clock,
+ * counted only while its watch was known to be alive. */
 #include "leased/leased.h"
 
 static void seen_free(void *p)
@@ -29,7 +29,8 @@ static void on_entry(const struct stream_entry *entry, void *userdata)
 	struct seen_lease *seen;
 	void *lease;
 
-	if (codec_parse(&lease_schema, entry->data, entry->size, CODEC_LENIENT, &lease, &failure) < 0) {
+	if (codec_parse(&lease_schema, entry->data, entry->size, CODEC_LENIENT, &lease, &failure) <
+	    0) {
 		log_warning("lease %s cannot be read: %s %s", bucket_key(entry->subject),
 			    failure.path ? failure.path : "it", failure.message);
 		failure_clear(&failure);
@@ -56,7 +57,9 @@ static void on_lost(const struct failure *why, void *userdata)
 	struct leased *leased = userdata;
 
 	if (leased->watch_live)
-		log_warning("the leases cannot be watched, none is taken to have expired meanwhile: %s", why->message);
+		log_warning(
+			"the leases cannot be watched, none is taken to have expired meanwhile: %s",
+			why->message);
 	leased->watch_live = false;
 }
 

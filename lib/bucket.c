@@ -13,14 +13,15 @@ json_t *bucket_config(const char *bucket, uint64_t max_bytes, int replicas)
 	_cleanup_free_ char *stream = xasprintf(BUCKET_STREAM, bucket);
 	_cleanup_free_ char *subject = xasprintf(BUCKET_SUBJECT, bucket, ">");
 
-	return json_pack("{s:s, s:[s], s:i, s:I, s:s, s:s, s:i, s:b, s:b, s:b, s:b, s:s}", "name", stream, "subjects",
-			 subject, "max_msgs_per_subject", 1, "max_bytes", (json_int_t)max_bytes, "discard", "new",
-			 "storage", "file", "num_replicas", replicas, "deny_delete", 1, "deny_purge", 1,
-			 "allow_rollup_hdrs", 0, "allow_direct", 0, "retention", "limits");
+	return json_pack("{s:s, s:[s], s:i, s:I, s:s, s:s, s:i, s:b, s:b, s:b, s:b, s:s}", "name",
+			 stream, "subjects", subject, "max_msgs_per_subject", 1, "max_bytes",
+			 (json_int_t)max_bytes, "discard", "new", "storage", "file", "num_replicas",
+			 replicas, "deny_delete", 1, "deny_purge", 1, "allow_rollup_hdrs", 0,
+			 "allow_direct", 0, "retention", "limits");
 }
 
-void bucket_get(struct bus *bus, const char *bucket, const char *key, uint64_t timeout_usec, stream_entry_fn fn,
-		void *userdata, struct bus_request **ret)
+void bucket_get(struct bus *bus, const char *bucket, const char *key, uint64_t timeout_usec,
+		stream_entry_fn fn, void *userdata, struct bus_request **ret)
 {
 	_cleanup_free_ char *stream = xasprintf(BUCKET_STREAM, bucket);
 	_cleanup_free_ char *subject = xasprintf(BUCKET_SUBJECT, bucket, key);
@@ -51,8 +52,8 @@ const char *bucket_key(const char *subject)
 	return key ? key + 1 : subject;
 }
 
-struct stream_follow *bucket_watch(struct bus *bus, const char *bucket, const struct stream_follow_ops *ops,
-				   void *userdata)
+struct stream_follow *bucket_watch(struct bus *bus, const char *bucket,
+				   const struct stream_follow_ops *ops, void *userdata)
 {
 	_cleanup_free_ char *stream = xasprintf(BUCKET_STREAM, bucket);
 	const struct stream_follow_options options = {

@@ -12,8 +12,8 @@ struct ask {
 	void *userdata;
 };
 
-/* Lives as long as its requests; a request that is cancelled must free its ask, so the handle that the
- * asker gets is the bus_request and the ask hangs on it. */
+/* Lives as long as its requests; a request that is cancelled must free its ask, so the handle that
+ * the asker gets is the bus_request and the ask hangs on it. */
 static void ask_free(void *p)
 {
 	struct ask *ask = p;
@@ -30,17 +30,20 @@ static void transport_failure(const struct ask *ask, int error, struct failure *
 
 	switch (error) {
 	case -EHOSTUNREACH:
-		hint = xasprintf("is ployz-%s running there? `ployzctl status` shows who answers", owner);
-		failure_set(failure, FAILURE_UNREACHABLE, hint, "%s of machine %s does not answer", owner, machine);
+		hint = xasprintf("is ployz-%s running there? `ployzctl status` shows who answers",
+				 owner);
+		failure_set(failure, FAILURE_UNREACHABLE, hint, "%s of machine %s does not answer",
+			    owner, machine);
 		return;
 	case -ETIMEDOUT:
 		waited = duration_human(ask->timeout_usec);
 		hint = xasprintf("look at its log: journalctl -u ployz-%s", owner);
-		failure_set(failure, FAILURE_TIMEOUT, hint, "%s of machine %s did not answer within %s", owner,
-			    machine, waited);
+		failure_set(failure, FAILURE_TIMEOUT, hint,
+			    "%s of machine %s did not answer within %s", owner, machine, waited);
 		return;
 	case -EMSGSIZE:
-		failure_set(failure, FAILURE_TOO_LARGE, "make the manifest smaller: its files and env count",
+		failure_set(failure, FAILURE_TOO_LARGE,
+			    "make the manifest smaller: its files and env count",
 			    "the request to %s is larger than the bus's limit of %u MiB", owner,
 			    BUS_PAYLOAD_MAX >> 20);
 		return;
@@ -63,7 +66,8 @@ static int answer_decode(enum subject_id subject, const struct bus_message *repl
 		message = json_string_value(json_object_get(error, "message"));
 		hint = json_string_value(json_object_get(error, "hint"));
 		path = json_string_value(json_object_get(error, "path"));
-		failure_set(failure, FAILURE_BUG, hint, "%s", message ? message : "refused without a reason");
+		failure_set(failure, FAILURE_BUG, hint, "%s",
+			    message ? message : "refused without a reason");
 		for (int i = 1; code && failure_code_names[i]; i++)
 			if (streq(code, failure_code_names[i]))
 				failure->code = i;
@@ -72,13 +76,15 @@ static int answer_decode(enum subject_id subject, const struct bus_message *repl
 	}
 	if (!json_is_object(answer) ||
 	    codec_decode_new(subjects[subject].reply, answer, CODEC_LENIENT, ret, failure) < 0) {
-		_cleanup_free_ char *why = failure->message ? xasprintf("%s %s", failure->path ? failure->path : "it",
-									 failure->message) :
-							      xstrdup("it is neither ok nor error");
+		_cleanup_free_ char *why =
+			failure->message ? xasprintf("%s %s", failure->path ? failure->path : "it",
+						     failure->message)
+					 : xstrdup("it is neither ok nor error");
 
-		return failure_set(failure, FAILURE_BUG, "are all of this cluster's programs of one version?",
-				   "%s answered %s with something that cannot be read: %s", subjects[subject].owner,
-				   subject_verb(subject), why);
+		return failure_set(failure, FAILURE_BUG,
+				   "are all of this cluster's programs of one version?",
+				   "%s answered %s with something that cannot be read: %s",
+				   subjects[subject].owner, subject_verb(subject), why);
 	}
 	return 0;
 }
@@ -103,7 +109,8 @@ void bus_ask(struct bus *bus, enum subject_id subject, const char *machine, cons
 	     uint64_t timeout_usec, bus_answer_fn fn, void *userdata, struct bus_request **ret)
 {
 	_cleanup_free_ char *name = subject_make(subject, machine, NULL);
-	_cleanup_free_ char *text = request ? codec_print(subjects[subject].request, request) : xstrdup("{}");
+	_cleanup_free_ char *text =
+		request ? codec_print(subjects[subject].request, request) : xstrdup("{}");
 	struct ask *ask = xcalloc(1, sizeof(*ask));
 	struct bus_request *handle;
 
@@ -155,8 +162,8 @@ void bus_scatter_cancel(struct bus_scatter *scatter)
 		scatter_destroy(scatter);
 }
 
-static void scatter_tell(struct bus_scatter *scatter, const char *machine, const struct failure *failure,
-			 void *answer)
+static void scatter_tell(struct bus_scatter *scatter, const char *machine,
+			 const struct failure *failure, void *answer)
 {
 	scatter->telling = true;
 	scatter->fn(machine, failure, answer, scatter->userdata);
@@ -186,8 +193,9 @@ static void on_part(const struct failure *failure, void *answer, void *userdata)
 		scatter_end(scatter);
 }
 
-void bus_scatter(struct bus *bus, enum subject_id subject, char *const *machines, const void *request,
-		 uint64_t timeout_usec, bus_gather_fn fn, void *userdata, struct bus_scatter **ret)
+void bus_scatter(struct bus *bus, enum subject_id subject, char *const *machines,
+		 const void *request, uint64_t timeout_usec, bus_gather_fn fn, void *userdata,
+		 struct bus_scatter **ret)
 {
 	struct bus_scatter *scatter = xcalloc(1, sizeof(*scatter));
 
@@ -200,7 +208,8 @@ void bus_scatter(struct bus *bus, enum subject_id subject, char *const *machines
 
 		part->scatter = scatter;
 		part->machine = xstrdup(machines[i]);
-		bus_ask(bus, subject, part->machine, request, timeout_usec, on_part, part, &part->request);
+		bus_ask(bus, subject, part->machine, request, timeout_usec, on_part, part,
+			&part->request);
 	}
 	if (!scatter->n_parts) {
 		scatter->nobody = timer_new(bus->loop, scatter_end, scatter);

@@ -13,11 +13,11 @@ struct bus_watcher {
 struct bus {
 	sd_event *loop;
 	struct __natsConnection *native;
-	struct handoff *handoff;  /* where nats.c's threads end */
-	sd_event_source *source;  /* its eventfd */
-	bool connected;           /* as the loop knows it */
-	char *inbox;              /* private prefix of this connection */
-	uint64_t next_token;      /* of requests; the last word of their reply subject */
+	struct handoff *handoff; /* where nats.c's threads end */
+	sd_event_source *source; /* its eventfd */
+	bool connected;		 /* as the loop knows it */
+	char *inbox;		 /* private prefix of this connection */
+	uint64_t next_token;	 /* of requests; the last word of their reply subject */
 	uint64_t next_subscription;
 	struct bus_request *requests[64]; /* pending, by token */
 	struct bus_subscription *subscriptions;
@@ -27,10 +27,10 @@ struct bus {
 };
 
 /* Runs `call` unless something before it failed. */
-#define IFOK(status, call)                                                                         \
-	do {                                                                                       \
-		if ((status) == NATS_OK)                                                           \
-			(status) = (call);                                                         \
+#define IFOK(status, call)                 \
+	do {                               \
+		if ((status) == NATS_OK)   \
+			(status) = (call); \
 	} while (0)
 
 /* `destroy` frees the request's userdata when the request is cancelled before it was answered. */

@@ -17,7 +17,8 @@ struct door_verb {
 	char *last_error;
 };
 
-/* One bus_serve. Calls that are still open when the bus goes must not touch it: they are its list. */
+/* One bus_serve. Calls that are still open when the bus goes must not touch it: they are its
+ * list. */
 struct bus_door {
 	struct bus_door *next;
 	struct bus *bus;
@@ -34,7 +35,7 @@ struct bus_call {
 	struct bus_call *next, **link;
 	struct door_verb *verb;
 	char *reply;
-	void *request; /* decoded */
+	void *request;	/* decoded */
 	uint64_t since; /* boot-time clock */
 };
 
@@ -69,7 +70,8 @@ void bus_doors_free(struct bus *bus)
 	bus->doors = NULL;
 }
 
-static void answer(struct bus_call *call, const char *key, json_t *value, const struct bus_headers *headers)
+static void answer(struct bus_call *call, const char *key, json_t *value,
+		   const struct bus_headers *headers)
 {
 	_cleanup_json_ json_t *json = json_object();
 	_cleanup_free_ char *text = NULL;
@@ -80,7 +82,8 @@ static void answer(struct bus_call *call, const char *key, json_t *value, const 
 	if (call->reply) {
 		r = bus_publish(call->door->bus, call->reply, NULL, headers, text, strlen(text));
 		if (r == -EMSGSIZE)
-			log_error("an answer of %zu bytes is over the bus's limit and was not sent", strlen(text));
+			log_error("an answer of %zu bytes is over the bus's limit and was not sent",
+				  strlen(text));
 	}
 	if (call->verb) {
 		call->verb->requests++;
@@ -91,7 +94,8 @@ static void answer(struct bus_call *call, const char *key, json_t *value, const 
 
 void bus_call_ok(struct bus_call *call, const void *object)
 {
-	json_t *value = object ? codec_encode(subjects[call->verb->verb.subject].reply, object) : json_object();
+	json_t *value = object ? codec_encode(subjects[call->verb->verb.subject].reply, object)
+			       : json_object();
 
 	answer(call, "ok", value, NULL);
 }
@@ -99,7 +103,8 @@ void bus_call_ok(struct bus_call *call, const void *object)
 void bus_call_fail(struct bus_call *call, const struct failure *failure)
 {
 	/* The Services protocol counts a reply with these headers as an error. */
-	struct bus_headers headers = { .keys = { "Nats-Service-Error", "Nats-Service-Error-Code" }, .count = 2 };
+	struct bus_headers headers = { .keys = { "Nats-Service-Error", "Nats-Service-Error-Code" },
+				       .count = 2 };
 	json_t *error = json_object();
 	char number[16];
 
@@ -107,7 +112,8 @@ void bus_call_fail(struct bus_call *call, const struct failure *failure)
 	headers.values[0] = failure->message ? failure->message : "";
 	headers.values[1] = number;
 	json_object_set_new(error, "code", json_string(failure_code_names[failure->code]));
-	json_object_set_new(error, "message", json_string(failure->message ? failure->message : ""));
+	json_object_set_new(error, "message",
+			    json_string(failure->message ? failure->message : ""));
 	if (failure->hint)
 		json_object_set_new(error, "hint", json_string(failure->hint));
 	if (failure->path)
@@ -121,7 +127,8 @@ void bus_call_fail(struct bus_call *call, const struct failure *failure)
 	answer(call, "error", error, strpbrk(headers.values[0], "\r\n") ? NULL : &headers);
 }
 
-void bus_call_failf(struct bus_call *call, enum failure_code code, const char *hint, const char *format, ...)
+void bus_call_failf(struct bus_call *call, enum failure_code code, const char *hint,
+		    const char *format, ...)
 {
 	_cleanup_free_ char *message = NULL;
 	struct failure failure = FAILURE_INIT;
@@ -189,7 +196,8 @@ static void on_request(const struct bus_message *message, void *userdata)
 			verb = &door->verbs[i];
 	call = call_new(door, verb, message->reply);
 	if (streq(word, STATUS_VERB)) {
-		answer(call, "ok", door->status ? door->status(door->userdata) : json_object(), NULL);
+		answer(call, "ok", door->status ? door->status(door->userdata) : json_object(),
+		       NULL);
 		return;
 	}
 	if (!verb) {
@@ -199,8 +207,10 @@ static void on_request(const struct bus_message *message, void *userdata)
 	r = codec_parse(subjects[verb->verb.subject].request, message->size ? message->data : "{}",
 			message->size ? message->size : 2, CODEC_LENIENT, &call->request, &failure);
 	if (r < 0) {
-		bus_call_failf(call, FAILURE_INVALID, "are all of this cluster's programs of one version?",
-			       "request %s: %s %s", word, failure.path ? failure.path : "the request", failure.message);
+		bus_call_failf(call, FAILURE_INVALID,
+			       "are all of this cluster's programs of one version?",
+			       "request %s: %s %s", word,
+			       failure.path ? failure.path : "the request", failure.message);
 		failure_clear(&failure);
 		return;
 	}
@@ -215,16 +225,20 @@ static json_t *endpoint_json(const struct door_verb *verb, bool stats)
 	json_object_set_new(json, "subject", json_string(verb->subject));
 	json_object_set_new(json, "queue_group", json_string(""));
 	if (!stats) {
-		json_object_set_new(json, "metadata",
-				    json_pack("{s:s}", "description", subjects[verb->verb.subject].note));
+		json_object_set_new(
+			json, "metadata",
+			json_pack("{s:s}", "description", subjects[verb->verb.subject].note));
 		return json;
 	}
 	json_object_set_new(json, "num_requests", json_integer((json_int_t)verb->requests));
 	json_object_set_new(json, "num_errors", json_integer((json_int_t)verb->errors));
-	json_object_set_new(json, "last_error", json_string(verb->last_error ? verb->last_error : ""));
+	json_object_set_new(json, "last_error",
+			    json_string(verb->last_error ? verb->last_error : ""));
 	json_object_set_new(json, "processing_time", json_integer((json_int_t)verb->usec * 1000));
 	json_object_set_new(json, "average_processing_time",
-			    json_integer(verb->requests ? (json_int_t)(verb->usec * 1000 / verb->requests) : 0));
+			    json_integer(verb->requests
+						 ? (json_int_t)(verb->usec * 1000 / verb->requests)
+						 : 0));
 	return json;
 }
 
@@ -245,9 +259,11 @@ static void on_services(const struct bus_message *message, void *userdata)
 	ping = streq(words[1], "PING");
 	if (!ping && !streq(words[1], "INFO") && !streq(words[1], "STATS"))
 		return;
-	type = xasprintf("io.nats.micro.v1.%s_response", ping ? "ping" : streq(words[1], "INFO") ? "info" : "stats");
-	json = json_pack("{s:s, s:s, s:s, s:s, s:{s:s}}", "type", type, "name", door->daemon, "id", door->id,
-			 "version", PLOYZ_VERSION, "metadata", "machine", door->machine);
+	type = xasprintf("io.nats.micro.v1.%s_response", ping			   ? "ping"
+							 : streq(words[1], "INFO") ? "info"
+										   : "stats");
+	json = json_pack("{s:s, s:s, s:s, s:s, s:{s:s}}", "type", type, "name", door->daemon, "id",
+			 door->id, "version", PLOYZ_VERSION, "metadata", "machine", door->machine);
 	if (!ping) {
 		bool stats = streq(words[1], "STATS");
 
@@ -263,8 +279,8 @@ static void on_services(const struct bus_message *message, void *userdata)
 		log_debug("could not answer %s", message->subject);
 }
 
-int bus_serve(struct bus *bus, const char *daemon, const char *machine, const struct bus_verb *verbs, size_t count,
-	      bus_status_fn status, void *userdata)
+int bus_serve(struct bus *bus, const char *daemon, const char *machine,
+	      const struct bus_verb *verbs, size_t count, bus_status_fn status, void *userdata)
 {
 	_cleanup_free_ char *own = subject_door(machine, daemon), *all = subject_door(NULL, daemon);
 	struct bus_door *door = xcalloc(1, sizeof(*door));
@@ -293,7 +309,8 @@ int bus_serve(struct bus *bus, const char *daemon, const char *machine, const st
 	return r;
 }
 
-int bus_event(struct bus *bus, enum subject_id subject, const char *a, const char *b, const void *object)
+int bus_event(struct bus *bus, enum subject_id subject, const char *a, const char *b,
+	      const void *object)
 {
 	_cleanup_free_ char *name = subject_make(subject, a, b);
 	_cleanup_free_ char *text = codec_print(subjects[subject].request, object);

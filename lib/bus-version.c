@@ -49,7 +49,8 @@ static int wait_for(int fd, short events, uint64_t deadline)
 
 static int open_socket(const struct addrinfo *address, uint64_t deadline)
 {
-	int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error = 0, r;
+	int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+	    error = 0, r;
 	socklen_t size = sizeof(error);
 
 	if (fd < 0)

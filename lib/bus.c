@@ -2,48 +2,20 @@
 
 #include <errno.h>
 #include <nats/nats.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "lib/bus-private.h"
+#include "lib/handoff.h"
 #include "lib/log.h"
 #include "lib/str.h"
 
 #define CONNECT_USEC 2000000ull
-#define RECONNECT_WAIT_MSEC 100    /* a local server that was killed is back within a second or two */
-#define PING_INTERVAL_MSEC 10000   /* a frozen server is noticed after two unanswered pings */
-#define WRITE_DEADLINE_MSEC 2000   /* a publish may block in the socket; well below any watchdog */
-#define HANDOFF_MAX 16384          /* messages that wait for the loop before nats.c's thread waits too */
-#define HANDOFF_BATCH 256          /* messages handled in one wake-up of the loop */
-
-enum incoming_kind { INCOMING_MESSAGE, INCOMING_LOST, INCOMING_BACK };
-
-struct incoming {
-	struct incoming *next;
-	enum incoming_kind kind;
-	uint64_t subscription; /* id; looked up again on the loop, it may be gone */
-	natsMsg *message;
-};
-
-/* Where nats.c's threads end. Each subscription's closure holds a reference, since a thread may still
- * be inside a callback when the bus is freed. */
-struct handoff {
-	atomic_int references;
-	pthread_mutex_t lock;
-	pthread_cond_t room;
-	struct incoming *first, **last;
-	size_t count;
-	bool closed;
-	int event; /* eventfd: the loop is woken */
-	struct handoff *retired; /* the one that was retired before it */
-};
-
-/* The connection's own callbacks have no closure that says when they are done: a hand-off that they may still write to
- * is closed, and kept for the life of the process. */
-static struct handoff *retired;
+/* A local server that was killed is back within a second or two. */
+#define RECONNECT_WAIT_MSEC 100
+#define PING_INTERVAL_MSEC 10000 /* a frozen server is noticed after two unanswered pings */
+#define WRITE_DEADLINE_MSEC 2000 /* a publish may block in the socket; well below any watchdog */
+#define HANDOFF_BATCH 256	 /* messages handled in one wake-up of the loop */
 
 struct closure {
 	struct handoff *handoff;
@@ -70,87 +42,8 @@ struct bus_request {
 	void (*destroy)(void *userdata); /* on cancellation; may be NULL */
 };
 
-static struct handoff *handoff_new(void)
-{
-	struct handoff *h = xcalloc(1, sizeof(*h));
-
-	atomic_init(&h->references, 1);
-	pthread_mutex_init(&h->lock, NULL);
-	pthread_cond_init(&h->room, NULL);
-	h->last = &h->first;
-	h->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return h;
-}
-
-static void incoming_free(struct incoming *incoming)
-{
-	natsMsg_Destroy(incoming->message);
-	free(incoming);
-}
-
-static void handoff_unref(struct handoff *h)
-{
-	if (atomic_fetch_sub(&h->references, 1) > 1)
-		return;
-	for (struct incoming *i = h->first, *next; i; i = next) {
-		next = i->next;
-		incoming_free(i);
-	}
-	close(h->event);
-	pthread_cond_destroy(&h->room);
-	pthread_mutex_destroy(&h->lock);
-	free(h);
-}
-
-/* On nats.c's threads: queue, wake the loop, nothing else. A full queue makes the thread wait, and
- * nats.c's own limit on pending messages bounds what gathers behind it. */
-static void handoff_put(struct handoff *h, enum incoming_kind kind, uint64_t subscription, natsMsg *message)
-{
-	struct incoming *incoming = xcalloc(1, sizeof(*incoming));
-	const uint64_t one = 1;
-	bool wake;
-
-	incoming->kind = kind;
-	incoming->subscription = subscription;
-	incoming->message = message;
-	pthread_mutex_lock(&h->lock);
-	while (h->count >= HANDOFF_MAX && !h->closed)
-		pthread_cond_wait(&h->room, &h->lock);
-	if (h->closed) {
-		pthread_mutex_unlock(&h->lock);
-		incoming_free(incoming);
-		return;
-	}
-	wake = !h->first;
-	*h->last = incoming;
-	h->last = &incoming->next;
-	h->count++;
-	pthread_mutex_unlock(&h->lock);
-	/* The eventfd's counter cannot overflow: it is written once per emptied queue. */
-	if (wake && write(h->event, &one, sizeof(one)) < 0)
-		log_debug("cannot wake the loop: %s", strerror(errno));
-}
-
-static struct incoming *handoff_take(struct handoff *h, bool *ret_more)
-{
-	struct incoming *taken;
-
-	pthread_mutex_lock(&h->lock);
-	taken = h->first;
-	if (taken) {
-		h->first = taken->next;
-		if (!h->first)
-			h->last = &h->first;
-		h->count--;
-		pthread_cond_signal(&h->room);
-	}
-	*ret_more = h->first != NULL;
-	pthread_mutex_unlock(&h->lock);
-	return taken;
-}
-
-static void on_native_message(_unused_ natsConnection *nc, _unused_ natsSubscription *sub, natsMsg *message,
-			      void *userdata)
+static void on_native_message(_unused_ natsConnection *nc, _unused_ natsSubscription *sub,
+			      natsMsg *message, void *userdata)
 {
 	struct closure *closure = userdata;
 
@@ -175,15 +68,16 @@ static void on_native_back(_unused_ natsConnection *nc, void *userdata)
 	handoff_put(userdata, INCOMING_BACK, 0, NULL);
 }
 
-static void on_native_error(_unused_ natsConnection *nc, _unused_ natsSubscription *sub, natsStatus status,
-			    _unused_ void *userdata)
+static void on_native_error(_unused_ natsConnection *nc, _unused_ natsSubscription *sub,
+			    natsStatus status, _unused_ void *userdata)
 {
-	/* The server's words (a permission that is missing) are in the last error of this thread. */
+	/* The server's words (a permission that is missing) are in the last error of this
+	 * thread. */
 	natsStatus last = NATS_OK;
 	const char *text = nats_GetLastError(&last);
 
-	log_warning("the bus reports: %s%s%s", natsStatus_GetText(status), text && *text ? ": " : "",
-		    text ? text : "");
+	log_warning("the bus reports: %s%s%s", natsStatus_GetText(status),
+		    text && *text ? ": " : "", text ? text : "");
 }
 
 static void request_unlink(struct bus_request *request)
@@ -234,7 +128,8 @@ static void on_reply(const struct bus_message *message, void *userdata)
 
 	if (!word || int_parse(word + 1, 0, INT64_MAX, &token) < 0)
 		return;
-	for (struct bus_request *r = bus->requests[(uint64_t)token % ARRAY_SIZE(bus->requests)]; r; r = r->next)
+	for (struct bus_request *r = bus->requests[(uint64_t)token % ARRAY_SIZE(bus->requests)]; r;
+	     r = r->next)
 		if (r->token == (uint64_t)token) {
 			if (natsMsg_IsNoResponders(message->native))
 				request_finish(r, -EHOSTUNREACH, NULL);
@@ -306,7 +201,8 @@ static void dispatch(struct bus *bus, struct incoming *incoming)
 	sub->fn(&message, sub->userdata);
 }
 
-static int on_handoff(_unused_ sd_event_source *source, int fd, _unused_ uint32_t events, void *userdata)
+static int on_handoff(_unused_ sd_event_source *source, int fd, _unused_ uint32_t events,
+		      void *userdata)
 {
 	struct bus *bus = userdata;
 	const uint64_t one = 1;
@@ -340,9 +236,9 @@ int bus_subscribe(struct bus *bus, const char *subject, bus_message_fn fn, void 
 	sub->id = closure->subscription = ++bus->next_subscription;
 	sub->fn = fn;
 	sub->userdata = userdata;
-	closure->handoff = bus->handoff;
-	atomic_fetch_add(&bus->handoff->references, 1);
-	s = natsConnection_Subscribe(&sub->native, bus->native, subject, on_native_message, closure);
+	closure->handoff = handoff_ref(bus->handoff);
+	s = natsConnection_Subscribe(&sub->native, bus->native, subject, on_native_message,
+				     closure);
 	if (s != NATS_OK) {
 		on_native_complete(closure);
 		free(sub);
@@ -371,8 +267,8 @@ void bus_subscription_free(struct bus_subscription *subscription)
 	free(subscription);
 }
 
-int bus_publish(struct bus *bus, const char *subject, const char *reply, const struct bus_headers *headers,
-		const void *data, size_t size)
+int bus_publish(struct bus *bus, const char *subject, const char *reply,
+		const struct bus_headers *headers, const void *data, size_t size)
 {
 	natsMsg *message = NULL;
 	natsStatus s;
@@ -399,8 +295,9 @@ int bus_publish(struct bus *bus, const char *subject, const char *reply, const s
 	}
 }
 
-void bus_request(struct bus *bus, const char *subject, const struct bus_headers *headers, const void *data,
-		 size_t size, uint64_t timeout_usec, bus_reply_fn fn, void *userdata, struct bus_request **ret)
+void bus_request(struct bus *bus, const char *subject, const struct bus_headers *headers,
+		 const void *data, size_t size, uint64_t timeout_usec, bus_reply_fn fn,
+		 void *userdata, struct bus_request **ret)
 {
 	struct bus_request *request = xcalloc(1, sizeof(*request)), **head;
 	_cleanup_free_ char *reply = NULL;
@@ -419,7 +316,8 @@ void bus_request(struct bus *bus, const char *subject, const struct bus_headers 
 	*head = request;
 	reply = xasprintf("%s.%llu", bus->inbox, (unsigned long long)request->token);
 	r = bus_publish(bus, subject, reply, headers, data, size);
-	/* What could not be sent is told in the next turn: never before the asker has its handle. */
+	/* What could not be sent is told in the next turn: never before the asker has its
+	 * handle. */
 	request->error = r < 0 ? r : -ETIMEDOUT;
 	timer_arm(request->timer, r < 0 ? 0 : timeout_usec);
 	if (ret)
@@ -476,11 +374,13 @@ char *bus_inbox(struct bus *bus)
 
 int bus_flush(struct bus *bus, uint64_t usec)
 {
-	return natsConnection_FlushTimeout(bus->native, (int64_t)(usec / 1000)) == NATS_OK ? 0 : -ETIMEDOUT;
+	return natsConnection_FlushTimeout(bus->native, (int64_t)(usec / 1000)) == NATS_OK
+		       ? 0
+		       : -ETIMEDOUT;
 }
 
-static natsStatus native_options(natsOptions *o, const struct bus_options *options, struct handoff *handoff,
-				 uint64_t connect_usec)
+static natsStatus native_options(natsOptions *o, const struct bus_options *options,
+				 struct handoff *handoff, uint64_t connect_usec)
 {
 	natsStatus s = NATS_OK;
 
@@ -493,7 +393,8 @@ static natsStatus native_options(natsOptions *o, const struct bus_options *optio
 	IFOK(s, natsOptions_SetTimeout(o, (int64_t)(connect_usec / 1000)));
 	IFOK(s, natsOptions_SetMaxReconnect(o, -1));
 	IFOK(s, natsOptions_SetReconnectWait(o, RECONNECT_WAIT_MSEC));
-	IFOK(s, natsOptions_SetReconnectJitter(o, RECONNECT_WAIT_MSEC / 2, RECONNECT_WAIT_MSEC / 2));
+	IFOK(s,
+	     natsOptions_SetReconnectJitter(o, RECONNECT_WAIT_MSEC / 2, RECONNECT_WAIT_MSEC / 2));
 	IFOK(s, natsOptions_SetIgnoreDiscoveredServers(o, true));
 	IFOK(s, natsOptions_SetPingInterval(o, PING_INTERVAL_MSEC));
 	IFOK(s, natsOptions_SetWriteDeadline(o, WRITE_DEADLINE_MSEC));
@@ -508,35 +409,43 @@ static int connect_failure(natsStatus s, const struct bus_options *options, stru
 {
 	if (s == NATS_CONNECTION_AUTH_FAILED)
 		failure_set(failure, FAILURE_UNREACHABLE,
-			    "the credentials are of another bus: run `meshd --prepare` and start this again",
-			    "the bus at %s does not know user %s", options->url, options->user ? options->user : "(none)");
+			    "the credentials are of another bus: run `meshd --prepare` and start "
+			    "this again",
+			    "the bus at %s does not know user %s", options->url,
+			    options->user ? options->user : "(none)");
 	else
-		failure_set(failure, FAILURE_UNREACHABLE, "start it (ployz-nats.service, or `ployzctl dev`)",
+		failure_set(failure, FAILURE_UNREACHABLE,
+			    "start it (ployz-nats.service, or `ployzctl dev`)",
 			    "no bus answers at %s: %s", options->url, natsStatus_GetText(s));
 	return s == NATS_CONNECTION_AUTH_FAILED ? -EACCES : -ECONNREFUSED;
 }
 
-static int check_version(const struct bus_options *options, uint64_t connect_usec, struct failure *failure)
+static int check_version(const struct bus_options *options, uint64_t connect_usec,
+			 struct failure *failure)
 {
 	_cleanup_free_ char *version = NULL;
 	int r;
 
 	r = bus_server_version(options->url, connect_usec, &version);
 	if (r < 0) {
-		failure_set(failure, FAILURE_UNREACHABLE, "start it (ployz-nats.service, or `ployzctl dev`)",
+		failure_set(failure, FAILURE_UNREACHABLE,
+			    "start it (ployz-nats.service, or `ployzctl dev`)",
 			    "no bus answers at %s: %s", options->url, strerror(-r));
 		return r;
 	}
 	if (!bus_version_suits(version)) {
-		failure_set(failure, FAILURE_INVALID, "install nats-server 2.10 or newer (Debian 13 has it)",
-			    "nats-server %s at %s is too old: acknowledged writes would not be on disk", version,
-			    options->url);
+		failure_set(
+			failure, FAILURE_INVALID,
+			"install nats-server 2.10 or newer (Debian 13 has it)",
+			"nats-server %s at %s is too old: acknowledged writes would not be on disk",
+			version, options->url);
 		return -EPROTONOSUPPORT;
 	}
 	return 0;
 }
 
-int bus_open(sd_event *loop, const struct bus_options *options, struct bus **ret, struct failure *failure)
+int bus_open(sd_event *loop, const struct bus_options *options, struct bus **ret,
+	     struct failure *failure)
 {
 	uint64_t connect_usec = options->connect_usec ? options->connect_usec : CONNECT_USEC;
 	_cleanup_(bus_freep) struct bus *bus = NULL;
@@ -562,7 +471,8 @@ int bus_open(sd_event *loop, const struct bus_options *options, struct bus **ret
 	if (s != NATS_OK)
 		return connect_failure(s, options, failure);
 	bus->connected = true;
-	r = sd_event_add_io(loop, &bus->source, bus->handoff->event, EPOLLIN, on_handoff, bus);
+	r = sd_event_add_io(loop, &bus->source, handoff_event(bus->handoff), EPOLLIN, on_handoff,
+			    bus);
 	if (r < 0)
 		return r;
 	wildcard = xasprintf("%s.*", bus->inbox);
@@ -578,10 +488,7 @@ void bus_free(struct bus *bus)
 	if (!bus)
 		return;
 	bus_doors_free(bus);
-	pthread_mutex_lock(&bus->handoff->lock);
-	bus->handoff->closed = true;
-	pthread_cond_broadcast(&bus->handoff->room);
-	pthread_mutex_unlock(&bus->handoff->lock);
+	handoff_close(bus->handoff);
 	for (size_t i = 0; i < ARRAY_SIZE(bus->requests); i++)
 		while (bus->requests[i])
 			bus_request_cancel(bus->requests[i]);
@@ -592,8 +499,7 @@ void bus_free(struct bus *bus)
 	natsConnection_Destroy(bus->native);
 	sd_event_source_disable_unref(bus->source);
 	sd_event_unref(bus->loop);
-	bus->handoff->retired = retired;
-	retired = bus->handoff;
+	handoff_retire(bus->handoff);
 	free(bus->watchers);
 	free(bus->inbox);
 	free(bus);

@@ -14,21 +14,23 @@
 struct bus;
 
 struct bus_options {
-	const char *url;         /* nats://127.0.0.1:4222 */
-	const char *name;        /* what nats-server lists the connection as */
-	const char *user;        /* or NULL: no sign-in */
+	const char *url;  /* nats://127.0.0.1:4222 */
+	const char *name; /* what nats-server lists the connection as */
+	const char *user; /* or NULL: no sign-in */
 	const char *password;
-	const char *inbox;       /* private inbox prefix, `_INBOX.<user>`; NULL: `_INBOX` */
-	uint64_t connect_usec;   /* how long bus_open may wait for a first answer; 0: 2 s */
+	const char *inbox;     /* private inbox prefix, `_INBOX.<user>`; NULL: `_INBOX` */
+	uint64_t connect_usec; /* how long bus_open may wait for a first answer; 0: 2 s */
 };
 
 /* Connects, waiting at most connect_usec (the one blocking call, made before the loop runs);
  * afterwards the connection comes back by itself for ever, and a lost one fails what is pending.
- * Refuses a nats-server older than 2.10 with one sentence. 0, or a negative errno with `failure`. */
-int bus_open(sd_event *loop, const struct bus_options *options, struct bus **ret, struct failure *failure);
+ * Refuses a nats-server older than 2.10 with one sentence. 0, or a negative errno with
+ * `failure`. */
+int bus_open(sd_event *loop, const struct bus_options *options, struct bus **ret,
+	     struct failure *failure);
 /* The version that the server at `url` names in its INFO line (NATS client protocol), asked on a
- * connection of its own: nats.c 3.4 has no call for it. Blocks at most `timeout_usec`. 0 with *ret owned
- * by the caller, or a negative errno. */
+ * connection of its own: nats.c 3.4 has no call for it. Blocks at most `timeout_usec`. 0 with *ret
+ * owned by the caller, or a negative errno. */
 int bus_server_version(const char *url, uint64_t timeout_usec, char **ret);
 /* Whether a version (`2.10.27`) is one that the project runs on. */
 bool bus_version_suits(const char *version);
@@ -43,8 +45,8 @@ void bus_watch_state(struct bus *bus, bus_state_fn fn, void *userdata);
 void bus_unwatch_state(struct bus *bus, const void *userdata);
 /* A new subject under the private inbox prefix; owned by the caller. */
 char *bus_inbox(struct bus *bus);
-/* Waits (blocking, at most `usec`) until what was published has reached the server. For the end of a
- * program. 0 or -ETIMEDOUT. */
+/* Waits (blocking, at most `usec`) until what was published has reached the server. For the end of
+ * a program. 0 or -ETIMEDOUT. */
 int bus_flush(struct bus *bus, uint64_t usec);
 
 /* A message as it came; valid during the callback only. */
@@ -53,11 +55,12 @@ struct bus_message {
 	const char *reply; /* or NULL */
 	const char *data;  /* zero-terminated beyond `size` */
 	size_t size;
-	void *native;      /* natsMsg, for headers */
+	void *native; /* natsMsg, for headers */
 };
 /* A header's value, borrowed from the message, or NULL. */
 const char *bus_header(const struct bus_message *message, const char *key);
-/* The message's Status header as a number (503: no responders; 100: control; 404, 408, 409 …), or 0. */
+/* The message's Status header as a number (503: no responders; 100: control; 404, 408, 409 …), or
+ * 0. */
 int bus_status(const struct bus_message *message);
 
 struct bus_headers {
@@ -67,10 +70,11 @@ struct bus_headers {
 };
 
 /* Sends; `headers` and `reply` may be NULL. 0; -EMSGSIZE over the payload limit; -ENOTCONN. */
-int bus_publish(struct bus *bus, const char *subject, const char *reply, const struct bus_headers *headers,
-		const void *data, size_t size);
+int bus_publish(struct bus *bus, const char *subject, const char *reply,
+		const struct bus_headers *headers, const void *data, size_t size);
 
-/* A subscription; `fn` sees each message until the subscription is freed (also from inside `fn`). */
+/* A subscription; `fn` sees each message until the subscription is freed (also from inside
+ * `fn`). */
 struct bus_subscription;
 typedef void (*bus_message_fn)(const struct bus_message *message, void *userdata);
 int bus_subscribe(struct bus *bus, const char *subject, bus_message_fn fn, void *userdata,
@@ -78,14 +82,15 @@ int bus_subscribe(struct bus *bus, const char *subject, bus_message_fn fn, void 
 void bus_subscription_free(struct bus_subscription *subscription);
 DEFINE_CLEANUP(struct bus_subscription, bus_subscription_free);
 
-/* A request on its way. `fn` is called exactly once unless it is cancelled: with 0 and the reply, or
- * with -EHOSTUNREACH (nobody listens there: told at once), -ETIMEDOUT, -ENOTCONN, -EMSGSIZE and NULL.
- * It is never called before bus_request has returned. *ret (may be NULL) is valid until then. */
+/* A request on its way. `fn` is called exactly once unless it is cancelled: with 0 and the reply,
+ * or with -EHOSTUNREACH (nobody listens there: told at once), -ETIMEDOUT, -ENOTCONN, -EMSGSIZE and
+ * NULL. It is never called before bus_request has returned. *ret (may be NULL) is valid until
+ * then. */
 struct bus_request;
 typedef void (*bus_reply_fn)(int error, const struct bus_message *reply, void *userdata);
-void bus_request(struct bus *bus, const char *subject, const struct bus_headers *headers, const void *data,
-		 size_t size, uint64_t timeout_usec, bus_reply_fn fn, void *userdata,
-		 struct bus_request **ret);
+void bus_request(struct bus *bus, const char *subject, const struct bus_headers *headers,
+		 const void *data, size_t size, uint64_t timeout_usec, bus_reply_fn fn,
+		 void *userdata, struct bus_request **ret);
 void bus_request_cancel(struct bus_request *request);
 static inline void bus_request_cancelp(struct bus_request **request)
 {
@@ -96,7 +101,8 @@ static inline void bus_request_cancelp(struct bus_request **request)
 /* Asks a daemon: encodes `request` with the subject's request schema (NULL request: `{}`), decodes
  * the answer with its reply schema. `fn` gets either a failure (never both) or the decoded answer,
  * which is freed after `fn` returns. The failure of a daemon that does not answer names it, its
- * machine and what to do. `machine` NULL: this subject has no machine; "all" is not for this call. */
+ * machine and what to do. `machine` NULL: this subject has no machine; "all" is not for this
+ * call. */
 typedef void (*bus_answer_fn)(const struct failure *failure, void *answer, void *userdata);
 void bus_ask(struct bus *bus, enum subject_id subject, const char *machine, const void *request,
 	     uint64_t timeout_usec, bus_answer_fn fn, void *userdata, struct bus_request **ret);
@@ -106,13 +112,14 @@ void bus_ask(struct bus *bus, enum subject_id subject, const char *machine, cons
 struct bus_scatter;
 typedef void (*bus_gather_fn)(const char *machine, const struct failure *failure, void *answer,
 			      void *userdata);
-void bus_scatter(struct bus *bus, enum subject_id subject, char *const *machines, const void *request,
-		 uint64_t timeout_usec, bus_gather_fn fn, void *userdata, struct bus_scatter **ret);
+void bus_scatter(struct bus *bus, enum subject_id subject, char *const *machines,
+		 const void *request, uint64_t timeout_usec, bus_gather_fn fn, void *userdata,
+		 struct bus_scatter **ret);
 void bus_scatter_cancel(struct bus_scatter *scatter);
 DEFINE_CLEANUP(struct bus_scatter, bus_scatter_cancel);
 
-/* A request that this daemon was asked. It lives until one of the bus_call_… answers frees it, which
- * may be long after the handler returned. */
+/* A request that this daemon was asked. It lives until one of the bus_call_… answers frees it,
+ * which may be long after the handler returned. */
 struct bus_call;
 /* The machine's own requests arrive decoded by the subject's schema; owned by the call. */
 typedef void (*bus_verb_fn)(struct bus_call *call, void *request, void *userdata);
@@ -120,26 +127,30 @@ struct bus_verb {
 	enum subject_id subject; /* kind SUBJECT_REQUEST */
 	bus_verb_fn handler;
 };
-/* Answers {"ok": …} with the subject's reply schema (object NULL: {"ok": {}}) and frees the call. */
+/* Answers {"ok": …} with the subject's reply schema (object NULL: {"ok": {}}) and frees the
+ * call. */
 void bus_call_ok(struct bus_call *call, const void *object);
 /* Answers {"error": …} and frees the call; `failure` is borrowed. */
 void bus_call_fail(struct bus_call *call, const struct failure *failure);
-void bus_call_failf(struct bus_call *call, enum failure_code code, const char *hint, const char *format,
-		    ...) _printf_(4, 5);
+void bus_call_failf(struct bus_call *call, enum failure_code code, const char *hint,
+		    const char *format, ...) _printf_(4, 5);
 /* Forgets the call without an answer (the asker runs into its time-out). */
 void bus_call_drop(struct bus_call *call);
 /* The decoded request; borrowed. */
 void *bus_call_request(struct bus_call *call);
 
-/* The daemon's doorplate. Listens on ployz.v1.<machine>.<daemon>.<verb> and ployz.v1.all.<daemon>.<verb>
- * for each row (a request that does not fit its schema is refused with the field's path) and answers
- * the NATS Services protocol (ADR-32: $SRV.PING|INFO|STATS) for it, with counts, errors and times.
- * Every daemon also answers `status` with what `status` gives (an own reference; may be NULL). */
+/* The daemon's doorplate. Listens on ployz.v1.<machine>.<daemon>.<verb> and
+ * ployz.v1.all.<daemon>.<verb> for each row (a request that does not fit its schema is refused with
+ * the field's path) and answers the NATS Services protocol (ADR-32: $SRV.PING|INFO|STATS) for it,
+ * with counts, errors and times. Every daemon also answers `status` with what `status` gives (an
+ * own reference; may be NULL). */
 typedef json_t *(*bus_status_fn)(void *userdata);
-int bus_serve(struct bus *bus, const char *daemon, const char *machine, const struct bus_verb *verbs,
-	      size_t count, bus_status_fn status, void *userdata);
+int bus_serve(struct bus *bus, const char *daemon, const char *machine,
+	      const struct bus_verb *verbs, size_t count, bus_status_fn status, void *userdata);
 
-/* Publishes an event by its subject's request schema: progress and the like. Errors as bus_publish. */
-int bus_event(struct bus *bus, enum subject_id subject, const char *a, const char *b, const void *object);
+/* Publishes an event by its subject's request schema: progress and the like. Errors as
+ * bus_publish. */
+int bus_event(struct bus *bus, enum subject_id subject, const char *a, const char *b,
+	      const void *object);
 
 #endif

@@ -18,7 +18,8 @@ static json_t *encode_pairs(const struct pairs *pairs)
 	json_t *object = json_object();
 
 	for (size_t i = 0; i < pairs->count; i++)
-		json_object_set_new_nocheck(object, pairs->items[i].key, json_string_nocheck(pairs->items[i].value));
+		json_object_set_new_nocheck(object, pairs->items[i].key,
+					    json_string_nocheck(pairs->items[i].value));
 	return object;
 }
 
@@ -35,7 +36,8 @@ static json_t *encode_items(const struct codec_field *field, const void *object)
 		if (field->type == CODEC_LIST)
 			json_array_append_new(all, codec_encode(field->schema, item));
 		else
-			json_object_set_new_nocheck(all, *(char *const *)item, encode_fields(field->schema, item));
+			json_object_set_new_nocheck(all, *(char *const *)item,
+						    encode_fields(field->schema, item));
 	}
 	return all;
 }
@@ -59,9 +61,11 @@ static json_t *field_encode(const struct codec_field *field, const void *object)
 	case CODEC_NAME:
 		return *(char *const *)at ? json_string_nocheck(*(char *const *)at) : NULL;
 	case CODEC_BOOL:
-		return unless_default(field, *(const bool *)at == (field->initial != 0), json_boolean(*(const bool *)at));
+		return unless_default(field, *(const bool *)at == (field->initial != 0),
+				      json_boolean(*(const bool *)at));
 	case CODEC_INT:
-		return unless_default(field, *(const int64_t *)at == field->initial, json_integer(*(const int64_t *)at));
+		return unless_default(field, *(const int64_t *)at == field->initial,
+				      json_integer(*(const int64_t *)at));
 	case CODEC_REAL:
 		return unless_default(field, *(const double *)at == (double)field->initial,
 				      json_real(*(const double *)at));
@@ -70,7 +74,8 @@ static json_t *field_encode(const struct codec_field *field, const void *object)
 				      json_string(field->names[*(const int *)at]));
 	case CODEC_DURATION:
 		text = duration_format(*(const uint64_t *)at);
-		return unless_default(field, *(const uint64_t *)at == (uint64_t)field->initial, json_string(text));
+		return unless_default(field, *(const uint64_t *)at == (uint64_t)field->initial,
+				      json_string(text));
 	case CODEC_SIZE:
 		return unless_default(field, *(const uint64_t *)at == (uint64_t)field->initial,
 				      json_integer((json_int_t) * (const uint64_t *)at));
@@ -118,7 +123,8 @@ json_t *codec_encode(const struct codec_schema *schema, const void *object)
 	json_t *json = encode_fields(schema, object);
 
 	if (schema->keyed && *(char *const *)object)
-		json_object_set_new_nocheck(json, KEY_OF_ITS_OWN, json_string_nocheck(*(char *const *)object));
+		json_object_set_new_nocheck(json, KEY_OF_ITS_OWN,
+					    json_string_nocheck(*(char *const *)object));
 	return json;
 }
 
@@ -145,7 +151,8 @@ void codec_copy_into(const struct codec_schema *schema, void *to, const void *fr
 	_cleanup_json_ json_t *json = codec_encode(schema, from);
 	struct failure failure = FAILURE_INIT;
 
-	/* What a schema encoded it decodes again; where its object was incomplete, the copy is empty. */
+	/* What a schema encoded it decodes again; where its object was incomplete, the copy is
+	 * empty. */
 	if (codec_decode(schema, json, CODEC_LENIENT, to, &failure) < 0)
 		codec_init(schema, to);
 	failure_clear(&failure);

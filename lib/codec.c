@@ -55,7 +55,8 @@ static const char *json_kind(const json_t *json)
 
 static int wrong_type(const char *wanted, const json_t *json, struct failure *failure)
 {
-	return failure_set(failure, FAILURE_INVALID, NULL, "wants %s, not %s", wanted, json_kind(json));
+	return failure_set(failure, FAILURE_INVALID, NULL, "wants %s, not %s", wanted,
+			   json_kind(json));
 }
 
 static bool in_range(const struct codec_field *field, double value)
@@ -164,12 +165,14 @@ static void field_default(const struct codec_field *field, void *object)
 	}
 }
 
-static int decode_string(const struct codec_field *field, const json_t *json, char **at, struct failure *failure)
+static int decode_string(const struct codec_field *field, const json_t *json, char **at,
+			 struct failure *failure)
 {
 	const char *s = json_string_value(json);
 
 	if (!s)
-		return wrong_type(json_is_number(json) ? "a string: put it in quotes" : "a string", json, failure);
+		return wrong_type(json_is_number(json) ? "a string: put it in quotes" : "a string",
+				  json, failure);
 	/* A zero byte would cut the text short for everyone who reads it later. */
 	if (strlen(s) != json_string_length(json))
 		return failure_set(failure, FAILURE_INVALID, NULL, "holds a zero byte");
@@ -183,10 +186,12 @@ static int decode_string(const struct codec_field *field, const json_t *json, ch
 	return 0;
 }
 
-static int decode_number(const struct codec_field *field, const json_t *json, void *at, struct failure *failure)
+static int decode_number(const struct codec_field *field, const json_t *json, void *at,
+			 struct failure *failure)
 {
 	if (field->type == CODEC_REAL ? !json_is_number(json) : !json_is_integer(json))
-		return wrong_type(field->type == CODEC_REAL ? "a number" : "a whole number", json, failure);
+		return wrong_type(field->type == CODEC_REAL ? "a number" : "a whole number", json,
+				  failure);
 	if (!isfinite(json_number_value(json)) || !in_range(field, json_number_value(json)))
 		return out_of_range(field, failure);
 	if (field->type == CODEC_REAL)
@@ -196,7 +201,8 @@ static int decode_number(const struct codec_field *field, const json_t *json, vo
 	return 0;
 }
 
-static int decode_enum(const struct codec_field *field, const json_t *json, int *at, struct failure *failure)
+static int decode_enum(const struct codec_field *field, const json_t *json, int *at,
+		       struct failure *failure)
 {
 	_cleanup_free_ char *all = NULL;
 	const char *s = json_string_value(json);
@@ -208,11 +214,13 @@ static int decode_enum(const struct codec_field *field, const json_t *json, int 
 		}
 	all = strv_join((char *const *)field->names, ", ");
 	if (!s)
-		return failure_set(failure, FAILURE_INVALID, NULL, "wants one of %s, not %s", all, json_kind(json));
+		return failure_set(failure, FAILURE_INVALID, NULL, "wants one of %s, not %s", all,
+				   json_kind(json));
 	return failure_set(failure, FAILURE_INVALID, NULL, "wants one of %s, not '%s'", all, s);
 }
 
-static int decode_unit(const struct codec_field *field, const json_t *json, uint64_t *at, struct failure *failure)
+static int decode_unit(const struct codec_field *field, const json_t *json, uint64_t *at,
+		       struct failure *failure)
 {
 	const char *s = json_string_value(json);
 	uint64_t value;
@@ -220,20 +228,26 @@ static int decode_unit(const struct codec_field *field, const json_t *json, uint
 	if (field->type == CODEC_SIZE && json_is_integer(json) && json_integer_value(json) >= 0)
 		value = (uint64_t)json_integer_value(json);
 	else if (!s)
-		return wrong_type(field->type == CODEC_SIZE ? "a size such as 64M" : "a duration such as 10s", json,
-				  failure);
-	else if ((field->type == CODEC_SIZE ? size_parse(s, &value) : duration_parse(s, &value)) < 0)
+		return wrong_type(field->type == CODEC_SIZE ? "a size such as 64M"
+							    : "a duration such as 10s",
+				  json, failure);
+	else if ((field->type == CODEC_SIZE ? size_parse(s, &value) : duration_parse(s, &value)) <
+		 0)
 		return failure_set(failure, FAILURE_INVALID, NULL, "wants %s, not '%s'",
-				   field->type == CODEC_SIZE ? "a size such as 64M or 2G" :
-							       "a duration such as 500ms, 10s, 5m or 1h",
+				   field->type == CODEC_SIZE
+					   ? "a size such as 64M or 2G"
+					   : "a duration such as 500ms, 10s, 5m or 1h",
 				   s);
 	if (!in_range(field, (double)value)) {
-		_cleanup_free_ char *min = field->type == CODEC_SIZE ? size_format((uint64_t)field->min) :
-								       duration_format((uint64_t)field->min);
-		_cleanup_free_ char *max = field->type == CODEC_SIZE ? size_format((uint64_t)field->max) :
-								       duration_format((uint64_t)field->max);
+		_cleanup_free_ char *min = field->type == CODEC_SIZE
+						   ? size_format((uint64_t)field->min)
+						   : duration_format((uint64_t)field->min);
+		_cleanup_free_ char *max = field->type == CODEC_SIZE
+						   ? size_format((uint64_t)field->max)
+						   : duration_format((uint64_t)field->max);
 
-		return failure_set(failure, FAILURE_INVALID, NULL, "must be between %s and %s", min, max);
+		return failure_set(failure, FAILURE_INVALID, NULL, "must be between %s and %s", min,
+				   max);
 	}
 	*at = value;
 	return 0;
@@ -258,7 +272,7 @@ static int decode_strv(const json_t *json, char ***at, struct failure *failure)
 	if (json_array_size(json) == 0)
 		return 0;
 	v = xcalloc(json_array_size(json) + 1, sizeof(char *));
-	json_array_foreach(json, i, value) {
+	json_array_foreach (json, i, value) {
 		int r = decode_string(&item, value, &v[i], failure);
 
 		if (r < 0) {
@@ -278,7 +292,7 @@ static int decode_pairs(const json_t *json, struct pairs *at, struct failure *fa
 
 	if (!json_is_object(json))
 		return wrong_type("a map of strings", json, failure);
-	json_object_foreach((json_t *)json, key, value) {
+	json_object_foreach ((json_t *)json, key, value) {
 		_cleanup_free_ char *text = NULL;
 		int r = decode_string(&item, value, &text, failure);
 
@@ -293,8 +307,8 @@ static int decode_pairs(const json_t *json, struct pairs *at, struct failure *fa
 }
 
 /* `object` owns what was decoded so far; its clear frees it when this fails. */
-static int decode_list(const struct codec_field *field, const json_t *json, enum codec_mode mode, void *object,
-		       struct failure *failure)
+static int decode_list(const struct codec_field *field, const json_t *json, enum codec_mode mode,
+		       void *object, struct failure *failure)
 {
 	size_t *count = codec_count(field, object);
 	char *items;
@@ -309,8 +323,9 @@ static int decode_list(const struct codec_field *field, const json_t *json, enum
 		return 0;
 	items = xcalloc(json_array_size(json), field->schema->size);
 	*(void **)codec_member(field, object) = items;
-	json_array_foreach(json, i, value) {
-		int r = codec_decode(field->schema, value, mode, items + i * field->schema->size, failure);
+	json_array_foreach (json, i, value) {
+		int r = codec_decode(field->schema, value, mode, items + i * field->schema->size,
+				     failure);
 
 		if (r < 0) {
 			index_prefix(failure, i);
@@ -321,8 +336,8 @@ static int decode_list(const struct codec_field *field, const json_t *json, enum
 	return 0;
 }
 
-static int decode_map(const struct codec_field *field, const json_t *json, enum codec_mode mode, void *object,
-		      struct failure *failure)
+static int decode_map(const struct codec_field *field, const json_t *json, enum codec_mode mode,
+		      void *object, struct failure *failure)
 {
 	size_t *count = codec_count(field, object);
 	const char *key;
@@ -335,14 +350,15 @@ static int decode_map(const struct codec_field *field, const json_t *json, enum 
 		return 0;
 	items = xcalloc(json_object_size(json), field->schema->size);
 	*(void **)codec_member(field, object) = items;
-	json_object_foreach((json_t *)json, key, value) {
+	json_object_foreach ((json_t *)json, key, value) {
 		char *item = items + *count * field->schema->size;
 		int r = 0;
 
 		if (!(field->flags & CODEC_ANY_KEY) && !name_valid(key))
-			r = failure_set(failure, FAILURE_INVALID,
-					"names are 1 to 63 of a-z, 0-9 and -, a letter first, no - last",
-					"'%s' is not a valid name", key);
+			r = failure_set(
+				failure, FAILURE_INVALID,
+				"names are 1 to 63 of a-z, 0-9 and -, a letter first, no - last",
+				"'%s' is not a valid name", key);
 		else
 			r = codec_decode(field->schema, value, mode, item, failure);
 		if (r < 0) {
@@ -356,8 +372,8 @@ static int decode_map(const struct codec_field *field, const json_t *json, enum 
 	return 0;
 }
 
-static int field_decode(const struct codec_field *field, const json_t *json, enum codec_mode mode, void *object,
-			struct failure *failure)
+static int field_decode(const struct codec_field *field, const json_t *json, enum codec_mode mode,
+			void *object, struct failure *failure)
 {
 	void *at = codec_member(field, object);
 	int r;
@@ -411,31 +427,33 @@ static const struct codec_field *field_find(const struct codec_schema *schema, c
 	return NULL;
 }
 
-static int refuse_unknown(const struct codec_schema *schema, const json_t *json, struct failure *failure)
+static int refuse_unknown(const struct codec_schema *schema, const json_t *json,
+			  struct failure *failure)
 {
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)json, key, value) {
+	json_object_foreach ((json_t *)json, key, value) {
 		const char *names[64], *nearest;
 		size_t n = 0;
 
 		if (field_find(schema, key))
 			continue;
-		for (const struct codec_field *field = schema->fields; field->key && n < ARRAY_SIZE(names) - 1; field++)
+		for (const struct codec_field *field = schema->fields;
+		     field->key && n < ARRAY_SIZE(names) - 1; field++)
 			names[n++] = field->key;
 		names[n] = NULL;
 		nearest = str_nearest(key, names);
-		failure_set(failure, FAILURE_INVALID, NULL, nearest ? "unknown key (did you mean '%s'?)" : "unknown key",
-			    nearest);
+		failure_set(failure, FAILURE_INVALID, NULL,
+			    nearest ? "unknown key (did you mean '%s'?)" : "unknown key", nearest);
 		failure_prefix(failure, key);
 		return -EINVAL;
 	}
 	return 0;
 }
 
-static int decode_fields(const struct codec_schema *schema, const json_t *json, enum codec_mode mode, void *object,
-			 struct failure *failure)
+static int decode_fields(const struct codec_schema *schema, const json_t *json,
+			 enum codec_mode mode, void *object, struct failure *failure)
 {
 	int r;
 
@@ -465,12 +483,13 @@ static int decode_fields(const struct codec_schema *schema, const json_t *json, 
 		}
 	}
 	if (schema->keyed && mode == CODEC_LENIENT)
-		*(char **)object = xstrdup(json_string_value(json_object_get(json, KEY_OF_ITS_OWN)));
+		*(char **)object =
+			xstrdup(json_string_value(json_object_get(json, KEY_OF_ITS_OWN)));
 	return schema->check ? schema->check(object, failure) : 0;
 }
 
-int codec_decode(const struct codec_schema *schema, const json_t *json, enum codec_mode mode, void *object,
-		 struct failure *failure)
+int codec_decode(const struct codec_schema *schema, const json_t *json, enum codec_mode mode,
+		 void *object, struct failure *failure)
 {
 	struct failure scratch = FAILURE_INIT;
 	int r;
@@ -483,8 +502,8 @@ int codec_decode(const struct codec_schema *schema, const json_t *json, enum cod
 	return r;
 }
 
-int codec_decode_new(const struct codec_schema *schema, const json_t *json, enum codec_mode mode, void **ret,
-		     struct failure *failure)
+int codec_decode_new(const struct codec_schema *schema, const json_t *json, enum codec_mode mode,
+		     void **ret, struct failure *failure)
 {
 	void *object = xmalloc(schema->size);
 	int r = codec_decode(schema, json, mode, object, failure);
@@ -497,16 +516,17 @@ int codec_decode_new(const struct codec_schema *schema, const json_t *json, enum
 	return 0;
 }
 
-int codec_parse(const struct codec_schema *schema, const void *data, size_t size, enum codec_mode mode, void **ret,
-		struct failure *failure)
+int codec_parse(const struct codec_schema *schema, const void *data, size_t size,
+		enum codec_mode mode, void **ret, struct failure *failure)
 {
 	_cleanup_json_ json_t *json = NULL;
 	json_error_t error;
 
 	json = json_loadb(data, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 	if (!json)
-		return failure_set(failure, FAILURE_INVALID, NULL, "not valid JSON at line %d, column %d: %s",
-				   error.line, error.column, error.text);
+		return failure_set(failure, FAILURE_INVALID, NULL,
+				   "not valid JSON at line %d, column %d: %s", error.line,
+				   error.column, error.text);
 	return codec_decode_new(schema, json, mode, ret, failure);
 }
 

@@ -16,7 +16,8 @@ static const struct config_row *find(const struct config_row *rows, const char *
 	return NULL;
 }
 
-static int unknown(const struct config_row *rows, const char *dashes, const char *key, struct failure *failure)
+static int unknown(const struct config_row *rows, const char *dashes, const char *key,
+		   struct failure *failure)
 {
 	const char *names[64];
 	const char *nearest;
@@ -26,12 +27,14 @@ static int unknown(const struct config_row *rows, const char *dashes, const char
 		names[n++] = rows->key;
 	names[n] = NULL;
 	nearest = str_nearest(key, names);
-	return failure_set(failure, FAILURE_INVALID, "--help lists them", "%s%s is not a known option%s%s%s%s",
-			   dashes, key, nearest ? " (did you mean " : "", nearest ? dashes : "",
+	return failure_set(failure, FAILURE_INVALID, "--help lists them",
+			   "%s%s is not a known option%s%s%s%s", dashes, key,
+			   nearest ? " (did you mean " : "", nearest ? dashes : "",
 			   nearest ? nearest : "", nearest ? "?)" : "");
 }
 
-static int row_set(const struct config_row *row, void *config, const char *value, struct failure *failure)
+static int row_set(const struct config_row *row, void *config, const char *value,
+		   struct failure *failure)
 {
 	void *at = (char *)config + row->offset;
 	int r = 0;
@@ -48,28 +51,31 @@ static int row_set(const struct config_row *row, void *config, const char *value
 		r = int_parse(value, row->min, row->max, at);
 		if (r < 0)
 			return failure_set(failure, FAILURE_INVALID, NULL,
-					   "%s wants a number from %lld to %lld, not '%s'", row->key,
-					   (long long)row->min, (long long)row->max, value);
+					   "%s wants a number from %lld to %lld, not '%s'",
+					   row->key, (long long)row->min, (long long)row->max,
+					   value);
 		return 0;
 	case CONFIG_DURATION:
 		r = duration_parse(value, at);
 		if (r < 0)
 			return failure_set(failure, FAILURE_INVALID, NULL,
-					   "%s wants a duration such as 500ms, 10s or 5m, not '%s'", row->key,
-					   value);
+					   "%s wants a duration such as 500ms, 10s or 5m, not '%s'",
+					   row->key, value);
 		return 0;
 	case CONFIG_SIZE:
 		r = size_parse(value, at);
 		if (r < 0)
 			return failure_set(failure, FAILURE_INVALID, NULL,
-					   "%s wants a size such as 64M or 2G, not '%s'", row->key, value);
+					   "%s wants a size such as 64M or 2G, not '%s'", row->key,
+					   value);
 		return 0;
 	case CONFIG_BOOL:
 		if (streq(value, "yes") || streq(value, "no")) {
 			*(bool *)at = streq(value, "yes");
 			return 0;
 		}
-		return failure_set(failure, FAILURE_INVALID, NULL, "%s wants yes or no, not '%s'", row->key, value);
+		return failure_set(failure, FAILURE_INVALID, NULL, "%s wants yes or no, not '%s'",
+				   row->key, value);
 	}
 	return 0;
 }
@@ -113,7 +119,8 @@ void config_clear(const struct config_row *rows, void *config)
 }
 
 /* A list's first value from a new source replaces what was there: the default, or the file's. */
-static void list_begin(const struct config_row *row, void *config, uint64_t *begun, const struct config_row *rows)
+static void list_begin(const struct config_row *row, void *config, uint64_t *begun,
+		       const struct config_row *rows)
 {
 	uint64_t bit = 1ull << ((size_t)(row - rows) % 64);
 
@@ -144,8 +151,8 @@ static char *trim(char *s)
 	return s;
 }
 
-static int line_set(const struct config_row *rows, void *config, char *line, bool shared, uint64_t *begun,
-		    struct failure *failure)
+static int line_set(const struct config_row *rows, void *config, char *line, bool shared,
+		    uint64_t *begun, struct failure *failure)
 {
 	const struct config_row *row;
 	char *equals, *key;
@@ -156,7 +163,8 @@ static int line_set(const struct config_row *rows, void *config, char *line, boo
 		return 0;
 	equals = strchr(line, '=');
 	if (!equals)
-		return failure_set(failure, FAILURE_INVALID, NULL, "expected `key = value`, not '%s'", line);
+		return failure_set(failure, FAILURE_INVALID, NULL,
+				   "expected `key = value`, not '%s'", line);
 	*equals = '\0';
 	key = trim(line);
 	row = find(rows, key, strlen(key));
@@ -178,7 +186,8 @@ int config_read(const struct config_row *rows, void *config, const char *path, b
 	if (r == -ENOENT)
 		return r;
 	if (r < 0) {
-		failure_set(failure, FAILURE_INVALID, NULL, "cannot read %s: %s", path, strerror(-r));
+		failure_set(failure, FAILURE_INVALID, NULL, "cannot read %s: %s", path,
+			    strerror(-r));
 		return r;
 	}
 	for (char *line = text, *next; line; line = next, number++) {
@@ -187,16 +196,16 @@ int config_read(const struct config_row *rows, void *config, const char *path, b
 			*next++ = '\0';
 		r = line_set(rows, config, line, shared, &begun, failure);
 		if (r < 0) {
-			failure_set(failure, FAILURE_INVALID, failure->hint, "%s:%u: %s", path, number,
-				    failure->message);
+			failure_set(failure, FAILURE_INVALID, failure->hint, "%s:%u: %s", path,
+				    number, failure->message);
 			return r;
 		}
 	}
 	return 0;
 }
 
-int config_arguments(const struct config_row *rows, void *config, int argc, char **argv, int *ret_rest,
-		     struct failure *failure)
+int config_arguments(const struct config_row *rows, void *config, int argc, char **argv,
+		     int *ret_rest, struct failure *failure)
 {
 	uint64_t begun = 0;
 	int i;
@@ -223,8 +232,8 @@ int config_arguments(const struct config_row *rows, void *config, int argc, char
 		} else if (i + 1 < argc) {
 			value = argv[++i];
 		} else {
-			return failure_set(failure, FAILURE_INVALID, NULL, "--%s wants a value: %s", row->key,
-					   row->argument ? row->argument : "VALUE");
+			return failure_set(failure, FAILURE_INVALID, NULL, "--%s wants a value: %s",
+					   row->key, row->argument ? row->argument : "VALUE");
 		}
 		list_begin(row, config, &begun, rows);
 		r = row_set(row, config, value, failure);
@@ -239,9 +248,11 @@ void config_help(const struct config_row *rows, FILE *to)
 {
 	for (; rows->key; rows++) {
 		_cleanup_free_ char *left =
-			xasprintf("--%s%s%s", rows->key, rows->argument ? " " : "", rows->argument ? rows->argument : "");
+			xasprintf("--%s%s%s", rows->key, rows->argument ? " " : "",
+				  rows->argument ? rows->argument : "");
 
-		fprintf(to, "  %-28s %s%s%s%s\n", left, rows->note, rows->initial ? " (default " : "",
-			rows->initial ? rows->initial : "", rows->initial ? ")" : "");
+		fprintf(to, "  %-28s %s%s%s%s\n", left, rows->note,
+			rows->initial ? " (default " : "", rows->initial ? rows->initial : "",
+			rows->initial ? ")" : "");
 	}
 }

@@ -8,16 +8,16 @@
 #include "lib/failure.h"
 
 enum config_type {
-	CONFIG_STRING,   /* char * */
-	CONFIG_INT,      /* int64_t within [min, max] */
+	CONFIG_STRING,	 /* char * */
+	CONFIG_INT,	 /* int64_t within [min, max] */
 	CONFIG_DURATION, /* uint64_t microseconds */
-	CONFIG_SIZE,     /* uint64_t bytes */
-	CONFIG_BOOL,     /* bool: a flag on the command line, yes/no in the file */
-	CONFIG_STRV,     /* char **: may be given several times */
+	CONFIG_SIZE,	 /* uint64_t bytes */
+	CONFIG_BOOL,	 /* bool: a flag on the command line, yes/no in the file */
+	CONFIG_STRV,	 /* char **: may be given several times */
 };
 
 struct config_row {
-	const char *key;      /* `--key` and `key = value` in the file */
+	const char *key; /* `--key` and `key = value` in the file */
 	enum config_type type;
 	size_t offset;
 	const char *initial;  /* the default, as text; NULL: none */
@@ -25,7 +25,10 @@ struct config_row {
 	const char *note;     /* one line for --help */
 	int64_t min, max;     /* CONFIG_INT */
 };
-#define CONFIG_END { .key = NULL }
+#define CONFIG_END          \
+	{                   \
+		.key = NULL \
+	}
 
 /* Fills `config` with the defaults of its rows. */
 void config_init(const struct config_row *rows, void *config);
@@ -41,8 +44,8 @@ int config_set(const struct config_row *rows, void *config, const char *key, con
 	       struct failure *failure);
 /* Takes `--key value`, `--key=value` from argv and leaves the rest: *ret_rest is the index of the
  * first word that is no option (after `--` too). 0 or -EINVAL with `failure` set. */
-int config_arguments(const struct config_row *rows, void *config, int argc, char **argv, int *ret_rest,
-		     struct failure *failure);
+int config_arguments(const struct config_row *rows, void *config, int argc, char **argv,
+		     int *ret_rest, struct failure *failure);
 /* The rows as the lines of --help. */
 void config_help(const struct config_row *rows, FILE *to);
 

@@ -17,8 +17,10 @@ struct credentials {
 };
 
 static const struct config_row credentials_rows[] = {
-	{ "user", CONFIG_STRING, offsetof(struct credentials, user), NULL, "NAME", "name on the bus", 0, 0 },
-	{ "password", CONFIG_STRING, offsetof(struct credentials, password), NULL, "TEXT", "its secret", 0, 0 },
+	{ "user", CONFIG_STRING, offsetof(struct credentials, user), NULL, "NAME",
+	  "name on the bus", 0, 0 },
+	{ "password", CONFIG_STRING, offsetof(struct credentials, password), NULL, "TEXT",
+	  "its secret", 0, 0 },
 	CONFIG_END,
 };
 
@@ -27,8 +29,10 @@ static void credentials_clear(struct credentials *credentials)
 	config_clear(credentials_rows, credentials);
 }
 
-/* The command line is read twice: it names the configuration file, whose values it then overrules. */
-static int configure(const struct config_row *rows, void *config, int argc, char **argv, struct failure *failure)
+/* The command line is read twice: it names the configuration file, whose values it then
+ * overrules. */
+static int configure(const struct config_row *rows, void *config, int argc, char **argv,
+		     struct failure *failure)
 {
 	struct daemon_config *common = config;
 	int rest = 1, r;
@@ -38,8 +42,8 @@ static int configure(const struct config_row *rows, void *config, int argc, char
 	if (r < 0)
 		return r;
 	if (rest < argc)
-		return failure_set(failure, FAILURE_INVALID, "--help lists what it takes", "'%s' is not an option",
-				   argv[rest]);
+		return failure_set(failure, FAILURE_INVALID, "--help lists what it takes",
+				   "'%s' is not an option", argv[rest]);
 	r = config_read(rows, config, common->config, true, failure);
 	if (r < 0 && r != -ENOENT)
 		return r;
@@ -72,8 +76,8 @@ static void print_help(const char *name, const char *summary, const struct confi
 	printf("\nMore: man %s\n", name);
 }
 
-int daemon_new(const char *name, const char *summary, const struct config_row *rows, void *config, int argc,
-	       char **argv, struct daemon **ret)
+int daemon_new(const char *name, const char *summary, const struct config_row *rows, void *config,
+	       int argc, char **argv, struct daemon **ret)
 {
 	struct daemon_config *common = config;
 	struct failure failure = FAILURE_INIT;
@@ -83,7 +87,8 @@ int daemon_new(const char *name, const char *summary, const struct config_row *r
 	log_open(name);
 	r = configure(rows, config, argc, argv, &failure);
 	if (r < 0) {
-		log_error("%s%s%s", failure.message, failure.hint ? "; " : "", failure.hint ? failure.hint : "");
+		log_error("%s%s%s", failure.message, failure.hint ? "; " : "",
+			  failure.hint ? failure.hint : "");
 		failure_clear(&failure);
 		return r;
 	}
@@ -122,7 +127,8 @@ static int take_lock(struct daemon *daemon)
 
 	r = directory_make(daemon->config->state, 0700);
 	if (r < 0)
-		return log_errno(LOG_ERR, r, "cannot make the state directory %s", daemon->config->state);
+		return log_errno(LOG_ERR, r, "cannot make the state directory %s",
+				 daemon->config->state);
 	daemon->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (daemon->lock < 0)
 		return log_errno(LOG_ERR, errno, "cannot open %s", path);
@@ -191,7 +197,8 @@ static int wait_for_bus(struct daemon *daemon, const struct bus_options *options
 
 int daemon_open_bus(struct daemon *daemon)
 {
-	_cleanup_free_ char *path = xasprintf("%s/%s.conf", daemon->config->credentials, daemon->name);
+	_cleanup_free_ char *path =
+		xasprintf("%s/%s.conf", daemon->config->credentials, daemon->name);
 	_cleanup_(credentials_clear) struct credentials credentials = { NULL, NULL };
 	_cleanup_free_ char *inbox = NULL;
 	struct failure failure = FAILURE_INIT;
@@ -199,7 +206,8 @@ int daemon_open_bus(struct daemon *daemon)
 	int r;
 
 	if (!daemon->config->machine) {
-		log_error("this machine has no id yet: run `meshd --prepare` first, or give --machine ID");
+		log_error("this machine has no id yet: run `meshd --prepare` first, or give "
+			  "--machine ID");
 		return -ENXIO;
 	}
 	r = take_lock(daemon);

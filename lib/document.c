@@ -67,7 +67,7 @@ bool document_step(const json_t *json, const char **path, char **ret_key, size_t
 		if (*p == '.')
 			p++;
 		/* Keys of maps may hold dots: the longest that fits is meant. */
-		json_object_foreach((json_t *)json, key, value)
+		json_object_foreach ((json_t *)json, key, value)
 			if (part_length(p, key) > longest) {
 				longest = part_length(p, key);
 				found = key;
@@ -90,7 +90,7 @@ static size_t member_index(const json_t *object, const char *wanted)
 	json_t *value;
 	size_t i = 0;
 
-	json_object_foreach((json_t *)object, key, value) {
+	json_object_foreach ((json_t *)object, key, value) {
 		if (streq(key, wanted))
 			return i;
 		i++;
@@ -98,7 +98,8 @@ static size_t member_index(const json_t *object, const char *wanted)
 	return SIZE_MAX;
 }
 
-void document_where(const struct document *document, const char *path, int *ret_line, int *ret_column)
+void document_where(const struct document *document, const char *path, int *ret_line,
+		    int *ret_column)
 {
 	const struct place *place = &document->place;
 	const json_t *json = document->root;
@@ -191,7 +192,8 @@ static bool scan_value(struct scan *s, const json_t *json, struct place *place, 
 		child = place_add(place, s->line, s->column);
 		if (iter)
 			scan_scalar(s);
-		if (!scan_value(s, iter ? json_object_iter_value(iter) : json_array_get(json, i), child, depth + 1))
+		if (!scan_value(s, iter ? json_object_iter_value(iter) : json_array_get(json, i),
+				child, depth + 1))
 			return false;
 		iter = iter ? json_object_iter_next((json_t *)json, iter) : NULL;
 	}
@@ -209,13 +211,14 @@ static int json_read(const char *name, const char *text, size_t size, struct doc
 
 	document->root = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 	if (!document->root)
-		return failure_set(failure, FAILURE_INVALID, NULL, "%s:%d:%d: not valid JSON: %s", name,
-				   MAX2(error.line, 1), MAX2(error.column, 1), error.text);
+		return failure_set(failure, FAILURE_INVALID, NULL, "%s:%d:%d: not valid JSON: %s",
+				   name, MAX2(error.line, 1), MAX2(error.column, 1), error.text);
 	scan_to_token(&scan);
 	document->place = (struct place){ .line = scan.line, .column = scan.column };
 	if (!scan_value(&scan, document->root, &document->place, 0))
-		return failure_set(failure, FAILURE_INVALID, NULL, "%s:%d:%d: nested deeper than %d levels", name,
-				   scan.line, scan.column, DOCUMENT_MAX_DEPTH);
+		return failure_set(failure, FAILURE_INVALID, NULL,
+				   "%s:%d:%d: nested deeper than %d levels", name, scan.line,
+				   scan.column, DOCUMENT_MAX_DEPTH);
 	return 0;
 }
 
@@ -227,8 +230,8 @@ struct reader {
 
 static int refuse(struct reader *r, yaml_mark_t mark, const char *what)
 {
-	return failure_set(r->failure, FAILURE_INVALID, NULL, "%s:%zu:%zu: %s", r->name, mark.line + 1,
-			   mark.column + 1, what);
+	return failure_set(r->failure, FAILURE_INVALID, NULL, "%s:%zu:%zu: %s", r->name,
+			   mark.line + 1, mark.column + 1, what);
 }
 
 /* The caller deletes the event, also after an error. */
@@ -305,8 +308,9 @@ static json_t *plain_value(const char *s)
 	static const char *const nulls[] = { "", "~", "null", "Null", "NULL", NULL };
 	static const char *const trues[] = { "true", "True", "TRUE", NULL };
 	static const char *const falses[] = { "false", "False", "FALSE", NULL };
-	static const char *const endless[] = { ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf",
-					       "-.Inf", "-.INF", ".nan", ".NaN", ".NAN", NULL };
+	static const char *const endless[] = { ".inf",	".Inf",	 ".INF",  "+.inf", "+.Inf",
+					       "+.INF", "-.inf", "-.Inf", "-.INF", ".nan",
+					       ".NaN",	".NAN",	 NULL };
 	json_t *number;
 	bool too_large;
 
@@ -330,10 +334,12 @@ static int read_scalar(struct reader *r, const yaml_event_t *event, json_t **ret
 	const char *text = (const char *)event->data.scalar.value;
 	size_t length = event->data.scalar.length;
 
-	*ret = event->data.scalar.plain_implicit && strlen(text) == length ? plain_value(text) :
-									      json_stringn(text, length);
+	*ret = event->data.scalar.plain_implicit && strlen(text) == length
+		       ? plain_value(text)
+		       : json_stringn(text, length);
 	if (!*ret)
-		return refuse(r, event->start_mark, "a number out of range: put it in quotes if it is text");
+		return refuse(r, event->start_mark,
+			      "a number out of range: put it in quotes if it is text");
 	return 0;
 }
 
@@ -344,7 +350,8 @@ static int refuse_extras(struct reader *r, const yaml_event_t *event)
 
 	switch (event->type) {
 	case YAML_ALIAS_EVENT:
-		return refuse(r, event->start_mark, "aliases (*name) are refused: write the value out");
+		return refuse(r, event->start_mark,
+			      "aliases (*name) are refused: write the value out");
 	case YAML_SCALAR_EVENT:
 		anchor = event->data.scalar.anchor;
 		tag = event->data.scalar.tag;
@@ -361,13 +368,15 @@ static int refuse_extras(struct reader *r, const yaml_event_t *event)
 		break;
 	}
 	if (anchor)
-		return refuse(r, event->start_mark, "anchors (&name) are refused: write the value out");
+		return refuse(r, event->start_mark,
+			      "anchors (&name) are refused: write the value out");
 	if (tag)
 		return refuse(r, event->start_mark, "tags (!name) are refused");
 	return 0;
 }
 
-static int read_value(struct reader *r, const yaml_event_t *event, struct place *place, int depth, json_t **ret);
+static int read_value(struct reader *r, const yaml_event_t *event, struct place *place, int depth,
+		      json_t **ret);
 
 static int read_list(struct reader *r, struct place *place, int depth, json_t *list)
 {
@@ -381,7 +390,8 @@ static int read_list(struct reader *r, struct place *place, int depth, json_t *l
 			return e;
 		if (event.type == YAML_SEQUENCE_END_EVENT)
 			return 0;
-		child = place_add(place, (int)event.start_mark.line + 1, (int)event.start_mark.column + 1);
+		child = place_add(place, (int)event.start_mark.line + 1,
+				  (int)event.start_mark.column + 1);
 		e = read_value(r, &event, child, depth, &item);
 		if (e < 0)
 			return e;
@@ -403,7 +413,8 @@ static int check_key(struct reader *r, const yaml_event_t *event, json_t *object
 	if (strlen(key) != event->data.scalar.length)
 		return refuse(r, event->start_mark, "a key holds a zero byte");
 	if (streq(key, "<<") && event->data.scalar.plain_implicit)
-		return refuse(r, event->start_mark, "merge keys (<<) are refused: write the keys out");
+		return refuse(r, event->start_mark,
+			      "merge keys (<<) are refused: write the keys out");
 	if (!json_object_get(object, key))
 		return 0;
 	what = xasprintf("the key '%s' is there twice", key);
@@ -426,7 +437,8 @@ static int read_map(struct reader *r, struct place *place, int depth, json_t *ob
 		e = check_key(r, &key, object);
 		if (e < 0)
 			return e;
-		child = place_add(place, (int)key.start_mark.line + 1, (int)key.start_mark.column + 1);
+		child = place_add(place, (int)key.start_mark.line + 1,
+				  (int)key.start_mark.column + 1);
 		e = next_event(r, &event);
 		if (e == 0)
 			e = read_value(r, &event, child, depth, &value);
@@ -436,7 +448,8 @@ static int read_map(struct reader *r, struct place *place, int depth, json_t *ob
 	}
 }
 
-static int read_value(struct reader *r, const yaml_event_t *event, struct place *place, int depth, json_t **ret)
+static int read_value(struct reader *r, const yaml_event_t *event, struct place *place, int depth,
+		      json_t **ret)
 {
 	_cleanup_json_ json_t *value = NULL;
 	int e = refuse_extras(r, event);
@@ -448,8 +461,8 @@ static int read_value(struct reader *r, const yaml_event_t *event, struct place 
 	if (depth >= DOCUMENT_MAX_DEPTH)
 		return refuse(r, event->start_mark, "nested too deep");
 	value = event->type == YAML_MAPPING_START_EVENT ? json_object() : json_array();
-	e = event->type == YAML_MAPPING_START_EVENT ? read_map(r, place, depth + 1, value) :
-						      read_list(r, place, depth + 1, value);
+	e = event->type == YAML_MAPPING_START_EVENT ? read_map(r, place, depth + 1, value)
+						    : read_list(r, place, depth + 1, value);
 	if (e == 0)
 		*ret = steal(value);
 	return e;
@@ -469,8 +482,10 @@ static int yaml_events(struct reader *r, struct document *document)
 		if (event.type == YAML_STREAM_END_EVENT)
 			return 0;
 		if (event.type == YAML_DOCUMENT_START_EVENT && document->root)
-			return refuse(r, event.start_mark, "a second document: one file is one document");
-		if (event.type == YAML_STREAM_START_EVENT || event.type == YAML_DOCUMENT_START_EVENT ||
+			return refuse(r, event.start_mark,
+				      "a second document: one file is one document");
+		if (event.type == YAML_STREAM_START_EVENT ||
+		    event.type == YAML_DOCUMENT_START_EVENT ||
 		    event.type == YAML_DOCUMENT_END_EVENT)
 			continue;
 		document->place.line = (int)event.start_mark.line + 1;
@@ -506,11 +521,12 @@ static bool looks_like_json(const char *name, const char *text, size_t size)
 	return i < size && text[i] == '{';
 }
 
-int document_parse(const char *name, const char *text, size_t size, struct document **ret, struct failure *failure)
+int document_parse(const char *name, const char *text, size_t size, struct document **ret,
+		   struct failure *failure)
 {
 	_cleanup_(document_freep) struct document *document = xcalloc(1, sizeof(*document));
-	int r = looks_like_json(name, text, size) ? json_read(name, text, size, document, failure) :
-						    yaml_read(name, text, size, document, failure);
+	int r = looks_like_json(name, text, size) ? json_read(name, text, size, document, failure)
+						  : yaml_read(name, text, size, document, failure);
 
 	if (r == 0)
 		*ret = steal(document);

@@ -34,7 +34,8 @@ static int code_errno(enum failure_code code)
 	}
 }
 
-int failure_set(struct failure *f, enum failure_code code, const char *hint, const char *format, ...)
+int failure_set(struct failure *f, enum failure_code code, const char *hint, const char *format,
+		...)
 {
 	struct failure made = { .code = code };
 	va_list args;
@@ -64,7 +65,8 @@ void failure_move(struct failure *to, struct failure *from)
 
 void failure_copy(struct failure *to, const struct failure *from)
 {
-	struct failure copy = { from->code, xstrdup(from->message), xstrdup(from->hint), xstrdup(from->path) };
+	struct failure copy = { from->code, xstrdup(from->message), xstrdup(from->hint),
+				xstrdup(from->path) };
 
 	failure_clear(to);
 	*to = copy;
@@ -97,8 +99,8 @@ void failure_clear(struct failure *f)
 int failure_exit(enum failure_code code)
 {
 	switch (code) {
-#define X(id, text, status)                                                                        \
-	case id:                                                                                   \
+#define X(id, text, status) \
+	case id:            \
 		return status;
 		FAILURE_CODES(X)
 #undef X

@@ -1,4 +1,5 @@
-/* What went wrong, in words that travel to the operator: refused what, why, and what to try next. */
+/* What went wrong, in words that travel to the operator: refused what, why, and what to try
+ * next. */
 #ifndef PLOYZ_FAILURE_H
 #define PLOYZ_FAILURE_H
 
@@ -7,34 +8,34 @@
 /* Exit codes of ployzctl; the same for every verb. */
 enum exit_code {
 	EXIT_DONE = 0,
-	EXIT_NO = 1,              /* the answer is no */
-	EXIT_USAGE = 2,           /* wrong usage or bad manifest */
-	EXIT_UNREACHABLE = 3,     /* cannot reach the bus or the machine */
-	EXIT_LEASE_HELD = 4,      /* refused: lease held */
-	EXIT_STALE = 5,           /* refused: changed since the plan */
-	EXIT_FAILED = 6,          /* failed before the commit, nothing changed */
+	EXIT_NO = 1,		  /* the answer is no */
+	EXIT_USAGE = 2,		  /* wrong usage or bad manifest */
+	EXIT_UNREACHABLE = 3,	  /* cannot reach the bus or the machine */
+	EXIT_LEASE_HELD = 4,	  /* refused: lease held */
+	EXIT_STALE = 5,		  /* refused: changed since the plan */
+	EXIT_FAILED = 6,	  /* failed before the commit, nothing changed */
 	EXIT_CLEANUP_PENDING = 7, /* committed, cleaning up is pending */
 	EXIT_NO_QUORUM = 8,
 	EXIT_BUG = 70,
 };
 
 /* Every code that a failure can carry on the wire, its text there and the exit code it leads to. */
-#define FAILURE_CODES(X)                                                                           \
-	X(FAILURE_NOT_FOUND, "NOT_FOUND", EXIT_NO)                                                 \
-	X(FAILURE_NOT_READY, "NOT_READY", EXIT_NO)                                                 \
-	X(FAILURE_INVALID, "INVALID", EXIT_USAGE)                                                  \
-	X(FAILURE_TOO_LARGE, "TOO_LARGE", EXIT_USAGE)                                              \
-	X(FAILURE_UNREACHABLE, "UNREACHABLE", EXIT_UNREACHABLE)                                    \
-	X(FAILURE_TIMEOUT, "TIMEOUT", EXIT_UNREACHABLE)                                            \
-	X(FAILURE_LEASE_HELD, "LEASE_HELD", EXIT_LEASE_HELD)                                       \
-	X(FAILURE_STALE, "STALE", EXIT_STALE)                                                      \
-	X(FAILURE_LEASE_LOST, "LEASE_LOST", EXIT_FAILED)                                           \
-	X(FAILURE_FENCED, "FENCED", EXIT_FAILED)                                                   \
-	X(FAILURE_REFUSED, "REFUSED", EXIT_FAILED)                                                 \
-	X(FAILURE_FAILED, "FAILED", EXIT_FAILED)                                                   \
-	X(FAILURE_ENGINE, "ENGINE", EXIT_FAILED)                                                   \
-	X(FAILURE_CLEANUP_PENDING, "CLEANUP_PENDING", EXIT_CLEANUP_PENDING)                        \
-	X(FAILURE_NO_QUORUM, "NO_QUORUM", EXIT_NO_QUORUM)                                          \
+#define FAILURE_CODES(X)                                                    \
+	X(FAILURE_NOT_FOUND, "NOT_FOUND", EXIT_NO)                          \
+	X(FAILURE_NOT_READY, "NOT_READY", EXIT_NO)                          \
+	X(FAILURE_INVALID, "INVALID", EXIT_USAGE)                           \
+	X(FAILURE_TOO_LARGE, "TOO_LARGE", EXIT_USAGE)                       \
+	X(FAILURE_UNREACHABLE, "UNREACHABLE", EXIT_UNREACHABLE)             \
+	X(FAILURE_TIMEOUT, "TIMEOUT", EXIT_UNREACHABLE)                     \
+	X(FAILURE_LEASE_HELD, "LEASE_HELD", EXIT_LEASE_HELD)                \
+	X(FAILURE_STALE, "STALE", EXIT_STALE)                               \
+	X(FAILURE_LEASE_LOST, "LEASE_LOST", EXIT_FAILED)                    \
+	X(FAILURE_FENCED, "FENCED", EXIT_FAILED)                            \
+	X(FAILURE_REFUSED, "REFUSED", EXIT_FAILED)                          \
+	X(FAILURE_FAILED, "FAILED", EXIT_FAILED)                            \
+	X(FAILURE_ENGINE, "ENGINE", EXIT_FAILED)                            \
+	X(FAILURE_CLEANUP_PENDING, "CLEANUP_PENDING", EXIT_CLEANUP_PENDING) \
+	X(FAILURE_NO_QUORUM, "NO_QUORUM", EXIT_NO_QUORUM)                   \
 	X(FAILURE_BUG, "BUG", EXIT_BUG)
 
 enum failure_code {
@@ -48,18 +49,21 @@ struct failure {
 	int code;      /* enum failure_code; FAILURE_NONE: nothing went wrong */
 	char *message; /* what was refused and why; owned */
 	char *hint;    /* the next command or step to try, or NULL; owned */
-	char *path;    /* the field of the document that is at fault (`services.web.image`), or NULL */
+	char *path; /* the field of the document that is at fault (`services.web.image`), or NULL */
 };
 
-#define FAILURE_INIT { FAILURE_NONE, NULL, NULL, NULL }
+#define FAILURE_INIT                           \
+	{                                      \
+		FAILURE_NONE, NULL, NULL, NULL \
+	}
 
 /* Texts on the wire, indexed by enum failure_code, NULL-terminated; [0] is "NONE". */
 extern const char *const failure_code_names[];
 
 /* Fills `f` (freeing what it held) and returns -1 × an errno that suits the code, so that
  * `return failure_set(…)` reads well. `hint` may be NULL. `f` may be NULL: only the errno. */
-int failure_set(struct failure *f, enum failure_code code, const char *hint, const char *format, ...)
-	_printf_(4, 5);
+int failure_set(struct failure *f, enum failure_code code, const char *hint, const char *format,
+		...) _printf_(4, 5);
 /* Moves `from` into `to` (which may be NULL) and leaves `from` empty. */
 void failure_move(struct failure *to, struct failure *from);
 void failure_copy(struct failure *to, const struct failure *from);

@@ -65,8 +65,9 @@ int file_read(const char *path, size_t max, char **ret_text, size_t *ret_size)
 static int directory_sync(const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	_cleanup_free_ char *parent = slash == path ? xstrdup("/") :
-				      slash ? xstrndup(path, (size_t)(slash - path)) : xstrdup(".");
+	_cleanup_free_ char *parent = slash == path ? xstrdup("/")
+				      : slash	    ? xstrndup(path, (size_t)(slash - path))
+						    : xstrdup(".");
 	_cleanup_(closep) int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0 || fsync(fd) < 0)

@@ -4,8 +4,8 @@
 
 #include "lib/mem.h"
 
-/* At most `max` bytes of a file, zero-terminated beyond *ret_size, owned by the caller. 0, -EFBIG, or
- * the errno of open or read. `ret_size` may be NULL. */
+/* At most `max` bytes of a file, zero-terminated beyond *ret_size, owned by the caller. 0, -EFBIG,
+ * or the errno of open or read. `ret_size` may be NULL. */
 int file_read(const char *path, size_t max, char **ret_text, size_t *ret_size);
 /* Writes beside it, syncs, renames: readers see the old or the new file whole, also after a power
  * failure. 0 or negative errno. */

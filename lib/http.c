@@ -13,9 +13,9 @@
 struct http {
 	sd_event *loop;
 	CURLM *multi;
-	struct timer *timer;       /* curl's own */
-	struct deferred *later;    /* what cannot be done inside one of curl's callbacks */
-	unsigned inside;           /* curl's callbacks that are running: its calls are refused there */
+	struct timer *timer;	/* curl's own */
+	struct deferred *later; /* what cannot be done inside one of curl's callbacks */
+	unsigned inside;	/* curl's callbacks that are running: its calls are refused there */
 	struct http_request *requests;
 };
 
@@ -31,10 +31,10 @@ struct http_request {
 	http_body_fn on_body;
 	http_done_fn done;
 	void *userdata;
-	int error;      /* ours, where curl only knows that we ended it */
-	bool added;     /* curl knows it */
-	bool ending;    /* inside `done` */
-	bool ended;     /* by ourselves, inside a callback of curl */
+	int error;	/* ours, where curl only knows that we ended it */
+	bool added;	/* curl knows it */
+	bool ending;	/* inside `done` */
+	bool ended;	/* by ourselves, inside a callback of curl */
 	bool cancelled; /* freed as soon as curl is not inside a callback */
 	char text[CURL_ERROR_SIZE];
 };
@@ -142,11 +142,13 @@ static void on_timer(void *userdata)
 }
 
 /* curl says what it waits for on a socket: the source is kept as the socket's own pointer. */
-static int watch_socket(_unused_ CURL *easy, curl_socket_t fd, int what, void *userdata, void *socketp)
+static int watch_socket(_unused_ CURL *easy, curl_socket_t fd, int what, void *userdata,
+			void *socketp)
 {
 	struct http *http = userdata;
 	sd_event_source *source = socketp;
-	uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
+	uint32_t events =
+		(what & CURL_POLL_IN ? EPOLLIN : 0) | (what & CURL_POLL_OUT ? EPOLLOUT : 0);
 
 	if (what == CURL_POLL_REMOVE) {
 		sd_event_source_disable_unref(source);
@@ -264,7 +266,8 @@ static size_t on_body(char *data, size_t one, size_t count, void *userdata)
 		return stream_body(request, (int)status, data, size);
 	if (size > request->max - request->answer.size) {
 		request->error = -EFBIG;
-		snprintf(request->text, sizeof(request->text), "the answer is over %zu bytes", request->max);
+		snprintf(request->text, sizeof(request->text), "the answer is over %zu bytes",
+			 request->max);
 		return 0;
 	}
 	strbuf_add(&request->answer, data, size);
@@ -283,7 +286,8 @@ static void on_idle(void *userdata)
 
 static void set_request(struct http_request *request, const struct http_options *options)
 {
-	_cleanup_free_ char *type = xasprintf("Content-Type: %s", options->type ? options->type : "application/json");
+	_cleanup_free_ char *type =
+		xasprintf("Content-Type: %s", options->type ? options->type : "application/json");
 	const char *method = options->method ? options->method : "GET";
 	CURL *easy = request->easy;
 
@@ -292,7 +296,8 @@ static void set_request(struct http_request *request, const struct http_options 
 	for (const char *const *header = options->headers; header && *header; header++)
 		request->headers = curl_slist_append(request->headers, *header);
 	if (options->body || streq(method, "POST")) {
-		request->headers = curl_slist_append(request->headers, options->body ? type : "Content-Type:");
+		request->headers =
+			curl_slist_append(request->headers, options->body ? type : "Content-Type:");
 		curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)options->size);
 		curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, options->body ? options->body : "");
 	}
@@ -303,7 +308,8 @@ static void set_request(struct http_request *request, const struct http_options 
 	if (options->socket)
 		curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, options->socket);
 	if (options->timeout_usec)
-		curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)MAX2(options->timeout_usec / 1000, 1ull));
+		curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS,
+				 (long)MAX2(options->timeout_usec / 1000, 1ull));
 	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)options->fresh);
 	curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, (long)options->fresh);
 }
@@ -388,8 +394,8 @@ char *http_escape(const char *s, const char *keep)
 	for (; *s; s++) {
 		unsigned char c = (unsigned char)*s;
 
-		if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || strchr("-._~", c) ||
-		    (keep && strchr(keep, c)))
+		if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+		    strchr("-._~", c) || (keep && strchr(keep, c)))
 			strbuf_add(&out, s, 1);
 		else
 			strbuf_printf(&out, "%%%02X", c);

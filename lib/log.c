@@ -107,9 +107,9 @@ void log_write(int level, const struct log_about *about, const char *format, ...
 		to_journal(level, about, line);
 	else
 		fprintf(stderr, "%s: %s%s\n", settings.ident,
-			level <= LOG_ERR ? "error: " :
-			level == LOG_WARNING ? "warning: " :
-					       "",
+			level <= LOG_ERR       ? "error: "
+			: level == LOG_WARNING ? "warning: "
+					       : "",
 			line);
 	errno = saved;
 }

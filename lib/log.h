@@ -9,16 +9,16 @@
 
 /* What a line is about; every member may be NULL or 0 and is then left out. All are borrowed. */
 struct log_about {
-	const char *ns;       /* PLOYZ_NAMESPACE= */
-	const char *deploy;   /* PLOYZ_DEPLOY= */
-	const char *instance; /* PLOYZ_INSTANCE= */
+	const char *ns;		/* PLOYZ_NAMESPACE= */
+	const char *deploy;	/* PLOYZ_DEPLOY= */
+	const char *instance;	/* PLOYZ_INSTANCE= */
 	const char *message_id; /* MESSAGE_ID=: 32 hex digits, on transitions */
-	uint64_t epoch;       /* PLOYZ_EPOCH= */
-	int error;            /* ERRNO=: positive or negative errno; its text is appended to the line */
+	uint64_t epoch;		/* PLOYZ_EPOCH= */
+	int error; /* ERRNO=: positive or negative errno; its text is appended to the line */
 };
 
-/* `ident` names the program and is borrowed for good. Where stderr is the journal's stream the lines
- * go to the journal with their fields; anywhere else to stderr. */
+/* `ident` names the program and is borrowed for good. Where stderr is the journal's stream the
+ * lines go to the journal with their fields; anywhere else to stderr. */
 void log_open(const char *ident);
 /* PLOYZ_MACHINE= of every later line; copied. */
 void log_set_machine(const char *machine);
@@ -34,11 +34,11 @@ void log_write(int level, const struct log_about *about, const char *format, ...
 #define log_warning(...) log_write(LOG_WARNING, NULL, __VA_ARGS__)
 #define log_error(...) log_write(LOG_ERR, NULL, __VA_ARGS__)
 /* The same with an errno whose text follows the line; gives the negative errno back. */
-#define log_errno(level, errnum, ...)                                                              \
-	({                                                                                         \
-		int log_errnum = (errnum);                                                         \
-		log_write(level, &(struct log_about){ .error = log_errnum }, __VA_ARGS__);         \
-		log_errnum < 0 ? log_errnum : -log_errnum;                                         \
+#define log_errno(level, errnum, ...)                                                      \
+	({                                                                                 \
+		int log_errnum = (errnum);                                                 \
+		log_write(level, &(struct log_about){ .error = log_errnum }, __VA_ARGS__); \
+		log_errnum < 0 ? log_errnum : -log_errnum;                                 \
 	})
 
 #endif

@@ -59,7 +59,8 @@ struct timer *timer_new(sd_event *loop, loop_fn fn, void *userdata)
 
 	timer->fn = fn;
 	timer->userdata = userdata;
-	/* Accuracy 1 ms: sd-event's default of 250 ms would gather wake-ups that somebody waits for. */
+	/* Accuracy 1 ms: sd-event's default of 250 ms would gather wake-ups that somebody waits
+	 * for. */
 	r = sd_event_add_time(loop, &timer->source, CLOCK_BOOTTIME, 0, 1000, on_timer, timer);
 	if (r == -ENOMEM)
 		mem_exhausted();

@@ -74,7 +74,8 @@ void *map_remove(struct map *map, const char *key)
 
 	if (!slot)
 		return NULL;
-	/* The place stays, without a key, so that probing goes on past it; rebuild packs it away. */
+	/* The place stays, without a key, so that probing goes on past it; rebuild packs it
+	 * away. */
 	item = &map->items[slot - 1];
 	free(steal(item->key));
 	map->count--;

@@ -5,7 +5,8 @@
 
 void mem_exhausted(void)
 {
-	static const char text[] = "out of memory, ending; the supervisor starts this program again\n";
+	static const char text[] =
+		"out of memory, ending; the supervisor starts this program again\n";
 	ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
 
 	(void)written;

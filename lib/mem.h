@@ -20,21 +20,21 @@
 #define MAX2(a, b) ((a) > (b) ? (a) : (b))
 
 /* Takes a pointer's value and leaves NULL behind: ownership has left. */
-#define steal(p)                                                                                   \
-	({                                                                                         \
-		__typeof__(p) *steal_at = &(p);                                                    \
-		__typeof__(p) stolen = *steal_at;                                                  \
-		*steal_at = NULL;                                                                  \
-		stolen;                                                                            \
+#define steal(p)                                  \
+	({                                        \
+		__typeof__(p) *steal_at = &(p);   \
+		__typeof__(p) stolen = *steal_at; \
+		*steal_at = NULL;                 \
+		stolen;                           \
 	})
 
 /* Defines `static inline void NAMEp(TYPE **)` for _cleanup_() from a destructor NAME(TYPE *). */
-#define DEFINE_CLEANUP(type, destroy)                                                              \
-	static inline void destroy##p(type **p)                                                    \
-	{                                                                                          \
-		if (*p)                                                                            \
-			destroy(*p);                                                               \
-	}                                                                                          \
+#define DEFINE_CLEANUP(type, destroy)           \
+	static inline void destroy##p(type **p) \
+	{                                       \
+		if (*p)                         \
+			destroy(*p);            \
+	}                                       \
 	struct mem_cleanup_needs_semicolon
 
 /* These end the process with a message when memory is exhausted; they never return NULL. The
@@ -58,10 +58,10 @@ _noreturn_ void mem_exhausted(void);
 void *array_grow(void *array, size_t count, size_t element_size);
 
 /* Appends a zeroed element to (array, count) and gives a pointer to it. */
-#define array_add(array, count)                                                                    \
-	({                                                                                         \
-		(array) = array_grow((array), (count), sizeof(*(array)));                          \
-		&(array)[(count)++];                                                               \
+#define array_add(array, count)                                           \
+	({                                                                \
+		(array) = array_grow((array), (count), sizeof(*(array))); \
+		&(array)[(count)++];                                      \
 	})
 
 static inline void freep(void *p)

@@ -5,8 +5,9 @@
 #include "lib/map.h"
 #include "lib/str.h"
 
-#define COPY_AFTER_USEC 1000000ull   /* how long the store may take before the machine's own copy serves */
-#define EXPECT_USEC 250000ull        /* an entry that was acknowledged is here long before that */
+/* How long the store may take before the machine's own copy serves. */
+#define COPY_AFTER_USEC 1000000ull
+#define EXPECT_USEC 250000ull /* an entry that was acknowledged is here long before that */
 
 struct item {
 	uint64_t sequence;
@@ -22,11 +23,11 @@ struct projection {
 	void *userdata;
 	struct stream_follow *store;
 	struct stream_follow *copy; /* the local copy, read once while the store does not answer */
-	struct map items;           /* subject → struct item */
-	uint64_t load;              /* raised when everything is read from the beginning */
+	struct map items;	    /* subject → struct item */
+	uint64_t load;		    /* raised when everything is read from the beginning */
 	uint64_t sequence;
-	uint64_t expected;          /* somebody knows of an entry with this sequence */
-	uint64_t stale_since;       /* CLOCK_REALTIME; 0: fresh */
+	uint64_t expected;    /* somebody knows of an entry with this sequence */
+	uint64_t stale_since; /* CLOCK_REALTIME; 0: fresh */
 	struct timer *copy_timer, *expect_timer;
 	struct deferred *settle;
 };
@@ -126,7 +127,8 @@ static void on_store_lost(const struct failure *why, void *userdata)
 
 	/* At the start of a machine the store comes up beside us: that is no news. */
 	if (!p->stale_since && p->sequence)
-		log_warning("the log cannot be followed, the last known state stays: %s", why->message);
+		log_warning("the log cannot be followed, the last known state stays: %s",
+			    why->message);
 	set_stale(p, true);
 	if (!p->sequence && !p->copy && !timer_is_armed(p->copy_timer))
 		timer_arm(p->copy_timer, 0);
@@ -198,8 +200,8 @@ static void on_expect(void *userdata)
 		stream_follow_kick(p->store);
 }
 
-struct projection *projection_new(struct bus *bus, const char *machine, const struct projection_ops *ops,
-				  void *userdata)
+struct projection *projection_new(struct bus *bus, const char *machine,
+				  const struct projection_ops *ops, void *userdata)
 {
 	const struct stream_follow_options options = {
 		.domain = STORE_DOMAIN,

@@ -1,5 +1,5 @@
-/* Projection: the last entry of every subject of the log, kept fresh from the store; started from the
- * machine's own copy while the store does not answer. */
+/* Projection: the last entry of every subject of the log, kept fresh from the store; started from
+ * the machine's own copy while the store does not answer. */
 #ifndef PLOYZ_PROJECTION_H
 #define PLOYZ_PROJECTION_H
 
@@ -8,16 +8,18 @@
 struct projection;
 struct projection_ops {
 	/* The subject's last entry is now this one; `data` NULL: it is gone. */
-	void (*entry)(const char *subject, uint64_t sequence, const char *data, size_t size, void *userdata);
+	void (*entry)(const char *subject, uint64_t sequence, const char *data, size_t size,
+		      void *userdata);
 	/* Everything up to `sequence` has been handed over; called when a load is complete and then
 	 * once a turn of the loop in which entries came. Act here, not in `entry`. */
 	void (*settled)(uint64_t sequence, void *userdata);
-	/* The view may be behind from now on (still the last known good), or is fresh again. May be NULL. */
+	/* The view may be behind from now on (still the last known good), or is fresh again. May be
+	 * NULL. */
 	void (*stale)(bool stale, void *userdata);
 };
 /* Follows PLOYZ_INTENT. `machine` names the domain of the local copy. */
-struct projection *projection_new(struct bus *bus, const char *machine, const struct projection_ops *ops,
-				  void *userdata);
+struct projection *projection_new(struct bus *bus, const char *machine,
+				  const struct projection_ops *ops, void *userdata);
 void projection_free(struct projection *projection);
 DEFINE_CLEANUP(struct projection, projection_free);
 /* Applied up to this sequence of the log; 0 before the first load. */
@@ -28,7 +30,8 @@ void projection_expect(struct projection *projection, uint64_t sequence);
 /* CLOCK_REALTIME since when the view may be behind; 0: it is fresh. */
 uint64_t projection_stale_since(const struct projection *projection);
 /* The last entry of a subject, or NULL; borrowed until the next turn of the loop. */
-const char *projection_get(const struct projection *projection, const char *subject, uint64_t *ret_sequence);
+const char *projection_get(const struct projection *projection, const char *subject,
+			   uint64_t *ret_sequence);
 /* {"sequence":N,"stale_since":"…"|absent,"subjects":N}: for status. An own reference. */
 json_t *projection_status(const struct projection *projection);
 

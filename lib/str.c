@@ -135,7 +135,9 @@ int size_parse(const char *s, uint64_t *ret_bytes)
 		return -EINVAL;
 	if (*s) {
 		suffix = strchr(size_suffixes, *s);
-		if (!suffix || s[1] || __builtin_mul_overflow(value, 1ull << (10 * (suffix - size_suffixes + 1)), &value))
+		if (!suffix || s[1] ||
+		    __builtin_mul_overflow(value, 1ull << (10 * (suffix - size_suffixes + 1)),
+					   &value))
 			return -EINVAL;
 	}
 	if (value > INT64_MAX)
@@ -163,7 +165,8 @@ char *size_human(uint64_t bytes)
 		if (bytes >= 10 * unit)
 			return xasprintf("%" PRIu64 " %ciB", bytes / unit, size_suffixes[i]);
 		if (bytes >= unit)
-			return xasprintf("%.1f %ciB", (double)bytes / (double)unit, size_suffixes[i]);
+			return xasprintf("%.1f %ciB", (double)bytes / (double)unit,
+					 size_suffixes[i]);
 	}
 	return xasprintf("%" PRIu64 " B", bytes);
 }

@@ -13,7 +13,8 @@ static inline bool str_starts(const char *s, const char *prefix)
 	return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
-/* Whether `s` is a name of ours: 1–63 of [a-z0-9-], a letter first, no hyphen last (so a DNS label). */
+/* Whether `s` is a name of ours: 1–63 of [a-z0-9-], a letter first, no hyphen last (so a DNS
+ * label). */
 bool name_valid(const char *s);
 /* Whether `s` is a host name: labels of [a-z0-9-] joined by dots, at most 253 bytes; a first label
  * `*` stands for one label. */
@@ -41,8 +42,8 @@ const char *str_nearest(const char *s, const char *const *names);
  * `time_parse` reads it back. 0 or -EINVAL. */
 char *time_format(uint64_t realtime_usec);
 int time_parse(const char *s, uint64_t *ret_usec);
-uint64_t time_now_usec(void);  /* CLOCK_REALTIME: for records that people read, never for expiry */
-uint64_t boot_now_usec(void);  /* CLOCK_BOOTTIME: for every wait and expiry */
+uint64_t time_now_usec(void); /* CLOCK_REALTIME: for records that people read, never for expiry */
+uint64_t boot_now_usec(void); /* CLOCK_BOOTTIME: for every wait and expiry */
 
 /* A new id: 12 of [a-z2-7], a letter first, from the system's random source. The caller owns it. */
 char *id_new(void);
@@ -70,15 +71,18 @@ struct strbuf {
 	size_t size; /* bytes, without the final zero */
 	size_t room;
 };
-#define STRBUF_INIT { NULL, 0, 0 }
+#define STRBUF_INIT        \
+	{                  \
+		NULL, 0, 0 \
+	}
 void strbuf_add(struct strbuf *b, const void *data, size_t size);
 void strbuf_puts(struct strbuf *b, const char *s);
 void strbuf_printf(struct strbuf *b, const char *format, ...) _printf_(2, 3);
 /* Removes `size` bytes from the front. */
 void strbuf_consume(struct strbuf *b, size_t size);
-/* The text (an empty string if nothing was added), owned by the caller; the buffer is empty again. */
+/* The text (an empty string if nothing was added), owned by the caller; the buffer is empty
+ * again. */
 char *strbuf_steal(struct strbuf *b);
 void strbuf_clear(struct strbuf *b); /* _cleanup_(strbuf_clear) fits a struct strbuf */
-
 
 #endif

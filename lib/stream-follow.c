@@ -1,6 +1,7 @@
-/* Following a stream: an ephemeral push consumer of JetStream (nats-server 2.10: $JS.API.CONSUMER.CREATE; deliveries
- * name their place in their reply subject, ADR-15) that is made anew from the last sequence whenever something is
- * missing: a heartbeat, a delivery, the connection. */
+/* Following a stream: an ephemeral push consumer of JetStream (nats-server 2.10:
+ * $JS.API.CONSUMER.CREATE; deliveries name their place in their reply subject, ADR-15) that is made
+ * anew from the last sequence whenever something is missing: a heartbeat, a delivery, the
+ * connection. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -10,32 +11,32 @@
 #include "lib/stream-private.h"
 
 #define HEARTBEAT_USEC 5000000ull
-#define ATTACH_USEC 5000000ull       /* for each of the two requests of an attachment */
-#define RETRY_FIRST_USEC 100000ull  /* doubled from try to try */
+#define ATTACH_USEC 5000000ull	   /* for each of the two requests of an attachment */
+#define RETRY_FIRST_USEC 100000ull /* doubled from try to try */
 #define RETRY_MAX_USEC 5000000ull
-#define GONE_AFTER_USEC 60000000ull  /* the server forgets a consumer that nobody listens to */
+#define GONE_AFTER_USEC 60000000ull /* the server forgets a consumer that nobody listens to */
 
 struct stream_follow {
 	struct bus *bus;
 	char *domain, *stream, *filter;
 	enum stream_from from;
-	uint64_t start;          /* of STREAM_FROM_SEQUENCE */
+	uint64_t start; /* of STREAM_FROM_SEQUENCE */
 	uint64_t heartbeat_usec;
 	bool once;
 	const struct stream_follow_ops *ops;
 	void *userdata;
 
-	bool dead;               /* freed while one of its callbacks runs */
-	int busy;                /* callbacks that run now */
+	bool dead; /* freed while one of its callbacks runs */
+	int busy;  /* callbacks that run now */
 	bool live;
-	char *created;           /* the stream's birth: another one is another stream */
-	uint64_t last;           /* last stream sequence that was handed over */
-	uint64_t head;           /* the stream's last sequence when this attachment began */
+	char *created;		    /* the stream's birth: another one is another stream */
+	uint64_t last;		    /* last stream sequence that was handed over */
+	uint64_t head;		    /* the stream's last sequence when this attachment began */
 	uint64_t consumer_sequence; /* last delivery of this consumer */
-	bool attached;           /* the consumer's creation was answered */
-	bool nothing_pending;    /* nothing was waiting when it was created */
-	bool drained;            /* the last delivery said that nothing waits behind it */
-	char *consumer;          /* its name on the server */
+	bool attached;		    /* the consumer's creation was answered */
+	bool nothing_pending;	    /* nothing was waiting when it was created */
+	bool drained;		    /* the last delivery said that nothing waits behind it */
+	char *consumer;		    /* its name on the server */
 	char *inbox;
 	struct bus_subscription *subscription;
 	struct bus_request *request;
@@ -110,7 +111,8 @@ static void lost(struct stream_follow *f, const struct failure *why)
 
 	detach(f);
 	if (again) {
-		f->retry_usec = MIN2(f->retry_usec ? f->retry_usec * 2 : RETRY_FIRST_USEC, RETRY_MAX_USEC);
+		f->retry_usec =
+			MIN2(f->retry_usec ? f->retry_usec * 2 : RETRY_FIRST_USEC, RETRY_MAX_USEC);
 		timer_arm(f->retry, f->retry_usec);
 	}
 	f->busy++;
@@ -150,8 +152,8 @@ static void on_silence(void *userdata)
 
 /* $JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<consumer sequence>.<time>.<pending>, or with
  * <domain>.<account> before the stream and a token at the end (ADR-15). */
-static int delivery_parse(const char *reply, uint64_t *sequence, uint64_t *consumer_sequence, uint64_t *time_nsec,
-			  uint64_t *pending)
+static int delivery_parse(const char *reply, uint64_t *sequence, uint64_t *consumer_sequence,
+			  uint64_t *time_nsec, uint64_t *pending)
 {
 	_cleanup_(strv_freep) char **words = strv_split(reply ? reply : "", ".");
 	size_t n = strv_count(words), base = n >= 11 ? 6 : 4;
@@ -180,9 +182,10 @@ static void on_control(struct stream_follow *f, const struct bus_message *messag
 
 	if (answer && bus_publish(f->bus, answer, NULL, NULL, "", 0) < 0)
 		log_debug("could not answer flow control of %s", f->stream);
-	if (delivered && int_parse(delivered, 0, INT64_MAX, &n) == 0 && (uint64_t)n > f->consumer_sequence) {
-		log_info("deliveries of %s are missing (%llu of %lld): following it anew", f->stream,
-			 (unsigned long long)f->consumer_sequence, (long long)n);
+	if (delivered && int_parse(delivered, 0, INT64_MAX, &n) == 0 &&
+	    (uint64_t)n > f->consumer_sequence) {
+		log_info("deliveries of %s are missing (%llu of %lld): following it anew",
+			 f->stream, (unsigned long long)f->consumer_sequence, (long long)n);
 		stream_follow_kick(f);
 	}
 }
@@ -190,7 +193,9 @@ static void on_control(struct stream_follow *f, const struct bus_message *messag
 static void on_delivery(const struct bus_message *message, void *userdata)
 {
 	struct stream_follow *f = userdata;
-	struct stream_entry entry = { .subject = message->subject, .data = message->data, .size = message->size };
+	struct stream_entry entry = { .subject = message->subject,
+				      .data = message->data,
+				      .size = message->size };
 	uint64_t consumer_sequence, time_nsec, pending;
 	int status = bus_status(message);
 
@@ -200,11 +205,13 @@ static void on_delivery(const struct bus_message *message, void *userdata)
 		return;
 	}
 	if (status) { /* 409 and the like: the consumer or its leader is gone */
-		log_info("the server ended the consumer of %s (status %d): following it anew", f->stream, status);
+		log_info("the server ended the consumer of %s (status %d): following it anew",
+			 f->stream, status);
 		stream_follow_kick(f);
 		return;
 	}
-	if (delivery_parse(message->reply, &entry.sequence, &consumer_sequence, &time_nsec, &pending) < 0)
+	if (delivery_parse(message->reply, &entry.sequence, &consumer_sequence, &time_nsec,
+			   &pending) < 0)
 		return;
 	if (consumer_sequence != f->consumer_sequence + 1) {
 		log_info("a delivery of %s was skipped: following it anew", f->stream);
@@ -223,10 +230,11 @@ static void on_delivery(const struct bus_message *message, void *userdata)
 
 static json_t *consumer_config(const struct stream_follow *f)
 {
-	json_t *config = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:b, s:i, s:I, s:i}", "name", f->consumer,
-				   "deliver_subject", f->inbox, "ack_policy", "none", "replay_policy", "instant",
-				   "flow_control", 1, "idle_heartbeat", (json_int_t)f->heartbeat_usec * 1000,
-				   "mem_storage", 1, "num_replicas", 1, "inactive_threshold",
+	json_t *config = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:b, s:i, s:I, s:i}", "name",
+				   f->consumer, "deliver_subject", f->inbox, "ack_policy", "none",
+				   "replay_policy", "instant", "flow_control", 1, "idle_heartbeat",
+				   (json_int_t)f->heartbeat_usec * 1000, "mem_storage", 1,
+				   "num_replicas", 1, "inactive_threshold",
 				   (json_int_t)GONE_AFTER_USEC * 1000, "max_deliver", 1);
 	const char *policy = "all";
 	uint64_t sequence = f->last ? f->last + 1 : f->start;
@@ -241,7 +249,8 @@ static json_t *consumer_config(const struct stream_follow *f)
 	}
 	json_object_set_new(config, "deliver_policy", json_string(policy));
 	if (f->filter || f->from == STREAM_FROM_LAST_PER_SUBJECT)
-		json_object_set_new(config, "filter_subject", json_string(f->filter ? f->filter : ">"));
+		json_object_set_new(config, "filter_subject",
+				    json_string(f->filter ? f->filter : ">"));
 	return config;
 }
 
@@ -284,7 +293,8 @@ static void create(struct stream_follow *f)
 		return;
 	}
 	request = json_pack("{s:s, s:o}", "stream_name", f->stream, "config", consumer_config(f));
-	filter = json_string_value(json_object_get(json_object_get(request, "config"), "filter_subject"));
+	filter = json_string_value(
+		json_object_get(json_object_get(request, "config"), "filter_subject"));
 	more = filter ? xasprintf("%s.%s", f->consumer, filter) : xstrdup(f->consumer);
 	api = stream_api(f->domain, "CONSUMER.CREATE", f->stream, more);
 	text = json_text(request);
@@ -307,7 +317,8 @@ static void on_stream_info(const struct failure *failure, const json_t *info, vo
 	}
 	f->head = (uint64_t)json_integer_value(json_object_get(state, "last_seq"));
 	if (f->created && (!streq(f->created, created) || f->head < f->last)) {
-		log_notice("stream %s is another one than before: reading it from the beginning", f->stream);
+		log_notice("stream %s is another one than before: reading it from the beginning",
+			   f->stream);
 		f->last = 0;
 		f->busy++;
 		if (f->ops->restart)
@@ -349,7 +360,8 @@ static void on_bus(bool connected, void *userdata)
 	failure_clear(&why);
 }
 
-struct stream_follow *stream_follow_new(struct bus *bus, const struct stream_follow_options *options,
+struct stream_follow *stream_follow_new(struct bus *bus,
+					const struct stream_follow_options *options,
 					const struct stream_follow_ops *ops, void *userdata)
 {
 	struct stream_follow *f = xcalloc(1, sizeof(*f));

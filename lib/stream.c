@@ -43,8 +43,8 @@ static struct js_call *js_call_new(const char *what, void *userdata)
 
 char *stream_api(const char *domain, const char *what, const char *stream, const char *more)
 {
-	return xasprintf("$JS.%s.API.%s%s%s%s%s", domain, what, stream ? "." : "", stream ? stream : "",
-			 more ? "." : "", more ? more : "");
+	return xasprintf("$JS.%s.API.%s%s%s%s%s", domain, what, stream ? "." : "",
+			 stream ? stream : "", more ? "." : "", more ? more : "");
 }
 
 int stream_transport_failure(int error, const char *what, struct failure *failure)
@@ -52,16 +52,21 @@ int stream_transport_failure(int error, const char *what, struct failure *failur
 	switch (error) {
 	case -EHOSTUNREACH:
 		return failure_set(failure, FAILURE_NO_QUORUM,
-				   "is the store running and linked to the local bus? `ployzctl status` shows it",
+				   "is the store running and linked to the local bus? `ployzctl "
+				   "status` shows it",
 				   "the store does not answer for %s", what);
 	case -ETIMEDOUT:
-		return failure_set(failure, FAILURE_NO_QUORUM, "it may be choosing a leader: try again in 10 s",
+		return failure_set(failure, FAILURE_NO_QUORUM,
+				   "it may be choosing a leader: try again in 10 s",
 				   "the store did not answer in time for %s", what);
 	case -EMSGSIZE:
-		return failure_set(failure, FAILURE_TOO_LARGE, "make it smaller: files and env count",
-				   "the entry for %s is over the bus's limit of %u MiB", what, BUS_PAYLOAD_MAX >> 20);
+		return failure_set(failure, FAILURE_TOO_LARGE,
+				   "make it smaller: files and env count",
+				   "the entry for %s is over the bus's limit of %u MiB", what,
+				   BUS_PAYLOAD_MAX >> 20);
 	default:
-		return failure_set(failure, FAILURE_UNREACHABLE, "is nats-server running on this machine?",
+		return failure_set(failure, FAILURE_UNREACHABLE,
+				   "is nats-server running on this machine?",
 				   "the local bus is not connected");
 	}
 }
@@ -76,7 +81,8 @@ int stream_api_error(const json_t *json, const char *what, struct failure *failu
 		return 0;
 	failure_set(failure, code == JS_ERR_STREAM_NOT_FOUND ? FAILURE_NOT_FOUND : FAILURE_REFUSED,
 		    "`ployzctl status` shows the store's room; its log says more",
-		    "the store refuses %s: %s (JetStream error %d)", what, text ? text : "no reason given", code);
+		    "the store refuses %s: %s (JetStream error %d)", what,
+		    text ? text : "no reason given", code);
 	return code ? code : -1;
 }
 
@@ -96,7 +102,8 @@ static void on_appended(int error, const struct bus_message *reply, void *userda
 		json = json_loadb(reply->data, reply->size, 0, NULL);
 		code = stream_api_error(json, call->what, &failure);
 		sequence = (uint64_t)json_integer_value(json_object_get(json, "seq"));
-		if (code == JS_ERR_WRONG_LAST_SEQUENCE || code == JS_ERR_WRONG_LAST_SEQUENCE_CONSTANT) {
+		if (code == JS_ERR_WRONG_LAST_SEQUENCE ||
+		    code == JS_ERR_WRONG_LAST_SEQUENCE_CONSTANT) {
 			outcome = STREAM_CONFLICT;
 			failure_set(&failure, FAILURE_STALE, "read it again and decide anew",
 				    "somebody else has written %s meanwhile", call->what);
@@ -109,13 +116,14 @@ static void on_appended(int error, const struct bus_message *reply, void *userda
 				    "the store's answer for %s cannot be read", call->what);
 		}
 	}
-	call->fn.append(outcome, sequence, outcome == STREAM_DONE ? NULL : &failure, call->userdata);
+	call->fn.append(outcome, sequence, outcome == STREAM_DONE ? NULL : &failure,
+			call->userdata);
 	failure_clear(&failure);
 	js_call_free(call);
 }
 
-void stream_append(struct bus *bus, const struct stream_append *append, stream_append_fn fn, void *userdata,
-		   struct bus_request **ret)
+void stream_append(struct bus *bus, const struct stream_append *append, stream_append_fn fn,
+		   void *userdata, struct bus_request **ret)
 {
 	struct bus_headers headers = { .count = 0 };
 	struct js_call *call = js_call_new(append->subject, userdata);
@@ -133,7 +141,8 @@ void stream_append(struct bus *bus, const struct stream_append *append, stream_a
 		headers.values[headers.count++] = "sub";
 	}
 	bus_request(bus, append->subject, &headers, append->data, append->size,
-		    append->timeout_usec ? append->timeout_usec : APPEND_USEC, on_appended, call, &handle);
+		    append->timeout_usec ? append->timeout_usec : APPEND_USEC, on_appended, call,
+		    &handle);
 	bus_request_own(handle, js_call_free);
 	if (ret)
 		*ret = handle;
@@ -151,8 +160,8 @@ static int entry_decode(const json_t *message, struct stream_entry *entry, char 
 	entry->sequence = (uint64_t)json_integer_value(json_object_get(message, "seq"));
 	if (!entry->subject || !entry->sequence)
 		return -EBADMSG;
-	if (encoded && sodium_base642bin((unsigned char *)data, room + 1, encoded, room, NULL, &entry->size, NULL,
-					 sodium_base64_VARIANT_ORIGINAL) != 0)
+	if (encoded && sodium_base642bin((unsigned char *)data, room + 1, encoded, room, NULL,
+					 &entry->size, NULL, sodium_base64_VARIANT_ORIGINAL) != 0)
 		return -EBADMSG;
 	data[entry->size] = '\0';
 	if (time_parse(time, &entry->time_usec) < 0)
@@ -178,17 +187,20 @@ static void on_last(int error, const struct bus_message *reply, void *userdata)
 		code = stream_api_error(json, call->what, &failure);
 		if (code == JS_ERR_NO_MESSAGE)
 			failure_clear(&failure);
-		else if (code == 0 && entry_decode(json_object_get(json, "message"), &entry, &data) < 0)
+		else if (code == 0 &&
+			 entry_decode(json_object_get(json, "message"), &entry, &data) < 0)
 			failure_set(&failure, FAILURE_BUG, "the store's log says more",
 				    "the store's answer for %s cannot be read", call->what);
 	}
-	call->fn.entry(failure_is_set(&failure) ? &failure : NULL, data ? &entry : NULL, call->userdata);
+	call->fn.entry(failure_is_set(&failure) ? &failure : NULL, data ? &entry : NULL,
+		       call->userdata);
 	failure_clear(&failure);
 	js_call_free(call);
 }
 
-void stream_last(struct bus *bus, const char *domain, const char *stream, const char *subject, uint64_t timeout_usec,
-		 stream_entry_fn fn, void *userdata, struct bus_request **ret)
+void stream_last(struct bus *bus, const char *domain, const char *stream, const char *subject,
+		 uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
+		 struct bus_request **ret)
 {
 	_cleanup_free_ char *api = stream_api(domain, "STREAM.MSG.GET", stream, NULL);
 	_cleanup_json_ json_t *json = json_pack("{s:s}", "last_by_subj", subject);
@@ -219,14 +231,14 @@ static void on_info(int error, const struct bus_message *reply, void *userdata)
 		else
 			stream_api_error(json, call->what, &failure);
 	}
-	call->fn.info(failure_is_set(&failure) ? &failure : NULL, failure_is_set(&failure) ? NULL : json,
-		      call->userdata);
+	call->fn.info(failure_is_set(&failure) ? &failure : NULL,
+		      failure_is_set(&failure) ? NULL : json, call->userdata);
 	failure_clear(&failure);
 	js_call_free(call);
 }
 
-void stream_info(struct bus *bus, const char *domain, const char *stream, uint64_t timeout_usec, stream_info_fn fn,
-		 void *userdata, struct bus_request **ret)
+void stream_info(struct bus *bus, const char *domain, const char *stream, uint64_t timeout_usec,
+		 stream_info_fn fn, void *userdata, struct bus_request **ret)
 {
 	_cleanup_free_ char *api = stream_api(domain, "STREAM.INFO", stream, NULL);
 	struct js_call *call = js_call_new(stream, userdata);
@@ -288,16 +300,18 @@ static void on_ensured(int error, const struct bus_message *reply, void *userdat
 static void ensure_send(struct ensure *ensure)
 {
 	const char *name = json_string_value(json_object_get(ensure->config, "name"));
-	_cleanup_free_ char *api =
-		stream_api(ensure->domain, ensure->updating ? "STREAM.UPDATE" : "STREAM.CREATE", name, NULL);
+	_cleanup_free_ char *api = stream_api(
+		ensure->domain, ensure->updating ? "STREAM.UPDATE" : "STREAM.CREATE", name, NULL);
 	_cleanup_free_ char *text = json_text(ensure->config);
 	struct bus_request *handle;
 
-	bus_request(ensure->bus, api, NULL, text, strlen(text), MANAGE_USEC, on_ensured, ensure, &handle);
+	bus_request(ensure->bus, api, NULL, text, strlen(text), MANAGE_USEC, on_ensured, ensure,
+		    &handle);
 	bus_request_own(handle, ensure_free);
 }
 
-void stream_ensure(struct bus *bus, const char *domain, const json_t *config, stream_done_fn fn, void *userdata)
+void stream_ensure(struct bus *bus, const char *domain, const json_t *config, stream_done_fn fn,
+		   void *userdata)
 {
 	struct ensure *ensure = xcalloc(1, sizeof(*ensure));
 

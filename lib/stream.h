@@ -1,5 +1,5 @@
-/* Streams: JetStream through its wire API (nats-server 2.10: $JS.API.…, ADR-1 and ADR-17), as requests on the
- * bus, so that nothing blocks. `domain` is STORE_DOMAIN or a machine's id. */
+/* Streams: JetStream through its wire API (nats-server 2.10: $JS.API.…, ADR-1 and ADR-17), as
+ * requests on the bus, so that nothing blocks. `domain` is STORE_DOMAIN or a machine's id. */
 #ifndef PLOYZ_STREAM_H
 #define PLOYZ_STREAM_H
 
@@ -14,10 +14,10 @@
 #define JS_ERR_CONSUMER_NOT_FOUND 10014
 
 enum stream_outcome {
-	STREAM_DONE,     /* stored; `sequence` is its place */
+	STREAM_DONE,	 /* stored; `sequence` is its place */
 	STREAM_CONFLICT, /* somebody else's entry is there: never repeat */
-	STREAM_UNKNOWN,  /* no answer: neither done nor failed; read the subject back */
-	STREAM_REFUSED,  /* the store says no (full, too large …): `failure` says why */
+	STREAM_UNKNOWN,	 /* no answer: neither done nor failed; read the subject back */
+	STREAM_REFUSED,	 /* the store says no (full, too large …): `failure` says why */
 };
 typedef void (*stream_append_fn)(enum stream_outcome outcome, uint64_t sequence,
 				 const struct failure *failure, void *userdata);
@@ -28,7 +28,7 @@ struct stream_append {
 	size_t size;
 	uint64_t expected;     /* last sequence of this subject that the writer read; 0: none yet;
 				  STREAM_ANY: no condition */
-	bool rollup;           /* this entry replaces all earlier ones of its subject */
+	bool rollup;	       /* this entry replaces all earlier ones of its subject */
 	uint64_t timeout_usec; /* 0: 5 s */
 };
 /* Appends to the store. `fn` is called once; *ret (may be NULL) cancels as a bus_request. */
@@ -42,12 +42,13 @@ struct stream_entry {
 	const char *data;   /* zero-terminated beyond `size` */
 	size_t size;
 };
-/* Reads from the stream's leader the last entry of a subject. `entry` NULL with no failure: there is
- * none. Decisions still rest on the write's answer. */
+/* Reads from the stream's leader the last entry of a subject. `entry` NULL with no failure: there
+ * is none. Decisions still rest on the write's answer. */
 typedef void (*stream_entry_fn)(const struct failure *failure, const struct stream_entry *entry,
 				void *userdata);
 void stream_last(struct bus *bus, const char *domain, const char *stream, const char *subject,
-		 uint64_t timeout_usec, stream_entry_fn fn, void *userdata, struct bus_request **ret);
+		 uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
+		 struct bus_request **ret);
 
 /* Makes the stream of this configuration (JetStream's StreamConfig) or updates it to it. */
 typedef void (*stream_done_fn)(const struct failure *failure, void *userdata);
@@ -58,14 +59,14 @@ typedef void (*stream_info_fn)(const struct failure *failure, const json_t *info
 void stream_info(struct bus *bus, const char *domain, const char *stream, uint64_t timeout_usec,
 		 stream_info_fn fn, void *userdata, struct bus_request **ret);
 
-/* Follows a stream in order without a gap: an ephemeral push consumer with heartbeats, made anew from
- * the last sequence when one is missed, a delivery skipped or the connection comes back. */
+/* Follows a stream in order without a gap: an ephemeral push consumer with heartbeats, made anew
+ * from the last sequence when one is missed, a delivery skipped or the connection comes back. */
 struct stream_follow;
 enum stream_from {
 	STREAM_FROM_LAST_PER_SUBJECT, /* the last entry of each subject, then what follows */
-	STREAM_FROM_ALL,              /* every entry that is still there, then what follows */
-	STREAM_FROM_NEW,              /* what follows */
-	STREAM_FROM_SEQUENCE,         /* from `sequence` on */
+	STREAM_FROM_ALL,	      /* every entry that is still there, then what follows */
+	STREAM_FROM_NEW,	      /* what follows */
+	STREAM_FROM_SEQUENCE,	      /* from `sequence` on */
 };
 struct stream_follow_ops {
 	/* One entry, in order, each once. */
@@ -73,8 +74,8 @@ struct stream_follow_ops {
 	/* Everything that was stored when the follower attached has been handed over; `sequence` is
 	 * the stream's last then. Called after each attachment. May free the follower. */
 	void (*live)(uint64_t sequence, void *userdata);
-	/* The stream is not the one that was followed so far (restored, made anew): everything is handed
-	 * over from the beginning. May be NULL. */
+	/* The stream is not the one that was followed so far (restored, made anew): everything is
+	 * handed over from the beginning. May be NULL. */
 	void (*restart)(void *userdata);
 	/* Not attached: the follower tries again by itself (1 s, 2 s, … 5 s). May be NULL. */
 	void (*lost)(const struct failure *why, void *userdata);
@@ -82,13 +83,14 @@ struct stream_follow_ops {
 struct stream_follow_options {
 	const char *domain;
 	const char *stream;
-	const char *filter;   /* one subject filter, or NULL: all */
+	const char *filter; /* one subject filter, or NULL: all */
 	enum stream_from from;
 	uint64_t sequence;
 	uint64_t heartbeat_usec; /* 0: 5 s */
-	bool once;               /* no retry: `lost` is told once, `live` ends it */
+	bool once;		 /* no retry: `lost` is told once, `live` ends it */
 };
-struct stream_follow *stream_follow_new(struct bus *bus, const struct stream_follow_options *options,
+struct stream_follow *stream_follow_new(struct bus *bus,
+					const struct stream_follow_options *options,
 					const struct stream_follow_ops *ops, void *userdata);
 /* Ends it; the consumer on the server is deleted (best effort: it also ends by itself). */
 void stream_follow_free(struct stream_follow *follow);

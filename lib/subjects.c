@@ -10,7 +10,7 @@
 #include "lib/str.h"
 
 const struct subject subjects[SUBJECT_COUNT] = {
-#define SUBJECT(id, pattern, kind, request, reply, owner, note)                                    \
+#define SUBJECT(id, pattern, kind, request, reply, owner, note) \
 	[SUBJECT_##id] = { pattern, kind, &request##_schema, &reply##_schema, owner, note },
 #include "lib/subjects.def"
 #undef SUBJECT

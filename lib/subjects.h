@@ -5,10 +5,10 @@
 #include "lib/codec.h"
 
 enum subject_kind {
-	SUBJECT_REQUEST,  /* request/reply; <machine> first */
-	SUBJECT_INTENT,   /* stored in PLOYZ_INTENT */
-	SUBJECT_STATUS,   /* stored in PLOYZ_STATUS */
-	SUBJECT_EVENT,    /* published, not stored */
+	SUBJECT_REQUEST, /* request/reply; <machine> first */
+	SUBJECT_INTENT,	 /* stored in PLOYZ_INTENT */
+	SUBJECT_STATUS,	 /* stored in PLOYZ_STATUS */
+	SUBJECT_EVENT,	 /* published, not stored */
 };
 
 enum subject_id {
@@ -23,7 +23,7 @@ struct subject {
 	enum subject_kind kind;
 	const struct codec_schema *request; /* requests: what is asked; others: what is published */
 	const struct codec_schema *reply;   /* requests only */
-	const char *owner;                  /* the daemon that answers, or that alone writes */
+	const char *owner;		    /* the daemon that answers, or that alone writes */
 	const char *note;
 };
 extern const struct subject subjects[SUBJECT_COUNT];
@@ -47,7 +47,8 @@ bool subject_match(enum subject_id id, const char *subject, char **ret_a, char *
 char *subject_filter(enum subject_id id);
 /* The last word of a request's subject: `start`, `lease.show`. Borrowed from the table. */
 const char *subject_verb(enum subject_id id);
-/* `status` of a daemon, which every daemon answers with an object of its own. The caller owns it. */
+/* `status` of a daemon, which every daemon answers with an object of its own. The caller owns
+ * it. */
 char *subject_status(const char *machine, const char *daemon);
 /* Everything that a daemon is asked on a machine (NULL: on all). The caller owns it. */
 char *subject_door(const char *machine, const char *daemon);

@@ -7,8 +7,9 @@
 static json_t *status(void *userdata)
 {
 	const struct meshd *meshd = userdata;
-	json_t *json = json_pack("{s:s, s:s, s:s, s:s}", "machine", meshd->machine, "name", meshd->name, "version",
-				 PLOYZ_VERSION, "founding", founding_words(meshd));
+	json_t *json =
+		json_pack("{s:s, s:s, s:s, s:s}", "machine", meshd->machine, "name", meshd->name,
+			  "version", PLOYZ_VERSION, "founding", founding_words(meshd));
 
 	if (meshd->subnet >= 0) {
 		_cleanup_free_ char *subnet = plan_subnet_text(&meshd->pool, meshd->subnet);

@@ -1,5 +1,5 @@
-/* The founding: what has to be in the store before anybody can work. Each step asks, and is asked again
- * until the store has answered; what is there already stays as it is. */
+/* The founding: what has to be in the store before anybody can work. Each step asks, and is asked
+ * again until the store has answered; what is there already stays as it is. */
 #include "meshd/meshd.h"
 
 static const struct {
@@ -20,29 +20,32 @@ static void step(void *userdata);
 
 static json_t *intent_config(void)
 {
-	/* Rollups of the instances' facts need the stream's own permission to purge: that nobody purges is
-	 * in the users' permissions. */
-	return json_pack("{s:s, s:[s], s:s, s:s, s:i, s:I, s:s, s:i, s:b, s:b}", "name", STREAM_INTENT, "subjects",
-			 INTENT_ALL, "storage", "file", "retention", "limits", "max_msgs_per_subject", INTENT_HISTORY,
-			 "max_bytes", (json_int_t)INTENT_MAX_BYTES, "discard", "new", "num_replicas", 1,
+	/* Rollups of the instances' facts need the stream's own permission to purge: that nobody
+	 * purges is in the users' permissions. */
+	return json_pack("{s:s, s:[s], s:s, s:s, s:i, s:I, s:s, s:i, s:b, s:b}", "name",
+			 STREAM_INTENT, "subjects", INTENT_ALL, "storage", "file", "retention",
+			 "limits", "max_msgs_per_subject", INTENT_HISTORY, "max_bytes",
+			 (json_int_t)INTENT_MAX_BYTES, "discard", "new", "num_replicas", 1,
 			 "allow_rollup_hdrs", 1, "deny_delete", 1);
 }
 
 static json_t *status_config(void)
 {
-	return json_pack("{s:s, s:[s], s:s, s:s, s:I, s:I, s:s, s:i, s:b, s:b}", "name", STREAM_STATUS, "subjects",
-			 STATUS_ALL, "storage", "file", "retention", "limits", "max_age",
-			 (json_int_t)(STATUS_MAX_AGE_USEC * 1000), "max_bytes", (json_int_t)STATUS_MAX_BYTES, "discard",
-			 "old", "num_replicas", 1, "deny_delete", 1, "deny_purge", 1);
+	return json_pack("{s:s, s:[s], s:s, s:s, s:I, s:I, s:s, s:i, s:b, s:b}", "name",
+			 STREAM_STATUS, "subjects", STATUS_ALL, "storage", "file", "retention",
+			 "limits", "max_age", (json_int_t)(STATUS_MAX_AGE_USEC * 1000), "max_bytes",
+			 (json_int_t)STATUS_MAX_BYTES, "discard", "old", "num_replicas", 1,
+			 "deny_delete", 1, "deny_purge", 1);
 }
 
-/* The copy has the store's name and sequence numbers, in a domain of its own. It has to allow roll-ups
- * too: a mirror that does not stalls at the first one (measured on 2.10.27). */
+/* The copy has the store's name and sequence numbers, in a domain of its own. It has to allow
+ * roll-ups too: a mirror that does not stalls at the first one (measured on 2.10.27). */
 static json_t *copy_config(void)
 {
-	return json_pack("{s:s, s:s, s:b, s:s, s:i, s:i, s:{s:s, s:{s:s, s:s}}}", "name", STREAM_INTENT, "storage",
-			 "file", "allow_rollup_hdrs", 1, "retention", "limits", "max_msgs_per_subject",
-			 INTENT_HISTORY, "num_replicas", 1, "mirror", "name", STREAM_INTENT, "external", "api",
+	return json_pack("{s:s, s:s, s:b, s:s, s:i, s:i, s:{s:s, s:{s:s, s:s}}}", "name",
+			 STREAM_INTENT, "storage", "file", "allow_rollup_hdrs", 1, "retention",
+			 "limits", "max_msgs_per_subject", INTENT_HISTORY, "num_replicas", 1,
+			 "mirror", "name", STREAM_INTENT, "external", "api",
 			 "$JS." STORE_DOMAIN ".API", "deliver", "");
 }
 
@@ -68,11 +71,13 @@ static const char *step_domain(const struct meshd *meshd)
 /* A stream that another version made stays as it is: changing it is an operator's decision. */
 static void tell_difference(const json_t *wanted, const json_t *info)
 {
-	static const char *const keys[] = { "max_bytes", "max_msgs_per_subject", "discard", "allow_rollup_hdrs" };
+	static const char *const keys[] = { "max_bytes", "max_msgs_per_subject", "discard",
+					    "allow_rollup_hdrs" };
 	const json_t *actual = json_object_get(info, "config");
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		json_t *is = json_object_get(actual, keys[i]), *should = json_object_get(wanted, keys[i]);
+		json_t *is = json_object_get(actual, keys[i]),
+		       *should = json_object_get(wanted, keys[i]);
 
 		if (is && should && !json_is_boolean(is) && !json_equal(is, should))
 			log_notice("%s was made with another %s than this version would; it stays",
@@ -118,8 +123,9 @@ static void step(void *userdata)
 		return;
 	}
 	config = step_config(meshd->step);
-	stream_info(meshd->bus, step_domain(meshd), json_string_value(json_object_get(config, "name")),
-		    STORE_ASK_USEC, on_info, meshd, &meshd->request);
+	stream_info(meshd->bus, step_domain(meshd),
+		    json_string_value(json_object_get(config, "name")), STORE_ASK_USEC, on_info,
+		    meshd, &meshd->request);
 }
 
 void founding_go(struct meshd *meshd, enum founding_step to)
@@ -146,7 +152,8 @@ void founding_again(struct meshd *meshd, const struct failure *failure)
 
 	if (!meshd->silent_since)
 		meshd->silent_since = now;
-	/* At a start the store is a moment behind; what it refuses in so many words is told at once. */
+	/* At a start the store is a moment behind; what it refuses in so many words is told at
+	 * once. */
 	if (!meshd->silent_said && (!silent || now - meshd->silent_since >= STORE_SILENT_USEC)) {
 		meshd->silent_said = true;
 		log_warning("%s: %s; trying on%s%s", steps[meshd->step].words, failure->message,

@@ -13,8 +13,10 @@ struct credential {
 	char *user, *password;
 };
 static const struct config_row rows[] = {
-	{ "user", CONFIG_STRING, offsetof(struct credential, user), NULL, "NAME", "name on the bus", 0, 0 },
-	{ "password", CONFIG_STRING, offsetof(struct credential, password), NULL, "TEXT", "its secret", 0, 0 },
+	{ "user", CONFIG_STRING, offsetof(struct credential, user), NULL, "NAME", "name on the bus",
+	  0, 0 },
+	{ "password", CONFIG_STRING, offsetof(struct credential, password), NULL, "TEXT",
+	  "its secret", 0, 0 },
 	CONFIG_END,
 };
 
@@ -63,7 +65,9 @@ static int machine_id(const char *directory, char **ret)
 		return log_errno(LOG_ERR, r, "cannot read this machine's id from %s", path);
 	text[strcspn(text, "\r\n")] = '\0';
 	if (!name_valid(text)) {
-		log_error("%s does not hold a machine's id; take the file away to make this a new machine", path);
+		log_error("%s does not hold a machine's id; take the file away to make this a new "
+			  "machine",
+			  path);
 		return -EINVAL;
 	}
 	*ret = steal(text);
@@ -87,8 +91,10 @@ static int password(const char *directory, const char *file, const char *user, c
 		return 0;
 	}
 	if (r != -ENOENT) {
-		log_error("%s does not hold user = %s and its password%s%s; take it away to get a new one", path, user,
-			  failure.message ? ": " : "", failure.message ? failure.message : "");
+		log_error("%s does not hold user = %s and its password%s%s; take it away to get a "
+			  "new one",
+			  path, user, failure.message ? ": " : "",
+			  failure.message ? failure.message : "");
 		failure_clear(&failure);
 		return -EINVAL;
 	}
@@ -103,12 +109,13 @@ static int password(const char *directory, const char *file, const char *user, c
 	return 0;
 }
 
-/* Only the directory itself is closed: beside it lies the configuration that all daemons read. Tightens
- * what somebody made wider. */
+/* Only the directory itself is closed: beside it lies the configuration that all daemons read.
+ * Tightens what somebody made wider. */
 static int directory(const char *path)
 {
 	const char *slash = strrchr(path, '/');
-	_cleanup_free_ char *parent = slash && slash > path ? xstrndup(path, (size_t)(slash - path)) : NULL;
+	_cleanup_free_ char *parent =
+		slash && slash > path ? xstrndup(path, (size_t)(slash - path)) : NULL;
 	int r = parent ? directory_make(parent, 0755) : 0;
 
 	if (r >= 0)

@@ -29,14 +29,14 @@
 
 struct meshd_config {
 	struct daemon_config daemon;
-	bool prepare;       /* write identity, credentials and the servers' configuration, and leave */
-	char *name;         /* this machine's name; NULL: the host's */
-	char *region;       /* where a machine without a record is put */
-	char *leaf_listen;  /* address:port where the store takes leaf links */
-	char *bus_data;     /* the local bus's JetStream directory */
-	char *store_data;   /* the store's */
-	char *nats_server;  /* the program */
-	char *subnet;       /* 10.B.0.0/16: one of it is claimed; 10.B.N.0/24: this one */
+	bool prepare; /* write identity, credentials and the servers' configuration, and leave */
+	char *name;   /* this machine's name; NULL: the host's */
+	char *region; /* where a machine without a record is put */
+	char *leaf_listen; /* address:port where the store takes leaf links */
+	char *bus_data;	   /* the local bus's JetStream directory */
+	char *store_data;  /* the store's */
+	char *nats_server; /* the program */
+	char *subnet;	   /* 10.B.0.0/16: one of it is claimed; 10.B.N.0/24: this one */
 };
 
 /* --- permissions.c: pure. Who may say and hear what. */
@@ -47,8 +47,8 @@ struct permissions {
 };
 /* The users of the local bus, NULL-terminated: one for each daemon, and the operator. */
 extern const char *const permission_users[];
-/* What a user of the local bus may do on this machine: its doorplate, what it asks of others, what it
- * writes, what it reads of the streams. */
+/* What a user of the local bus may do on this machine: its doorplate, what it asks of others, what
+ * it writes, what it reads of the streams. */
 void permissions_local(const char *user, const char *machine, struct permissions *ret);
 /* What the store lets a machine's leaf link do: the sum of its users', bound to this machine. */
 void permissions_leaf(const char *machine, struct permissions *ret);
@@ -99,8 +99,8 @@ struct plan_pool {
 };
 /* `10.101.0.0/16` or `10.101.7.0/24`. 0 or -EINVAL. */
 int plan_pool_parse(const char *text, struct plan_pool *ret);
-/* The `attempt`-th third byte that this machine tries: begins at a hash of its id and goes round; -1
- * when all were tried. */
+/* The `attempt`-th third byte that this machine tries: begins at a hash of its id and goes round;
+ * -1 when all were tried. */
 int plan_subnet(const struct plan_pool *pool, const char *machine, unsigned attempt);
 /* `10.101.7.0/24`, and the words of its claim's subject: `10-101-7`; owned by the caller. */
 char *plan_subnet_text(const struct plan_pool *pool, int third);
@@ -117,21 +117,22 @@ struct plan_facts {
 	const char *version;
 	const char *now; /* RFC 3339 */
 };
-/* The machine's record as it should be: `actual` (NULL: there is none) with what has changed, owned by
- * the caller; NULL when it stands as it is. What operators set (life cycle, region, zone, labels) is
- * kept. `ret_why` says in words what changed; owned by the caller. */
-struct machine *plan_record(const struct machine *actual, const struct plan_facts *facts, char **ret_why);
+/* The machine's record as it should be: `actual` (NULL: there is none) with what has changed, owned
+ * by the caller; NULL when it stands as it is. What operators set (life cycle, region, zone,
+ * labels) is kept. `ret_why` says in words what changed; owned by the caller. */
+struct machine *plan_record(const struct machine *actual, const struct plan_facts *facts,
+			    char **ret_why);
 
 /* --- identity.c: who this machine is; its files. */
 
 struct identity {
-	char *machine;              /* id */
+	char *machine; /* id */
 	char *leaf_password;
-	struct render_user *users;  /* of the local bus, in the order of permission_users */
+	struct render_user *users; /* of the local bus, in the order of permission_users */
 	size_t n_users;
 };
-/* Reads what `directory` holds and makes what it lacks: the id, a random password for each user. The
- * directory gets mode 0700, files 0600. 0 or negative errno after having said why. */
+/* Reads what `directory` holds and makes what it lacks: the id, a random password for each user.
+ * The directory gets mode 0700, files 0600. 0 or negative errno after having said why. */
 int identity_open(const char *directory, struct identity *ret);
 void identity_clear(struct identity *identity);
 
@@ -150,8 +151,8 @@ struct watched_stream {
 	const char *domain;
 	uint64_t bytes, max_bytes;
 	uint64_t messages, last_sequence;
-	uint64_t lag;     /* of a copy: entries behind */
-	bool alarmed;     /* said that it is over the alarm's line */
+	uint64_t lag; /* of a copy: entries behind */
+	bool alarmed; /* said that it is over the alarm's line */
 	bool seen;
 	struct bus_request *request; /* on its way */
 	struct meshd *meshd;
@@ -161,10 +162,10 @@ enum founding_step {
 	FOUNDING_INTENT, /* streams and bucket of the store, in this order … */
 	FOUNDING_STATUS,
 	FOUNDING_LEASES,
-	FOUNDING_COPY,   /* … then this machine's copy */
+	FOUNDING_COPY,	 /* … then this machine's copy */
 	FOUNDING_RECORD, /* the machine's record is read */
 	FOUNDING_SUBNET, /* and its subnet claimed, where it has none */
-	FOUNDING_WRITE,  /* the record written, when it changed */
+	FOUNDING_WRITE,	 /* the record written, when it changed */
 	FOUNDING_REGION,
 	FOUNDING_DONE,
 };
@@ -180,17 +181,18 @@ struct meshd {
 
 	/* founding.c, records.c */
 	enum founding_step step;
-	struct timer *retry;        /* of the step that the store did not answer */
-	uint64_t retry_usec;        /* the next pause */
-	uint64_t silent_since;      /* boot time of the first question without an answer; 0: it answers */
+	struct timer *retry; /* of the step that the store did not answer */
+	uint64_t retry_usec; /* the next pause */
+	uint64_t
+		silent_since; /* boot time of the first question without an answer; 0: it answers */
 	bool silent_said;
 	struct bus_request *request; /* the step's question on its way */
-	struct machine *record;     /* as the log has it, or NULL */
-	uint64_t record_sequence;   /* 0: none */
-	struct machine *wanted;     /* the record to be written */
+	struct machine *record;	     /* as the log has it, or NULL */
+	uint64_t record_sequence;    /* 0: none */
+	struct machine *wanted;	     /* the record to be written */
 	char *wanted_why;
 	struct plan_pool pool;
-	int subnet;                 /* third byte, or -1 */
+	int subnet; /* third byte, or -1 */
 	unsigned subnet_attempt;
 	void (*ready)(struct meshd *meshd); /* when the founding is done */
 

@@ -1,15 +1,15 @@
 #include "meshd/meshd.h"
 
-/* What a user asks, writes and reads, beyond its own doorplate. Streams as letters: I the intent in the
- * store and this machine's copy of it, S the status records, L the leases. */
+/* What a user asks, writes and reads, beyond its own doorplate. Streams as letters: I the intent in
+ * the store and this machine's copy of it, S the status records, L the leases. */
 struct user {
 	const char *name;
-	const char *asks;   /* daemons, separated by blanks; of any machine */
+	const char *asks; /* daemons, separated by blanks; of any machine */
 	const char *reads;
-	bool reports;       /* publishes progress */
-	bool follows;       /* hears progress */
-	bool manages;       /* makes the streams and the copy */
-	bool leases;        /* writes leases */
+	bool reports; /* publishes progress */
+	bool follows; /* hears progress */
+	bool manages; /* makes the streams and the copy */
+	bool leases;  /* writes leases */
 };
 
 static const struct user users[] = {
@@ -30,7 +30,8 @@ static const struct user users[] = {
 	  .follows = true },
 };
 
-const char *const permission_users[] = { MESHD, "leased", "placerd", "routed", "dnsd", "agentd", OPERATOR, NULL };
+const char *const permission_users[] = { MESHD,	 "leased", "placerd", "routed",
+					 "dnsd", "agentd", OPERATOR,  NULL };
 
 static const struct {
 	char letter;
@@ -43,7 +44,8 @@ static const struct {
 
 /* What lib/stream and lib/bucket need in order to read a stream. */
 static const char *const reading[] = {
-	"STREAM.INFO.%s", "STREAM.MSG.GET.%s", "CONSUMER.CREATE.%s", "CONSUMER.CREATE.%s.>", "CONSUMER.DELETE.%s.*",
+	"STREAM.INFO.%s",	"STREAM.MSG.GET.%s",	"CONSUMER.CREATE.%s",
+	"CONSUMER.CREATE.%s.>", "CONSUMER.DELETE.%s.*",
 };
 
 static void add(char ***list, char *subject)
@@ -74,8 +76,8 @@ static void add_reading(char ***publish, const char *prefix, const char *stream)
 	add(publish, xasprintf("$JS.FC.%s.>", stream));
 }
 
-/* nats-server maps `$JS.<domain>.API` of its own domain onto `$JS.API` before it looks at permissions, so
- * what is meant for the copy needs the mapped form too. */
+/* nats-server maps `$JS.<domain>.API` of its own domain onto `$JS.API` before it looks at
+ * permissions, so what is meant for the copy needs the mapped form too. */
 static char **copy_prefixes(const char *machine)
 {
 	char **prefixes = NULL;
@@ -91,7 +93,8 @@ static void add_streams(char ***publish, const struct user *user)
 		if (strchr(user->reads, streams[i].letter))
 			add_reading(publish, "$JS." STORE_DOMAIN ".API", streams[i].stream);
 		if (user->manages)
-			add_api(publish, "$JS." STORE_DOMAIN ".API", "STREAM.CREATE.%s", streams[i].stream);
+			add_api(publish, "$JS." STORE_DOMAIN ".API", "STREAM.CREATE.%s",
+				streams[i].stream);
 	}
 }
 
@@ -107,8 +110,8 @@ static void add_copy(char ***publish, const struct user *user, const char *machi
 	}
 }
 
-/* The subjects that `user` alone writes in the log and in the status records: where a subject names a
- * machine, only with its own. */
+/* The subjects that `user` alone writes in the log and in the status records: where a subject names
+ * a machine, only with its own. */
 static void add_writing(char ***publish, const char *user, const char *machine)
 {
 	for (size_t i = 0; i < SUBJECT_COUNT; i++) {
@@ -155,8 +158,9 @@ void permissions_local(const char *name, const char *machine, struct permissions
 	add(&ret->subscribe, xasprintf("_INBOX.%s.>", name));
 	if (!operator_) {
 		add_door(&ret->subscribe, name, machine);
-		/* Answers. Not nats-server's allow_responses: that remembers the reply subject of every
-		 * delivered entry of a stream as well. An inbox is private to who may subscribe to it. */
+		/* Answers. Not nats-server's allow_responses: that remembers the reply subject of
+		 * every delivered entry of a stream as well. An inbox is private to who may
+		 * subscribe to it. */
 		add(&ret->publish, xstrdup("_INBOX.>"));
 	} else {
 		add(&ret->publish, xstrdup("$SRV.>"));
@@ -186,7 +190,8 @@ void permissions_leaf(const char *machine, struct permissions *ret)
 		add_asking(&ret->publish, user);
 		add_writing(&ret->publish, user->name, machine);
 		if (user->leases)
-			add(&ret->publish, xstrdup("$JS." STORE_DOMAIN ".API.$KV." BUCKET_LEASES ".*"));
+			add(&ret->publish,
+			    xstrdup("$JS." STORE_DOMAIN ".API.$KV." BUCKET_LEASES ".*"));
 		add_streams(&ret->publish, user);
 	}
 	add(&ret->publish, subject_filter(SUBJECT_PROGRESS));
@@ -195,7 +200,8 @@ void permissions_leaf(const char *machine, struct permissions *ret)
 	add(&ret->subscribe, xstrdup("$SRV.>"));
 	add(&ret->publish, xstrdup("_INBOX.>"));
 	add(&ret->subscribe, xstrdup("_INBOX.>"));
-	/* The copy: nats-server makes its consumer with a reply to the one, and is sent to the other. */
+	/* The copy: nats-server makes its consumer with a reply to the one, and is sent to the
+	 * other. */
 	add(&ret->subscribe, xstrdup("$JSC.R.>"));
 	add(&ret->subscribe, xstrdup("$JS.M.>"));
 }

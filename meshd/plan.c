@@ -41,8 +41,8 @@ int plan_pool_parse(const char *text, struct plan_pool *ret)
 	_cleanup_free_ char *again = NULL;
 	int base = -1, third = -1, bits = 0;
 
-	if (!text || sscanf(text, "10.%3d.%3d.0/%2d", &base, &third, &bits) != 3 || base < 0 || base > 255 || third < 0 ||
-	    third > 255 || (bits != 24 && (bits != 16 || third != 0)))
+	if (!text || sscanf(text, "10.%3d.%3d.0/%2d", &base, &third, &bits) != 3 || base < 0 ||
+	    base > 255 || third < 0 || third > 255 || (bits != 24 && (bits != 16 || third != 0)))
 		return -EINVAL;
 	/* What it reads back to is what was meant: no leading zeros, nothing behind it. */
 	again = xasprintf("10.%d.%d.0/%d", base, third, bits);
@@ -101,9 +101,11 @@ static void take(char **field, const char *is, const char *what, struct strbuf *
 	*field = xstrdup(is);
 }
 
-struct machine *plan_record(const struct machine *actual, const struct plan_facts *facts, char **ret_why)
+struct machine *plan_record(const struct machine *actual, const struct plan_facts *facts,
+			    char **ret_why)
 {
-	struct machine *wanted = actual ? codec_copy(&machine_schema, actual) : codec_new(&machine_schema);
+	struct machine *wanted =
+		actual ? codec_copy(&machine_schema, actual) : codec_new(&machine_schema);
 	struct strbuf why = STRBUF_INIT;
 
 	if (!actual) {

@@ -17,7 +17,8 @@ struct versions {
 	int status; /* as wait gives it; -1: it did not end in time */
 };
 
-static int on_output(_unused_ sd_event_source *source, int fd, _unused_ uint32_t revents, void *userdata)
+static int on_output(_unused_ sd_event_source *source, int fd, _unused_ uint32_t revents,
+		     void *userdata)
 {
 	struct versions *v = userdata;
 	char data[512];
@@ -92,7 +93,8 @@ static int versions_run(struct versions *v, const char *program)
 	if (r >= 0)
 		r = sd_event_add_child(v->loop, NULL, pid, WEXITED, on_exit_, v);
 	if (r >= 0)
-		r = sd_event_add_time_relative(v->loop, NULL, CLOCK_BOOTTIME, VERSION_USEC, 0, on_late, v);
+		r = sd_event_add_time_relative(v->loop, NULL, CLOCK_BOOTTIME, VERSION_USEC, 0,
+					       on_late, v);
 	if (r >= 0)
 		r = sd_event_loop(v->loop);
 	if (pid > 0 && v->status < 0) {
@@ -113,7 +115,9 @@ static char *version_of(const char *text)
 	return v ? xstrndup(v + 3, strcspn(v + 3, " \r\n")) : NULL;
 }
 
-#define NATS_CURE "install nats-server 2.10 or newer (Debian 13's package runs on Debian 12 too; `make demo` installs it)"
+#define NATS_CURE                                                                              \
+	"install nats-server 2.10 or newer (Debian 13's package runs on Debian 12 too; `make " \
+	"demo` installs it)"
 
 static int check_server(const char *program)
 {
@@ -132,8 +136,9 @@ static int check_server(const char *program)
 	} else {
 		version = version_of(v.text.text);
 		if (!version || !bus_version_suits(version)) {
-			log_error("%s is version %s, too old to keep what it acknowledged; " NATS_CURE, program,
-				  version ? version : "unknown");
+			log_error("%s is version %s, too old to keep what it "
+				  "acknowledged; " NATS_CURE,
+				  program, version ? version : "unknown");
 			r = -EPROTONOSUPPORT;
 		}
 	}
@@ -163,10 +168,13 @@ static int write_rendered(const char *directory, const char *name, char *text)
 	return 0;
 }
 
-static int render(const struct meshd_config *config, const struct identity *identity, const char *listen)
+static int render(const struct meshd_config *config, const struct identity *identity,
+		  const char *listen)
 {
-	const struct render_member member = { .machine = identity->machine, .leaf = config->leaf_listen };
-	const struct render_user machine = { .name = identity->machine, .password = identity->leaf_password };
+	const struct render_member member = { .machine = identity->machine,
+					      .leaf = config->leaf_listen };
+	const struct render_user machine = { .name = identity->machine,
+					     .password = identity->leaf_password };
 	const struct render_bus bus = {
 		.machine = identity->machine,
 		.listen = listen,
@@ -198,7 +206,9 @@ int meshd_prepare(const struct meshd_config *config)
 	int r;
 
 	if (!listen) {
-		log_error("--bus %s: the local bus listens on loopback, as in nats://127.0.0.1:4222", config->daemon.bus);
+		log_error(
+			"--bus %s: the local bus listens on loopback, as in nats://127.0.0.1:4222",
+			config->daemon.bus);
 		return EXIT_FAILURE;
 	}
 	r = check_server(config->nats_server);
@@ -210,7 +220,7 @@ int meshd_prepare(const struct meshd_config *config)
 		r = render(config, &identity, listen);
 	if (r < 0)
 		return EXIT_FAILURE;
-	log_info("prepared %s: %s/nats.conf and %s/store.conf", identity.machine, config->daemon.run,
-		 config->daemon.run);
+	log_info("prepared %s: %s/nats.conf and %s/store.conf", identity.machine,
+		 config->daemon.run, config->daemon.run);
 	return EXIT_SUCCESS;
 }

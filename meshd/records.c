@@ -1,18 +1,21 @@
-/* This machine's record, its subnet and its region: read from the store, written by compare-and-set. */
+/* This machine's record, its subnet and its region: read from the store, written by
+ * compare-and-set. */
 #include "meshd/meshd.h"
 
 static void read_record(struct meshd *meshd);
 static void claim(struct meshd *meshd);
 
 /* An entry that cannot be read must not be written over. */
-static int unreadable(const struct stream_entry *entry, const struct failure *why, struct failure *ret)
+static int unreadable(const struct stream_entry *entry, const struct failure *why,
+		      struct failure *ret)
 {
 	return failure_set(ret, FAILURE_BUG, "are all of this cluster's programs of one version?",
-			   "entry %llu on %s cannot be read: %s", (unsigned long long)entry->sequence,
-			   entry->subject, why->message);
+			   "entry %llu on %s cannot be read: %s",
+			   (unsigned long long)entry->sequence, entry->subject, why->message);
 }
 
-static void on_record(const struct failure *failure, const struct stream_entry *entry, void *userdata)
+static void on_record(const struct failure *failure, const struct stream_entry *entry,
+		      void *userdata)
 {
 	struct meshd *meshd = userdata;
 	struct failure why = FAILURE_INIT, told = FAILURE_INIT;
@@ -23,7 +26,8 @@ static void on_record(const struct failure *failure, const struct stream_entry *
 		founding_again(meshd, failure);
 		return;
 	}
-	if (entry && codec_parse(&machine_schema, entry->data, entry->size, CODEC_LENIENT, &record, &why) < 0) {
+	if (entry && codec_parse(&machine_schema, entry->data, entry->size, CODEC_LENIENT, &record,
+				 &why) < 0) {
 		unreadable(entry, &why, &told);
 		founding_again(meshd, &told);
 		failure_clear(&why);
@@ -42,7 +46,8 @@ static void read_record(struct meshd *meshd)
 {
 	_cleanup_free_ char *subject = subject_make(SUBJECT_MACHINE, meshd->machine, NULL);
 
-	stream_last(meshd->bus, STORE_DOMAIN, STREAM_INTENT, subject, STORE_ASK_USEC, on_record, meshd, &meshd->request);
+	stream_last(meshd->bus, STORE_DOMAIN, STREAM_INTENT, subject, STORE_ASK_USEC, on_record,
+		    meshd, &meshd->request);
 }
 
 static char *claim_subject(const struct meshd *meshd, int third)
@@ -59,7 +64,8 @@ static void claimed(struct meshd *meshd, int third)
 }
 
 /* The claim is somebody's: ours from a start whose answer was lost, or another machine's. */
-static void on_claim_read(const struct failure *failure, const struct stream_entry *entry, void *userdata)
+static void on_claim_read(const struct failure *failure, const struct stream_entry *entry,
+			  void *userdata)
 {
 	struct meshd *meshd = userdata;
 	int third = plan_subnet(&meshd->pool, meshd->machine, meshd->subnet_attempt);
@@ -76,7 +82,8 @@ static void on_claim_read(const struct failure *failure, const struct stream_ent
 		claim(meshd);
 		return;
 	}
-	if (codec_parse(&subnet_claim_schema, entry->data, entry->size, CODEC_LENIENT, &object, &why) < 0) {
+	if (codec_parse(&subnet_claim_schema, entry->data, entry->size, CODEC_LENIENT, &object,
+			&why) < 0) {
 		unreadable(entry, &why, &told);
 		log_warning("%s; passing it by", told.message);
 		failure_clear(&why);
@@ -93,8 +100,8 @@ static void on_claim_read(const struct failure *failure, const struct stream_ent
 	codec_destroy(&subnet_claim_schema, object);
 }
 
-static void on_claimed(enum stream_outcome outcome, _unused_ uint64_t sequence, const struct failure *failure,
-		       void *userdata)
+static void on_claimed(enum stream_outcome outcome, _unused_ uint64_t sequence,
+		       const struct failure *failure, void *userdata)
 {
 	struct meshd *meshd = userdata;
 	int third = plan_subnet(&meshd->pool, meshd->machine, meshd->subnet_attempt);
@@ -114,14 +121,14 @@ static void on_claimed(enum stream_outcome outcome, _unused_ uint64_t sequence, 
 		return;
 	case STREAM_CONFLICT:
 	case STREAM_UNKNOWN:
-		stream_last(meshd->bus, STORE_DOMAIN, STREAM_INTENT, subject, STORE_ASK_USEC, on_claim_read, meshd,
-			    &meshd->request);
+		stream_last(meshd->bus, STORE_DOMAIN, STREAM_INTENT, subject, STORE_ASK_USEC,
+			    on_claim_read, meshd, &meshd->request);
 		return;
 	}
 }
 
-static void append(struct meshd *meshd, const char *subject, const struct codec_schema *schema, const void *object,
-		   uint64_t expected, stream_append_fn fn)
+static void append(struct meshd *meshd, const char *subject, const struct codec_schema *schema,
+		   const void *object, uint64_t expected, stream_append_fn fn)
 {
 	_cleanup_free_ char *text = codec_print(schema, object);
 	const struct stream_append entry = {
@@ -143,8 +150,10 @@ static void claim(struct meshd *meshd)
 	struct failure failure = FAILURE_INIT;
 
 	if (third < 0) {
-		failure_set(&failure, FAILURE_REFUSED, "remove machines that are no more, or give another --subnet",
-			    "no subnet of %s is left: other machines have claimed them", meshd->config->subnet);
+		failure_set(&failure, FAILURE_REFUSED,
+			    "remove machines that are no more, or give another --subnet",
+			    "no subnet of %s is left: other machines have claimed them",
+			    meshd->config->subnet);
 		meshd->subnet_attempt = 0;
 		founding_again(meshd, &failure);
 		failure_clear(&failure);
@@ -154,14 +163,16 @@ static void claim(struct meshd *meshd)
 	append(meshd, subject, &subnet_claim_schema, &object, 0, on_claimed);
 }
 
-static void on_written(enum stream_outcome outcome, uint64_t sequence, const struct failure *failure, void *userdata)
+static void on_written(enum stream_outcome outcome, uint64_t sequence,
+		       const struct failure *failure, void *userdata)
 {
 	struct meshd *meshd = userdata;
 
 	meshd->request = NULL;
 	switch (outcome) {
 	case STREAM_DONE:
-		log_info("this machine's record is entry %llu: %s", (unsigned long long)sequence, meshd->wanted_why);
+		log_info("this machine's record is entry %llu: %s", (unsigned long long)sequence,
+			 meshd->wanted_why);
 		machine_free(meshd->record);
 		meshd->record = steal(meshd->wanted);
 		meshd->record_sequence = sequence;
@@ -198,20 +209,22 @@ static void write_record(struct meshd *meshd)
 	free(steal(meshd->wanted_why));
 	meshd->wanted = plan_record(meshd->record, &facts, &meshd->wanted_why);
 	if (meshd->wanted)
-		append(meshd, subject, &machine_schema, meshd->wanted, meshd->record_sequence, on_written);
+		append(meshd, subject, &machine_schema, meshd->wanted, meshd->record_sequence,
+		       on_written);
 	else
 		founding_go(meshd, FOUNDING_REGION);
 }
 
-static void on_region(enum stream_outcome outcome, _unused_ uint64_t sequence, const struct failure *failure,
-		      void *userdata)
+static void on_region(enum stream_outcome outcome, _unused_ uint64_t sequence,
+		      const struct failure *failure, void *userdata)
 {
 	struct meshd *meshd = userdata;
 
 	meshd->request = NULL;
 	switch (outcome) {
 	case STREAM_DONE:
-		log_info("region %s: role %s", meshd->record->region, region_role_names[REGION_COMPUTE]);
+		log_info("region %s: role %s", meshd->record->region,
+			 region_role_names[REGION_COMPUTE]);
 		founding_go(meshd, FOUNDING_DONE);
 		return;
 	case STREAM_CONFLICT: /* it has a record, whatever an operator made of it */

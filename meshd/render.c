@@ -51,7 +51,8 @@ static void head(struct strbuf *out, const char *what, const char *server_name, 
 static void accounts_begin(struct strbuf *out)
 {
 	/* The system account has no users: nobody signs in to it. */
-	strbuf_puts(out, "system_account: SYS\naccounts {\n\tSYS {}\n\tPLOYZ {\n\t\tjetstream: enabled\n\t\tusers: [\n");
+	strbuf_puts(out, "system_account: SYS\naccounts {\n\tSYS {}\n\tPLOYZ {\n\t\tjetstream: "
+			 "enabled\n\t\tusers: [\n");
 }
 
 static void accounts_end(struct strbuf *out)
@@ -62,10 +63,11 @@ static void accounts_end(struct strbuf *out)
 /* Id and password are letters and digits: they need no escaping in a URL. */
 static void remotes(struct strbuf *out, const struct render_bus *bus)
 {
-	strbuf_puts(out, "leafnodes {\n\treconnect: \"1s\"\n\tremotes: [\n\t\t{\n\t\t\taccount: PLOYZ\n\t\t\turls: [\n");
+	strbuf_puts(out, "leafnodes {\n\treconnect: \"1s\"\n\tremotes: [\n\t\t{\n\t\t\taccount: "
+			 "PLOYZ\n\t\t\turls: [\n");
 	for (size_t i = 0; i < bus->n_stores; i++) {
-		_cleanup_free_ char *url = xasprintf("nats-leaf://%s:%s@%s", bus->machine, bus->leaf_password,
-						     bus->stores[i].leaf);
+		_cleanup_free_ char *url = xasprintf("nats-leaf://%s:%s@%s", bus->machine,
+						     bus->leaf_password, bus->stores[i].leaf);
 
 		strbuf_puts(out, "\t\t\t\t");
 		quoted(out, url);
@@ -103,9 +105,10 @@ static const struct render_member *member_find(const struct render_store *store)
 	return NULL;
 }
 
-/* A store that stands alone must not have a cluster block: with a route to nobody but itself it would
- * elect no leader and serve nothing. */
-static void cluster(struct strbuf *out, const struct render_store *store, const struct render_member *own)
+/* A store that stands alone must not have a cluster block: with a route to nobody but itself it
+ * would elect no leader and serve nothing. */
+static void cluster(struct strbuf *out, const struct render_store *store,
+		    const struct render_member *own)
 {
 	_cleanup_free_ char *name = xasprintf("ployz-%lld", (long long)store->generation);
 
@@ -134,8 +137,8 @@ char *render_store(const struct render_store *store)
 	_cleanup_free_ char *name = xasprintf("store-%s", store->machine);
 	struct strbuf out = STRBUF_INIT;
 
-	/* Nobody is a client of the store: everybody comes through a leaf link. nats-server wants the
-	 * port all the same; -1 lets it take any. */
+	/* Nobody is a client of the store: everybody comes through a leaf link. nats-server wants
+	 * the port all the same; -1 lets it take any. */
 	head(&out, "The store of the cluster", name, "127.0.0.1:-1");
 	/* An acknowledged entry is on the disk. */
 	strbuf_puts(&out, "jetstream {\n\tdomain: \"" STORE_DOMAIN "\"\n");

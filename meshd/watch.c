@@ -1,5 +1,5 @@
-/* An eye on the store: does it answer through the leaf link, how full are its streams, how far is this
- * machine's copy. Observation: it is told, never written anywhere. */
+/* An eye on the store: does it answer through the leaf link, how full are its streams, how far is
+ * this machine's copy. Observation: it is told, never written anywhere. */
 #include "meshd/meshd.h"
 
 static const char *const watch_state_names[] = { "unknown", "answers", "silent" };
@@ -15,19 +15,21 @@ static void tell_state(struct meshd *meshd, enum watch_state state, const struct
 		log_notice("the store answers again");
 	meshd->store = state;
 	meshd->store_since = time_now_usec();
-	daemon_status(meshd->daemon, state == WATCH_ANSWERS ? "the store answers" : "the store does not answer");
+	daemon_status(meshd->daemon,
+		      state == WATCH_ANSWERS ? "the store answers" : "the store does not answer");
 }
 
 static void tell_usage(struct watched_stream *stream)
 {
-	bool over = stream->max_bytes && stream->bytes * 100 >= stream->max_bytes * STREAM_ALARM_PERCENT;
+	bool over = stream->max_bytes &&
+		    stream->bytes * 100 >= stream->max_bytes * STREAM_ALARM_PERCENT;
 	_cleanup_free_ char *used = NULL, *room = NULL;
 
 	if (over && !stream->alarmed) {
 		used = size_human(stream->bytes);
 		room = size_human(stream->max_bytes);
-		log_warning("%s is over %d %% full: %s of %s; when it is full, changes are refused", stream->name,
-			    STREAM_ALARM_PERCENT, used, room);
+		log_warning("%s is over %d %% full: %s of %s; when it is full, changes are refused",
+			    stream->name, STREAM_ALARM_PERCENT, used, room);
 	}
 	stream->alarmed = over;
 }
@@ -41,8 +43,10 @@ static void tell_copy(const struct meshd *meshd, struct watched_stream *copy)
 
 	/* The two were asked at different moments: only a copy that stays ahead is one. */
 	if (ahead && copy->lag == UINT64_MAX && !copy->alarmed) {
-		log_error("this machine's copy of the log is ahead of the store (%llu, %llu): the store has lost entries",
-			  (unsigned long long)copy->last_sequence, (unsigned long long)intent->last_sequence);
+		log_error("this machine's copy of the log is ahead of the store (%llu, %llu): the "
+			  "store has lost entries",
+			  (unsigned long long)copy->last_sequence,
+			  (unsigned long long)intent->last_sequence);
 		copy->alarmed = true;
 	}
 	copy->lag = ahead ? UINT64_MAX : intent->last_sequence - copy->last_sequence;
@@ -66,7 +70,8 @@ static void on_info(const struct failure *failure, const json_t *info, void *use
 
 	stream->request = NULL;
 	if (failure) {
-		/* Its local server answers for the copy: only the store's silence is the store's. */
+		/* Its local server answers for the copy: only the store's silence is the
+		 * store's. */
 		if (!copy)
 			tell_state(meshd, WATCH_SILENT, failure);
 		else if (stream->seen)
@@ -84,7 +89,8 @@ static void on_info(const struct failure *failure, const json_t *info, void *use
 		return;
 	}
 	tell_state(meshd, WATCH_ANSWERS, NULL);
-	if (!streq(json_string_value(json_object_get(json_object_get(info, "config"), "discard")), "old"))
+	if (!streq(json_string_value(json_object_get(json_object_get(info, "config"), "discard")),
+		   "old"))
 		tell_usage(stream);
 }
 
@@ -96,18 +102,22 @@ static void look(void *userdata)
 		struct watched_stream *stream = &meshd->streams[i];
 
 		if (!stream->request)
-			stream_info(meshd->bus, stream->domain, stream->name, STORE_ASK_USEC, on_info, stream,
-				    &stream->request);
+			stream_info(meshd->bus, stream->domain, stream->name, STORE_ASK_USEC,
+				    on_info, stream, &stream->request);
 	}
 	timer_arm(meshd->watch, WATCH_USEC);
 }
 
 void watch_start(struct meshd *meshd)
 {
-	meshd->streams[0] = (struct watched_stream){ .name = STREAM_INTENT, .domain = STORE_DOMAIN };
-	meshd->streams[1] = (struct watched_stream){ .name = STREAM_STATUS, .domain = STORE_DOMAIN };
-	meshd->streams[2] = (struct watched_stream){ .name = "KV_" BUCKET_LEASES, .domain = STORE_DOMAIN };
-	meshd->streams[3] = (struct watched_stream){ .name = STREAM_INTENT, .domain = meshd->machine };
+	meshd->streams[0] =
+		(struct watched_stream){ .name = STREAM_INTENT, .domain = STORE_DOMAIN };
+	meshd->streams[1] =
+		(struct watched_stream){ .name = STREAM_STATUS, .domain = STORE_DOMAIN };
+	meshd->streams[2] =
+		(struct watched_stream){ .name = "KV_" BUCKET_LEASES, .domain = STORE_DOMAIN };
+	meshd->streams[3] =
+		(struct watched_stream){ .name = STREAM_INTENT, .domain = meshd->machine };
 	for (size_t i = 0; i < ARRAY_SIZE(meshd->streams); i++)
 		meshd->streams[i].meshd = meshd;
 	meshd->watch = timer_new(meshd->loop, look, meshd);
@@ -123,21 +133,25 @@ void watch_free(struct meshd *meshd)
 
 static json_t *stream_status(const struct watched_stream *stream, bool copy)
 {
-	json_t *json = json_pack("{s:s, s:s, s:I, s:I, s:I}", "stream", stream->name, "domain", stream->domain,
-				 "bytes", (json_int_t)stream->bytes, "messages", (json_int_t)stream->messages,
-				 "last_sequence", (json_int_t)stream->last_sequence);
+	json_t *json = json_pack("{s:s, s:s, s:I, s:I, s:I}", "stream", stream->name, "domain",
+				 stream->domain, "bytes", (json_int_t)stream->bytes, "messages",
+				 (json_int_t)stream->messages, "last_sequence",
+				 (json_int_t)stream->last_sequence);
 
 	if (stream->max_bytes) {
 		json_object_set_new(json, "max_bytes", json_integer((json_int_t)stream->max_bytes));
-		json_object_set_new(json, "percent",
-				    json_integer((json_int_t)(stream->bytes * 100 / stream->max_bytes)));
+		json_object_set_new(
+			json, "percent",
+			json_integer((json_int_t)(stream->bytes * 100 / stream->max_bytes)));
 	}
 	if (copy && stream->lag != UINT64_MAX)
 		json_object_set_new(json, "behind", json_integer((json_int_t)stream->lag));
 	if (copy && stream->alarmed)
-		json_object_set_new(json, "trouble", json_string("ahead of the store: the store has lost entries"));
+		json_object_set_new(json, "trouble",
+				    json_string("ahead of the store: the store has lost entries"));
 	else if (stream->alarmed)
-		json_object_set_new(json, "trouble", json_string("nearly full: changes will be refused"));
+		json_object_set_new(json, "trouble",
+				    json_string("nearly full: changes will be refused"));
 	return json;
 }
 
@@ -153,8 +167,9 @@ json_t *watch_status(const struct meshd *meshd)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(meshd->streams); i++)
 		if (meshd->streams[i].seen)
-			json_array_append_new(streams, stream_status(&meshd->streams[i],
-								     i + 1 == ARRAY_SIZE(meshd->streams)));
+			json_array_append_new(streams,
+					      stream_status(&meshd->streams[i],
+							    i + 1 == ARRAY_SIZE(meshd->streams)));
 	json_object_set_new(json, "streams", streams);
 	return json;
 }

@@ -39,6 +39,7 @@ json_t *placerd_status(void *userdata)
 {
 	const struct placerd *placerd = userdata;
 
-	return json_pack("{s:I,s:I,s:I}", "plans", (json_int_t)placerd->plans, "probes", (json_int_t)placerd->probes,
-			 "planning", (json_int_t)gather_count(placerd));
+	return json_pack("{s:I,s:I,s:I}", "plans", (json_int_t)placerd->plans, "probes",
+			 (json_int_t)placerd->probes, "planning",
+			 (json_int_t)gather_count(placerd));
 }

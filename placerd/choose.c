@@ -1,16 +1,16 @@
 /* The best of the machines that may: spread, then the region's role, then room, then id. */
 #include "placerd/placerd.h"
 
-/* Room is compared in steps: two machines that differ by a breath are equal, and the plan that was looked
- * at is the plan that is made a moment later. */
+/* Room is compared in steps: two machines that differ by a breath are equal, and the plan that was
+ * looked at is the plan that is made a moment later. */
 #define ROOM_STEPS 20
 
 struct score {
 	struct host *host;
-	size_t in_zone;    /* of this service; fewer is better, as everywhere below */
+	size_t in_zone;	   /* of this service; fewer is better, as everywhere below */
 	size_t on_machine; /* of this service */
-	int role;          /* 0: the one that suits */
-	int used;          /* steps of room that are promised or used */
+	int role;	   /* 0: the one that suits */
+	int used;	   /* steps of room that are promised or used */
 	size_t instances;  /* of all services */
 };
 
@@ -24,7 +24,8 @@ static void count_slots(const struct placing *placing)
 		const struct plan_slot *slot = &planning->plan->slots[i];
 		struct host *host = host_find(planning, slot->machine);
 
-		if (!host || slot->action == SLOT_REMOVE || !streq(slot->service, placing->service->name))
+		if (!host || slot->action == SLOT_REMOVE ||
+		    !streq(slot->service, placing->service->name))
 			continue;
 		host->on_machine++;
 		planning->hosts[host->zone].in_zone++;
@@ -62,7 +63,8 @@ static void score_host(const struct placing *placing, struct host *host, struct 
 	ret->instances = host->instances;
 }
 
-/* What decides between them, in words; NULL: nothing does but the id. Negative *ret_order: `a` is better. */
+/* What decides between them, in words; NULL: nothing does but the id. Negative *ret_order: `a` is
+ * better. */
 static const char *compare(const struct score *a, const struct score *b, int *ret_order)
 {
 	const struct {
@@ -119,6 +121,7 @@ struct host *choose_host(struct placing *placing, char **ret_why)
 	else if (n_fit == 1)
 		*ret_why = xstrdup("the only machine that can take it");
 	else
-		*ret_why = xasprintf("of %zu machines that can take it: %s", n_fit, compare(&best, &second, &order));
+		*ret_why = xasprintf("of %zu machines that can take it: %s", n_fit,
+				     compare(&best, &second, &order));
 	return best.host;
 }

@@ -1,10 +1,11 @@
-/* What changed between two makings of a service, in words. Names of variables are told, values never:
- * they may be secret. */
+/* What changed between two makings of a service, in words. Names of variables are told, values
+ * never: they may be secret. */
 #include "placerd/placerd.h"
 
 /* Keys of the manifest that do not change the container itself. */
 static const char *const not_the_container[] = {
-	"name", "image", "replicas", "routes", "update", "pull", "place", "depends_on", "pre_deploy", NULL,
+	"name", "image", "replicas",   "routes",     "update",
+	"pull", "place", "depends_on", "pre_deploy", NULL,
 };
 
 static void add(struct strbuf *text, const char *what)
@@ -18,8 +19,9 @@ static char *short_digest(const char *digest)
 	return xstrndup(str_starts(digest, "sha256:") ? digest + strlen("sha256:") : digest, 12);
 }
 
-static void image_changes(struct strbuf *text, const struct service *before, const struct service *after,
-			  const char *digest_before, const char *digest_after)
+static void image_changes(struct strbuf *text, const struct service *before,
+			  const struct service *after, const char *digest_before,
+			  const char *digest_after)
 {
 	_cleanup_free_ char *from = NULL, *to = NULL, *words = NULL;
 
@@ -47,7 +49,8 @@ static void pair_changes(struct strbuf *text, const char *what, const struct pai
 		const char *was = pairs_get(before, after->items[i].key);
 
 		if (!streq(was, after->items[i].value))
-			strbuf_printf(&names, "%s%s%s", names.size ? " " : "", was ? "" : "+", after->items[i].key);
+			strbuf_printf(&names, "%s%s%s", names.size ? " " : "", was ? "" : "+",
+				      after->items[i].key);
 	}
 	for (size_t i = 0; i < before->count; i++)
 		if (!pairs_get(after, before->items[i].key))
@@ -61,7 +64,8 @@ static void pair_changes(struct strbuf *text, const char *what, const struct pai
 
 static bool is_pairs(const char *key)
 {
-	return streq(key, "env") || streq(key, "files") || streq(key, "labels") || streq(key, "sysctls");
+	return streq(key, "env") || streq(key, "files") || streq(key, "labels") ||
+	       streq(key, "sysctls");
 }
 
 static bool told_otherwise(const char *key)
@@ -72,8 +76,8 @@ static bool told_otherwise(const char *key)
 	return is_pairs(key);
 }
 
-char *diff_service(const struct service *before, const struct service *after, const char *digest_before,
-		   const char *digest_after)
+char *diff_service(const struct service *before, const struct service *after,
+		   const char *digest_before, const char *digest_after)
 {
 	_cleanup_json_ json_t *old = codec_encode(&service_schema, before);
 	_cleanup_json_ json_t *new = codec_encode(&service_schema, after);
@@ -86,10 +90,10 @@ char *diff_service(const struct service *before, const struct service *after, co
 	pair_changes(&text, "files", &before->files, &after->files);
 	pair_changes(&text, "labels", &before->labels, &after->labels);
 	pair_changes(&text, "sysctls", &before->sysctls, &after->sysctls);
-	json_object_foreach(new, key, value)
+	json_object_foreach (new, key, value)
 		if (!told_otherwise(key) && !json_equal(value, json_object_get(old, key)))
 			add(&text, key);
-	json_object_foreach(old, key, value)
+	json_object_foreach (old, key, value)
 		if (!told_otherwise(key) && !json_object_get(new, key))
 			add(&text, key);
 	return text.size ? strbuf_steal(&text) : NULL;

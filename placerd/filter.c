@@ -26,11 +26,13 @@ static char *by_engine(_unused_ struct placing *placing, const struct host *host
 	const struct sight *sight = host->sight;
 
 	if (!sight->probe)
-		return xasprintf("it did not answer: %s", sight->silence ? sight->silence : "no reason known");
+		return xasprintf("it did not answer: %s",
+				 sight->silence ? sight->silence : "no reason known");
 	if (sight->probe->engine)
 		return NULL;
-	return xasprintf("its engine cannot be reached: %s",
-			 sight->probe->engine_error ? sight->probe->engine_error : "no reason known");
+	return xasprintf("its engine cannot be reached: %s", sight->probe->engine_error
+								     ? sight->probe->engine_error
+								     : "no reason known");
 }
 
 static char *not_among(const char *what, const char *value, char *const *wanted)
@@ -40,7 +42,8 @@ static char *not_among(const char *what, const char *value, char *const *wanted)
 	if (!wanted || !*wanted || (value && strv_contains(wanted, value)))
 		return NULL;
 	list = strv_join(wanted, ", ");
-	return xasprintf("its %s is %s, the service is for %s", what, value ? value : "not known", list);
+	return xasprintf("its %s is %s, the service is for %s", what, value ? value : "not known",
+			 list);
 }
 
 static char *by_labels(const struct place *place, const struct machine *machine)
@@ -54,7 +57,8 @@ static char *by_labels(const struct place *place, const struct machine *machine)
 		if (!value)
 			return xasprintf("it has no label %s", wanted->key);
 		if (!streq(value, wanted->value))
-			return xasprintf("its label %s is %s, not %s", wanted->key, value, wanted->value);
+			return xasprintf("its label %s is %s, not %s", wanted->key, value,
+					 wanted->value);
 	}
 	return NULL;
 }
@@ -78,8 +82,9 @@ static char *by_place(struct placing *placing, const struct host *host)
 static char *by_arch(struct placing *placing, const struct host *host)
 {
 	const char *wanted = pairs_get(&placing->service->place.labels, "arch");
-	const char *arch = host->sight->probe && host->sight->probe->arch ? host->sight->probe->arch :
-									    host->sight->machine->arch;
+	const char *arch = host->sight->probe && host->sight->probe->arch
+				   ? host->sight->probe->arch
+				   : host->sight->machine->arch;
 
 	if (!wanted || pairs_get(&host->sight->machine->labels, "arch") || streq(arch, wanted))
 		return NULL;
@@ -93,8 +98,9 @@ static char *by_volume(struct placing *placing, const struct host *host)
 
 	if (!home)
 		return NULL;
-	return xasprintf("volume %s lives on machine %s%s", home->volume, home->machine,
-			 host_find(placing->planning, home->machine) ? "" : ", which is no member any more");
+	return xasprintf(
+		"volume %s lives on machine %s%s", home->volume, home->machine,
+		host_find(placing->planning, home->machine) ? "" : ", which is no member any more");
 }
 
 static char *by_image(struct placing *placing, const struct host *host)
@@ -106,9 +112,11 @@ static char *by_image(struct placing *placing, const struct host *host)
 	return xasprintf("it does not have image %s, and pull is never", service->image);
 }
 
-static const char *port_owner(struct placing *placing, const struct host *host, int64_t port, int protocol)
+static const char *port_owner(struct placing *placing, const struct host *host, int64_t port,
+			      int protocol)
 {
-	_cleanup_free_ char *self = xasprintf("%s/%s", placing->planning->input->manifest->ns, placing->service->name);
+	_cleanup_free_ char *self =
+		xasprintf("%s/%s", placing->planning->input->manifest->ns, placing->service->name);
 	const struct probe *probe = host->sight->probe;
 
 	for (size_t i = 0; i < host->n_claims; i++)
@@ -117,10 +125,13 @@ static const char *port_owner(struct placing *placing, const struct host *host, 
 	for (size_t i = 0; i < probe->n_host_ports; i++) {
 		const struct host_port *taken = &probe->host_ports[i];
 
-		/* What the service's own instances hold is free by the time that the next one starts: a
-		 * published port makes it stop-first. Those that stay have a claim, above. */
-		if (taken->port == port && taken->protocol == protocol && !streq(taken->owner, self))
-			return taken->owner ? taken->owner : "something that is not of this cluster";
+		/* What the service's own instances hold is free by the time that the next one
+		 * starts: a published port makes it stop-first. Those that stay have a claim,
+		 * above. */
+		if (taken->port == port && taken->protocol == protocol &&
+		    !streq(taken->owner, self))
+			return taken->owner ? taken->owner
+					    : "something that is not of this cluster";
 	}
 	return NULL;
 }
@@ -132,11 +143,13 @@ static char *by_port(struct placing *placing, const struct host *host)
 	for (size_t i = 0; i < service->n_publish; i++) {
 		const struct port *port = service_port(service, service->publish[i].port);
 		int protocol = port ? port->protocol : PROTOCOL_TCP;
-		const char *owner = port_owner(placing, host, service->publish[i].host_port, protocol);
+		const char *owner =
+			port_owner(placing, host, service->publish[i].host_port, protocol);
 
 		if (owner)
 			return xasprintf("host port %lld/%s is taken by %s",
-					 (long long)service->publish[i].host_port, protocol_names[protocol], owner);
+					 (long long)service->publish[i].host_port,
+					 protocol_names[protocol], owner);
 	}
 	return NULL;
 }
@@ -150,7 +163,8 @@ static char *by_memory(struct placing *placing, const struct host *host)
 		return NULL;
 	wants = size_human(wanted);
 	left = size_human(host->memory_left > 0 ? (uint64_t)host->memory_left : 0);
-	return xasprintf("the service reserves %s of memory, it has %s left to promise", wants, left);
+	return xasprintf("the service reserves %s of memory, it has %s left to promise", wants,
+			 left);
 }
 
 static char *by_cpus(struct placing *placing, const struct host *host)
@@ -173,20 +187,28 @@ static const struct {
 } filters[FILTER_COUNT] = {
 	[FILTER_LIFE_CYCLE] = { by_life_cycle, true, "", "activate a machine, or add one" },
 	[FILTER_REGION] = { by_region, true, "", "give a region the role compute or home_data" },
-	[FILTER_ENGINE] = { by_engine, true, "", "`ployzctl status` shows what is down on which machine" },
+	[FILTER_ENGINE] = { by_engine, true, "",
+			    "`ployzctl status` shows what is down on which machine" },
 	[FILTER_PLACE] = { by_place, true, ".place", "change `place`, or the machines' labels" },
-	[FILTER_ARCH] = { by_arch, true, ".place.labels.arch", "change `place`, or add such a machine" },
+	[FILTER_ARCH] = { by_arch, true, ".place.labels.arch",
+			  "change `place`, or add such a machine" },
 	[FILTER_VOLUME] = { by_volume, true, ".mounts",
-			    "bring that machine back, or give the service a volume of another name" },
-	[FILTER_IMAGE] = { by_image, false, ".image", "load the image there, or say pull: missing" },
-	[FILTER_PORT] = { by_port, false, ".publish", "choose another host_port, or free this one" },
+			    "bring that machine back, or give the service a volume of another "
+			    "name" },
+	[FILTER_IMAGE] = { by_image, false, ".image",
+			   "load the image there, or say pull: missing" },
+	[FILTER_PORT] = { by_port, false, ".publish",
+			  "choose another host_port, or free this one" },
 	[FILTER_MEMORY] = { by_memory, false, ".resources.memory",
-			    "ask for less, free some, or say update: stop-first where old and new do not fit together" },
+			    "ask for less, free some, or say update: stop-first where old and new "
+			    "do not fit together" },
 	[FILTER_CPUS] = { by_cpus, false, ".resources.cpus",
-			  "ask for less, free some, or say update: stop-first where old and new do not fit together" },
+			  "ask for less, free some, or say update: stop-first where old and new do "
+			  "not fit together" },
 };
 
-enum filter filter_host(struct placing *placing, const struct host *host, bool fresh, char **ret_why)
+enum filter filter_host(struct placing *placing, const struct host *host, bool fresh,
+			char **ret_why)
 {
 	for (size_t i = 0; i < FILTER_COUNT; i++) {
 		char *why = fresh || filters[i].lasting ? filters[i].fn(placing, host) : NULL;
@@ -223,8 +245,8 @@ static void group_add(struct group **groups, size_t *n_groups, const char *machi
 		group->why = xstrdup(why);
 	}
 	if (group->count++ < GROUP_NAMES) {
-		longer = xasprintf("%s%s%s", group->machines ? group->machines : "", group->machines ? ", " : "",
-				   machine);
+		longer = xasprintf("%s%s%s", group->machines ? group->machines : "",
+				   group->machines ? ", " : "", machine);
 		free(group->machines);
 		group->machines = longer;
 	}
@@ -258,12 +280,17 @@ void filter_refuse(struct placing *placing, int64_t slot)
 	}
 	free(groups);
 	if (slot < 0)
-		plan_refuse(planning, xasprintf("services.%s%s", placing->service->name, filters[furthest].path),
-			    filters[furthest].hint, "no machine can take service %s: %s", placing->service->name,
-			    text.text ? text.text : "there is none");
+		plan_refuse(
+			planning,
+			xasprintf("services.%s%s", placing->service->name, filters[furthest].path),
+			filters[furthest].hint, "no machine can take service %s: %s",
+			placing->service->name, text.text ? text.text : "there is none");
 	else
-		plan_refuse(planning, xasprintf("services.%s%s", placing->service->name, filters[furthest].path),
-			    filters[furthest].hint, "no machine can take slot %lld of service %s: %s",
-			    (long long)slot, placing->service->name, text.text ? text.text : "there is none");
+		plan_refuse(
+			planning,
+			xasprintf("services.%s%s", placing->service->name, filters[furthest].path),
+			filters[furthest].hint, "no machine can take slot %lld of service %s: %s",
+			(long long)slot, placing->service->name,
+			text.text ? text.text : "there is none");
 	strbuf_clear(&text);
 }

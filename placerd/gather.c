@@ -1,4 +1,5 @@
-/* One plan: a snapshot of the intent from the store's leader, every machine's probe, then the planner. */
+/* One plan: a snapshot of the intent from the store's leader, every machine's probe, then the
+ * planner. */
 #include "placerd/placerd.h"
 
 /* A machine of the snapshot with its probe. */
@@ -14,10 +15,10 @@ struct gathering {
 	const struct plan_request *request; /* the call's */
 	struct stream_follow *follow;
 	struct timer *deadline; /* of the snapshot */
-	struct failure lost;    /* why the store could not be read when it was last tried */
+	struct failure lost;	/* why the store could not be read when it was last tried */
 	struct bus_scatter *scatter;
 	struct probing *own; /* this machine's: a function call, not a question over the bus */
-	size_t waiting;      /* probes: this machine's, the others' */
+	size_t waiting;	     /* probes: this machine's, the others' */
 	struct head *head;   /* of the request's namespace */
 	uint64_t sequence;   /* it was read at */
 	struct head **others;
@@ -27,7 +28,7 @@ struct gathering {
 	struct region **regions;
 	size_t n_regions;
 	char **images;
-	char **notes; /* entries that could not be read */
+	char **notes;	 /* entries that could not be read */
 	bool unreadable; /* the namespace's own among them */
 };
 
@@ -92,12 +93,14 @@ static void answer(struct gathering *g)
 	_cleanup_(plan_freep) struct plan *plan = NULL;
 
 	for (size_t i = 0; i < g->n_members; i++)
-		sights[i] = (struct sight){ g->members[i].machine, g->members[i].probe, g->members[i].silence };
+		sights[i] = (struct sight){ g->members[i].machine, g->members[i].probe,
+					    g->members[i].silence };
 	plan = plan_make(&input);
 	for (char **note = g->notes; note && *note; note++)
 		strv_push(&plan->warnings, xstrdup(*note));
 	log_write(LOG_DEBUG, &(struct log_about){ .ns = plan->ns, .deploy = g->request->deploy },
-		  "plan: %zu slots, %zu refusals, %zu machines", plan->n_slots, plan->n_refusals, g->n_members);
+		  "plan: %zu slots, %zu refusals, %zu machines", plan->n_slots, plan->n_refusals,
+		  g->n_members);
 	free(sights);
 	g->placerd->plans++;
 	bus_call_ok(g->call, plan);
@@ -131,7 +134,8 @@ static void on_own_probe(struct probe *probe, void *userdata)
 	one_less(g);
 }
 
-static void on_probe(const char *machine, const struct failure *failure, void *answered, void *userdata)
+static void on_probe(const char *machine, const struct failure *failure, void *answered,
+		     void *userdata)
 {
 	struct gathering *g = userdata;
 	struct member *member = machine ? find_member(g, machine) : NULL;
@@ -166,11 +170,13 @@ static void ask_machines(struct gathering *g)
 		g->own = probe_make(g->placerd, g->images, on_own_probe, g);
 	if (others)
 		bus_scatter(g->placerd->daemon->bus, SUBJECT_PROBE, others,
-			    &(struct probe_request){ .images = g->images }, PROBE_USEC, on_probe, g, &g->scatter);
+			    &(struct probe_request){ .images = g->images }, PROBE_USEC, on_probe, g,
+			    &g->scatter);
 	one_less(g);
 }
 
-/* An entry that was written while the snapshot was read comes a second time: the later one holds. */
+/* An entry that was written while the snapshot was read comes a second time: the later one
+ * holds. */
 static void take_head(struct gathering *g, struct head *head, uint64_t sequence)
 {
 	if (streq(head->ns, g->request->manifest->ns)) {
@@ -210,8 +216,8 @@ static void take_region(struct gathering *g, struct region *region)
 }
 
 /* An entry speaks of what its subject names, or it is not one of ours. */
-static int parse(const struct stream_entry *entry, const struct codec_schema *schema, size_t name_at,
-		 const char *name, void **ret, struct failure *failure)
+static int parse(const struct stream_entry *entry, const struct codec_schema *schema,
+		 size_t name_at, const char *name, void **ret, struct failure *failure)
 {
 	int r = codec_parse(schema, entry->data, entry->size, CODEC_LENIENT, ret, failure);
 
@@ -220,10 +226,12 @@ static int parse(const struct stream_entry *entry, const struct codec_schema *sc
 	if (streq(*(char **)((char *)*ret + name_at), name))
 		return 0;
 	codec_destroy(schema, steal(*ret));
-	return failure_set(failure, FAILURE_INVALID, NULL, "it is about another one than its subject says");
+	return failure_set(failure, FAILURE_INVALID, NULL,
+			   "it is about another one than its subject says");
 }
 
-/* One entry that cannot be read does not stop the others; but the namespace's own has to be readable. */
+/* One entry that cannot be read does not stop the others; but the namespace's own has to be
+ * readable. */
 static void on_entry(const struct stream_entry *entry, void *userdata)
 {
 	struct gathering *g = userdata;
@@ -238,19 +246,22 @@ static void on_entry(const struct stream_entry *entry, void *userdata)
 			take_head(g, object, entry->sequence);
 		g->unreadable |= r < 0 && streq(name, g->request->manifest->ns);
 	} else if (subject_match(SUBJECT_MACHINE, entry->subject, &name, NULL)) {
-		r = parse(entry, &machine_schema, offsetof(struct machine, id), name, &object, &failure);
+		r = parse(entry, &machine_schema, offsetof(struct machine, id), name, &object,
+			  &failure);
 		if (object)
 			take_machine(g, object);
 	} else if (subject_match(SUBJECT_REGION, entry->subject, &name, NULL)) {
-		r = parse(entry, &region_schema, offsetof(struct region, name), name, &object, &failure);
+		r = parse(entry, &region_schema, offsetof(struct region, name), name, &object,
+			  &failure);
 		if (object)
 			take_region(g, object);
 	}
 	if (r < 0)
-		strv_push(&g->notes, xasprintf("entry %llu of %s cannot be read and is left out: %s%s%s",
-					       (unsigned long long)entry->sequence, entry->subject,
-					       failure.path ? failure.path : "", failure.path ? ": " : "",
-					       failure.message));
+		strv_push(&g->notes,
+			  xasprintf("entry %llu of %s cannot be read and is left out: %s%s%s",
+				    (unsigned long long)entry->sequence, entry->subject,
+				    failure.path ? failure.path : "", failure.path ? ": " : "",
+				    failure.message));
 	failure_clear(&failure);
 }
 
@@ -278,9 +289,10 @@ static void on_live(_unused_ uint64_t sequence, void *userdata)
 	stream_follow_free(steal(g->follow));
 	timer_disarm(g->deadline);
 	if (g->unreadable) {
-		failure_set(&failure, FAILURE_FAILED, "an older version of the programs may have met a newer one's entry",
-			    "what is committed of namespace %s cannot be read: %s", g->request->manifest->ns,
-			    g->notes[0]);
+		failure_set(&failure, FAILURE_FAILED,
+			    "an older version of the programs may have met a newer one's entry",
+			    "what is committed of namespace %s cannot be read: %s",
+			    g->request->manifest->ns, g->notes[0]);
 		fail(g, &failure);
 		failure_clear(&failure);
 		return;
@@ -297,7 +309,8 @@ static void on_restart(void *userdata)
 	g->unreadable = false;
 }
 
-/* The follower tries again by itself: a store that is being started is there within a second or two. */
+/* The follower tries again by itself: a store that is being started is there within a second or
+ * two. */
 static void on_lost(const struct failure *why, void *userdata)
 {
 	struct gathering *g = userdata;
@@ -328,10 +341,14 @@ size_t gather_count(const struct placerd *placerd)
 	return count;
 }
 
-void gather_start(struct placerd *placerd, struct bus_call *call, const struct plan_request *request)
+void gather_start(struct placerd *placerd, struct bus_call *call,
+		  const struct plan_request *request)
 {
 	static const struct stream_follow_ops ops = {
-		.entry = on_entry, .live = on_live, .restart = on_restart, .lost = on_lost,
+		.entry = on_entry,
+		.live = on_live,
+		.restart = on_restart,
+		.lost = on_lost,
 	};
 	const struct stream_follow_options options = {
 		.domain = STORE_DOMAIN,

@@ -23,7 +23,8 @@ struct host *host_find(const struct planning *planning, const char *machine)
 {
 	if (!machine)
 		return NULL;
-	return bsearch(machine, planning->hosts, planning->n_hosts, sizeof(*planning->hosts), compare_id);
+	return bsearch(machine, planning->hosts, planning->n_hosts, sizeof(*planning->hosts),
+		       compare_id);
 }
 
 const struct instance *host_instance(const struct host *host, const char *id)
@@ -99,11 +100,13 @@ static void promise_head(struct planning *planning, const struct head *head)
 {
 	for (size_t i = 0; i < head->n_services; i++) {
 		const struct head_service *service = &head->services[i];
-		const struct service *spec = head->manifest ? manifest_service(head->manifest, service->name) : NULL;
+		const struct service *spec =
+			head->manifest ? manifest_service(head->manifest, service->name) : NULL;
 
 		for (size_t j = 0; j < service->n_slots; j++) {
 			struct host *host = host_find(planning, service->slots[j].machine);
-			const struct instance *seen = host ? host_instance(host, service->slots[j].instance) : NULL;
+			const struct instance *seen =
+				host ? host_instance(host, service->slots[j].instance) : NULL;
 
 			if (!seen || (!instance_runs(seen) && seen->state != INSTANCE_STOPPED))
 				continue;
@@ -115,7 +118,8 @@ static void promise_head(struct planning *planning, const struct head *head)
 }
 
 /* A reservation whose deploy has committed is in its head's slots already. */
-static bool reservation_counts(const struct plan_input *input, const struct reservation *reservation)
+static bool reservation_counts(const struct plan_input *input,
+			       const struct reservation *reservation)
 {
 	if (streq(reservation->ns, input->manifest->ns))
 		return false;
@@ -141,7 +145,8 @@ static void promise_reservations(struct planning *planning, struct host *host)
 			const struct host_port *port = &reservation->host_ports[j];
 
 			add_claim(host, port->port, port->protocol,
-				  port->owner ? xstrdup(port->owner) : xasprintf("%s/…", reservation->ns));
+				  port->owner ? xstrdup(port->owner)
+					      : xasprintf("%s/…", reservation->ns));
 		}
 	}
 }
@@ -178,7 +183,8 @@ void hosts_make(struct planning *planning)
 		host->region = find_region(input, host->sight->machine->region);
 		if (!host->sight->probe)
 			continue;
-		host->memory_left = (int64_t)MIN2(host->sight->probe->memory, (uint64_t)INT64_MAX / 2);
+		host->memory_left =
+			(int64_t)MIN2(host->sight->probe->memory, (uint64_t)INT64_MAX / 2);
 		host->cpus_left = (double)host->sight->probe->cores;
 		promise_reservations(planning, host);
 	}

@@ -42,7 +42,8 @@ static int run(int argc, char **argv)
 	_cleanup_(placerd_freep) struct placerd *placerd = NULL;
 	int r;
 
-	r = daemon_new("placerd", "which machine for which slot, from live probes", rows, &config, argc, argv, &daemon);
+	r = daemon_new("placerd", "which machine for which slot, from live probes", rows, &config,
+		       argc, argv, &daemon);
 	if (r <= 0)
 		return r;
 	r = daemon_open_bus(daemon);
@@ -50,8 +51,8 @@ static int run(int argc, char **argv)
 		return r;
 	placerd = placerd_new(daemon, &config);
 	placerd_start(placerd);
-	r = bus_serve(daemon->bus, "placerd", config.daemon.machine, placerd_verbs, placerd_n_verbs, placerd_status,
-		      placerd);
+	r = bus_serve(daemon->bus, "placerd", config.daemon.machine, placerd_verbs, placerd_n_verbs,
+		      placerd_status, placerd);
 	if (r < 0)
 		return log_errno(LOG_ERR, r, "cannot listen on the bus");
 	return daemon_loop(daemon);

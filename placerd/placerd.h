@@ -4,10 +4,13 @@
 
 #include "lib/ployz.h"
 
-#define AGENT_USEC (2 * 1000000ull)  /* agentd lists containers in tens of milliseconds */
-#define PROBE_USEC (3 * 1000000ull)  /* another machine's probe: its agentd's time and the way there */
-#define LOST_USEC (2 * 1000000ull)   /* a store that was killed and started again, and the leaf link to it */
-#define INTENT_USEC (4 * 1000000ull) /* the snapshot of the log; with the probes below what leased waits (10 s) */
+#define AGENT_USEC (2 * 1000000ull) /* agentd lists containers in tens of milliseconds */
+/* Another machine's probe: its agentd's time and the way there. */
+#define PROBE_USEC (3 * 1000000ull)
+/* A store that was killed and started again, and the leaf link to it. */
+#define LOST_USEC (2 * 1000000ull)
+/* The snapshot of the log; with the probes below what leased waits (10 s). */
+#define INTENT_USEC (4 * 1000000ull)
 
 struct placerd_config {
 	struct daemon_config daemon;
@@ -19,7 +22,7 @@ struct placerd {
 	struct daemon *daemon;
 	struct gathering *gatherings; /* plans being made, any number at once */
 	struct probing *probings;     /* probes of this machine being made */
-	uint64_t plans;               /* made since the start */
+	uint64_t plans;		      /* made since the start */
 	uint64_t probes;
 };
 
@@ -42,20 +45,22 @@ void placerd_on_plan(struct bus_call *call, void *request, void *userdata);
 uint64_t proc_meminfo(const char *text, const char *key);
 /* The first number of /proc/loadavg; 0 when it is none. */
 double proc_loadavg(const char *text);
-/* Adds the ports that /proc/net/{tcp,tcp6,udp,udp6} show as listened on and `probe` does not have yet,
- * without an owner. */
+/* Adds the ports that /proc/net/{tcp,tcp6,udp,udp6} show as listened on and `probe` does not have
+ * yet, without an owner. */
 void proc_listeners(const char *text, enum protocol protocol, struct probe *probe);
 
 /* probe.c: this machine, seen live */
 struct probing;
 typedef void (*probe_fn)(struct probe *probe, void *userdata);
 /* Calls `fn` once, with a probe that it owns from then on; never before this has returned. */
-struct probing *probe_make(struct placerd *placerd, char *const *images, probe_fn fn, void *userdata);
+struct probing *probe_make(struct placerd *placerd, char *const *images, probe_fn fn,
+			   void *userdata);
 /* Forgets it: `fn` is not called. */
 void probe_drop(struct probing *probing);
 
 /* gather.c: intent and probes of all machines for one plan */
-void gather_start(struct placerd *placerd, struct bus_call *call, const struct plan_request *request);
+void gather_start(struct placerd *placerd, struct bus_call *call,
+		  const struct plan_request *request);
 void gather_drop(struct gathering *gathering);
 /* Plans that are being made now. */
 size_t gather_count(const struct placerd *placerd);
@@ -64,13 +69,13 @@ size_t gather_count(const struct placerd *placerd);
 struct sight {
 	const struct machine *machine;
 	const struct probe *probe; /* NULL: it did not answer */
-	const char *silence;       /* why, when it did not */
+	const char *silence;	   /* why, when it did not */
 };
 /* What a plan is made from. All borrowed. */
 struct plan_input {
 	const struct manifest *manifest;
-	const struct head *head; /* the namespace's, or NULL */
-	uint64_t sequence;       /* that committed it; 0: nothing committed */
+	const struct head *head;	  /* the namespace's, or NULL */
+	uint64_t sequence;		  /* that committed it; 0: nothing committed */
 	const struct head *const *others; /* of every other namespace */
 	size_t n_others;
 	const struct sight *sights; /* machines that are neither joining nor removed */
@@ -90,12 +95,12 @@ struct claim {
 struct host {
 	const struct sight *sight;
 	const struct region *region; /* NULL: it has no record, and any role's duties */
-	int64_t memory_left; /* bytes; below zero where more is promised than there is */
+	int64_t memory_left;	     /* bytes; below zero where more is promised than there is */
 	double cpus_left;
-	size_t instances; /* that run or will run there */
-	size_t zone;       /* the first host of the same zone */
+	size_t instances;  /* that run or will run there */
+	size_t zone;	   /* the first host of the same zone */
 	size_t on_machine; /* slots of the service that is being placed: here, */
-	size_t in_zone;    /* and in the zone; on the zone's first host */
+	size_t in_zone;	   /* and in the zone; on the zone's first host */
 	struct claim *claims;
 	size_t n_claims;
 };
@@ -117,7 +122,7 @@ struct placing {
 	struct planning *planning;
 	const struct service *service;
 	const struct head_service *head; /* NULL: it is new */
-	const struct service *before;    /* as the head's manifest has it; NULL: it is new */
+	const struct service *before;	 /* as the head's manifest has it; NULL: it is new */
 	enum update_order update;
 	const char *why_update;
 };
@@ -125,8 +130,8 @@ struct placing {
 /* plan.c (pure) */
 /* The same input gives the same plan. Owned by the caller; never NULL. */
 struct plan *plan_make(const struct plan_input *input);
-struct plan_slot *plan_add(struct planning *planning, const char *service, int64_t slot, enum slot_action action,
-			   const char *machine);
+struct plan_slot *plan_add(struct planning *planning, const char *service, int64_t slot,
+			   enum slot_action action, const char *machine);
 void plan_warn(struct planning *planning, const char *format, ...) _printf_(2, 3);
 /* `path` becomes the refusal's. */
 void plan_refuse(struct planning *planning, char *path, const char *hint, const char *format, ...)
@@ -164,15 +169,17 @@ enum filter {
 	FILTER_CPUS,
 	FILTER_COUNT,
 };
-/* The first filter that the machine fails, with *ret_why in words (owned by the caller); FILTER_COUNT:
- * none. `fresh`: a new container is needed there. */
-enum filter filter_host(struct placing *placing, const struct host *host, bool fresh, char **ret_why);
+/* The first filter that the machine fails, with *ret_why in words (owned by the caller);
+ * FILTER_COUNT: none. `fresh`: a new container is needed there. */
+enum filter filter_host(struct placing *placing, const struct host *host, bool fresh,
+			char **ret_why);
 /* The refusal: what each machine failed, and at which part of the manifest that lies. */
 void filter_refuse(struct placing *placing, int64_t slot);
 
 /* volume.c (pure): a slot is bound to the machine where its exclusive volume lives */
 void volumes_make(struct planning *planning);
-/* An exclusive volume of the service that lives on another machine than this one: its home, or NULL. */
+/* An exclusive volume of the service that lives on another machine than this one: its home, or
+ * NULL. */
 const struct home *volume_elsewhere(const struct planning *planning, const struct service *service,
 				    const char *machine);
 /* The service's exclusive volumes live on this machine from now on. */
@@ -194,8 +201,8 @@ void slots_remove_services(struct planning *planning);
 /* diff.c (pure): what changed, in words */
 /* In what the container made of `after` differs from the one made of `before`; owned by the caller.
  * Values are not told: they may be secret. */
-char *diff_service(const struct service *before, const struct service *after, const char *digest_before,
-		   const char *digest_after);
+char *diff_service(const struct service *before, const struct service *after,
+		   const char *digest_before, const char *digest_after);
 
 /* conflict.c (pure): what the whole manifest may not have, and its routes */
 void conflicts_check(struct planning *planning);

@@ -1,9 +1,9 @@
-/* The planner: a manifest, what is committed, and the machines as they are, to what a deploy would do.
- * Pure: no bus, no clock, no choice by chance. */
+/* The planner: a manifest, what is committed, and the machines as they are, to what a deploy would
+ * do. Pure: no bus, no clock, no choice by chance. */
 #include "placerd/placerd.h"
 
-struct plan_slot *plan_add(struct planning *planning, const char *service, int64_t slot, enum slot_action action,
-			   const char *machine)
+struct plan_slot *plan_add(struct planning *planning, const char *service, int64_t slot,
+			   enum slot_action action, const char *machine)
 {
 	struct plan_slot *row = array_add(planning->plan->slots, planning->plan->n_slots);
 
@@ -25,7 +25,8 @@ void plan_warn(struct planning *planning, const char *format, ...)
 
 void plan_refuse(struct planning *planning, char *path, const char *hint, const char *format, ...)
 {
-	struct plan_refusal *refusal = array_add(planning->plan->refusals, planning->plan->n_refusals);
+	struct plan_refusal *refusal =
+		array_add(planning->plan->refusals, planning->plan->n_refusals);
 	va_list args;
 
 	refusal->path = path;
@@ -41,7 +42,9 @@ static struct placing placing_of(struct planning *planning, const struct service
 	struct placing placing = { .planning = planning, .service = service };
 
 	placing.head = head ? head_service(head, service->name) : NULL;
-	placing.before = placing.head && head->manifest ? manifest_service(head->manifest, service->name) : NULL;
+	placing.before = placing.head && head->manifest
+				 ? manifest_service(head->manifest, service->name)
+				 : NULL;
 	placing.update = service_update(planning->input->manifest, service, &placing.why_update);
 	return placing;
 }
@@ -92,10 +95,13 @@ static void name_open(struct planning *planning)
 
 	if (!open || (input->deploy && streq(open->deploy, input->deploy)))
 		return;
-	plan_warn(planning, "deploy %s of this namespace is open since %s on machine %s%s%s: this plan is made from "
-			    "what was committed before it",
-		  open->deploy, open->since ? open->since : "an unknown time", open->machine ? open->machine : "unknown",
-		  open->operator_ ? ", by " : "", open->operator_ ? open->operator_ : "");
+	plan_warn(planning,
+		  "deploy %s of this namespace is open since %s on machine %s%s%s: this plan is "
+		  "made from "
+		  "what was committed before it",
+		  open->deploy, open->since ? open->since : "an unknown time",
+		  open->machine ? open->machine : "unknown", open->operator_ ? ", by " : "",
+		  open->operator_ ? open->operator_ : "");
 }
 
 /* Two machines may have two builds under one name; each runs its own. */
@@ -107,14 +113,15 @@ static void name_images(struct planning *planning, const struct service *service
 	for (size_t i = 0; i < plan->n_slots; i++) {
 		const struct plan_slot *slot = &plan->slots[i];
 
-		if (slot->action == SLOT_REMOVE || !slot->digest || !streq(slot->service, service->name))
+		if (slot->action == SLOT_REMOVE || !slot->digest ||
+		    !streq(slot->service, service->name))
 			continue;
 		if (!first)
 			first = slot;
 		if (streq(first->digest, slot->digest))
 			continue;
-		plan_warn(planning, "service %s: image %s is not the same on machines %s and %s", service->name,
-			  service->image, first->machine, slot->machine);
+		plan_warn(planning, "service %s: image %s is not the same on machines %s and %s",
+			  service->name, service->image, first->machine, slot->machine);
 		return;
 	}
 }
@@ -138,7 +145,8 @@ static void find_changes(struct planning *planning)
 	/* A committed slot that is in no row any more: its machine is not there to be asked. */
 	for (size_t i = 0; committed && i < input->head->n_services; i++)
 		for (size_t j = 0; j < input->head->services[i].n_slots; j++)
-			plan->changes |= !host_find(planning, input->head->services[i].slots[j].machine);
+			plan->changes |=
+				!host_find(planning, input->head->services[i].slots[j].machine);
 	plan->removes_all = committed && input->head->n_services && !input->manifest->n_services;
 	if (plan->removes_all)
 		plan_warn(planning, "this removes everything in namespace %s", plan->ns);
@@ -163,7 +171,8 @@ static void plan_slots(struct planning *planning)
 	}
 	slots_remove_services(planning);
 	if (plan->n_slots)
-		qsort_r(plan->slots, plan->n_slots, sizeof(*plan->slots), compare_rows, (void *)manifest);
+		qsort_r(plan->slots, plan->n_slots, sizeof(*plan->slots), compare_rows,
+			(void *)manifest);
 }
 
 struct plan *plan_make(const struct plan_input *input)

@@ -1,10 +1,12 @@
-/* This machine, seen live: the kernel's files, and what agentd sees. Only agentd reaches the engine. */
+/* This machine, seen live: the kernel's files, and what agentd sees. Only agentd reaches the
+ * engine. */
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "placerd/placerd.h"
 
-#define PROC_FILE_MAX (16u * 1024 * 1024) /* /proc/net/tcp of a busy gateway has 150 bytes a connection */
+/* /proc/net/tcp of a busy gateway has 150 bytes a connection. */
+#define PROC_FILE_MAX (16u * 1024 * 1024)
 
 struct probing {
 	struct probing *next;
@@ -64,8 +66,10 @@ static void see_ports(const struct placerd *placerd, struct probe *probe)
 		const char *name;
 		enum protocol protocol;
 	} files[] = {
-		{ "net/tcp", PROTOCOL_TCP }, { "net/tcp6", PROTOCOL_TCP },
-		{ "net/udp", PROTOCOL_UDP }, { "net/udp6", PROTOCOL_UDP },
+		{ "net/tcp", PROTOCOL_TCP },
+		{ "net/tcp6", PROTOCOL_TCP },
+		{ "net/udp", PROTOCOL_UDP },
+		{ "net/udp6", PROTOCOL_UDP },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
@@ -115,7 +119,8 @@ static void on_listed(const struct failure *failure, void *answer, void *userdat
 	fn(probe, fns);
 }
 
-struct probing *probe_make(struct placerd *placerd, char *const *images, probe_fn fn, void *userdata)
+struct probing *probe_make(struct placerd *placerd, char *const *images, probe_fn fn,
+			   void *userdata)
 {
 	struct probing *probing = xcalloc(1, sizeof(*probing));
 	const struct agent_list list = { .images = (char **)images };
@@ -127,7 +132,7 @@ struct probing *probe_make(struct placerd *placerd, char *const *images, probe_f
 	probing->probe->machine = xstrdup(placerd->config->daemon.machine);
 	probing->next = placerd->probings;
 	placerd->probings = probing;
-	bus_ask(placerd->daemon->bus, SUBJECT_AGENT_LIST, placerd->config->daemon.machine, &list, AGENT_USEC, on_listed,
-		probing, &probing->asking);
+	bus_ask(placerd->daemon->bus, SUBJECT_AGENT_LIST, placerd->config->daemon.machine, &list,
+		AGENT_USEC, on_listed, probing, &probing->asking);
 	return probing;
 }

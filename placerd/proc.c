@@ -10,7 +10,8 @@ uint64_t proc_meminfo(const char *text, const char *key)
 {
 	size_t length = strlen(key);
 
-	for (const char *line = text; line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
+	for (const char *line = text; line;
+	     line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
 		unsigned long long kib;
 
 		if (strncmp(line, key, length) == 0 && line[length] == ':' &&
@@ -31,7 +32,8 @@ double proc_loadavg(const char *text)
 static void add_port(struct probe *probe, int64_t port, enum protocol protocol)
 {
 	for (size_t i = 0; i < probe->n_host_ports; i++)
-		if (probe->host_ports[i].port == port && probe->host_ports[i].protocol == (int)protocol)
+		if (probe->host_ports[i].port == port &&
+		    probe->host_ports[i].protocol == (int)protocol)
 			return;
 	*array_add(probe->host_ports, probe->n_host_ports) =
 		(struct host_port){ .port = port, .protocol = (int)protocol };
@@ -42,10 +44,12 @@ void proc_listeners(const char *text, enum protocol protocol, struct probe *prob
 {
 	unsigned wanted = protocol == PROTOCOL_TCP ? TCP_LISTEN : UDP_UNCONNECTED;
 
-	for (const char *line = text; line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
+	for (const char *line = text; line;
+	     line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
 		unsigned port, remote, state;
 
-		if (sscanf(line, " %*u: %*32[0-9A-Fa-f]:%4x %*32[0-9A-Fa-f]:%4x %2x", &port, &remote, &state) == 3 &&
+		if (sscanf(line, " %*u: %*32[0-9A-Fa-f]:%4x %*32[0-9A-Fa-f]:%4x %2x", &port,
+			   &remote, &state) == 3 &&
 		    state == wanted && port && !remote)
 			add_port(probe, port, protocol);
 	}

@@ -16,7 +16,8 @@ static bool is_planned(const struct placing *placing, int64_t number)
 	const struct plan *plan = placing->planning->plan;
 
 	for (size_t i = 0; i < plan->n_slots; i++)
-		if (plan->slots[i].slot == number && streq(plan->slots[i].service, placing->service->name))
+		if (plan->slots[i].slot == number &&
+		    streq(plan->slots[i].service, placing->service->name))
 			return true;
 	return false;
 }
@@ -26,13 +27,15 @@ static bool is_planned_on(const struct placing *placing, const char *machine)
 	const struct plan *plan = placing->planning->plan;
 
 	for (size_t i = 0; i < plan->n_slots; i++)
-		if (plan->slots[i].action != SLOT_REMOVE && streq(plan->slots[i].machine, machine) &&
+		if (plan->slots[i].action != SLOT_REMOVE &&
+		    streq(plan->slots[i].machine, machine) &&
 		    streq(plan->slots[i].service, placing->service->name))
 			return true;
 	return false;
 }
 
-static void remove_slot(struct planning *planning, const char *service, const struct slot *slot, const char *why)
+static void remove_slot(struct planning *planning, const char *service, const struct slot *slot,
+			const char *why)
 {
 	struct plan_slot *row = plan_add(planning, service, slot->slot, SLOT_REMOVE, slot->machine);
 
@@ -52,21 +55,24 @@ static char *lost_machine(const struct planning *planning, const char *machine)
 	return xasprintf("machine %s did not answer", machine);
 }
 
-/* A machine that does not answer would hold up every step of the deploy: what it has is given up, loudly. */
+/* A machine that does not answer would hold up every step of the deploy: what it has is given up,
+ * loudly. */
 static bool give_up(struct planning *planning, const char *service, const struct slot *slot)
 {
 	_cleanup_free_ char *lost = lost_machine(planning, slot->machine);
 
 	if (!lost)
 		return false;
-	plan_warn(planning, "%s: what it has of slot %lld of service %s (%s) is left there and gets no traffic", lost,
-		  (long long)slot->slot, service, slot->instance);
+	plan_warn(
+		planning,
+		"%s: what it has of slot %lld of service %s (%s) is left there and gets no traffic",
+		lost, (long long)slot->slot, service, slot->instance);
 	return true;
 }
 
 /* Why an instance is not left as it is. */
 struct change {
-	char *why;         /* NULL: nothing changed */
+	char *why;	    /* NULL: nothing changed */
 	const char *digest; /* that it should run; NULL: known once it is pulled */
 };
 
@@ -83,7 +89,8 @@ static void find_change(struct placing *placing, const struct host *host, const 
 	if (streq(hash, slot->hash) && digest)
 		return;
 	if (streq(hash, slot->hash) && service->pull == PULL_ALWAYS) {
-		ret->why = xstrdup("pull is always: the image is fetched first, and the instance kept if it is the same");
+		ret->why = xstrdup("pull is always: the image is fetched first, and the instance "
+				   "kept if it is the same");
 		return;
 	}
 	/* The image's name is gone from the machine, but what runs is what is asked for. */
@@ -102,9 +109,11 @@ static void set_update(struct placing *placing, struct plan_slot *row)
 	row->why_update = xstrdup(placing->why_update);
 }
 
-static void keep(struct placing *placing, struct host *host, const struct slot *slot, const char *digest)
+static void keep(struct placing *placing, struct host *host, const struct slot *slot,
+		 const char *digest)
 {
-	struct plan_slot *row = plan_add(placing->planning, placing->service->name, slot->slot, SLOT_KEEP, slot->machine);
+	struct plan_slot *row = plan_add(placing->planning, placing->service->name, slot->slot,
+					 SLOT_KEEP, slot->machine);
 
 	row->instance = xstrdup(slot->instance);
 	row->digest = xstrdup(digest);
@@ -113,11 +122,13 @@ static void keep(struct placing *placing, struct host *host, const struct slot *
 	volume_settle(placing->planning, placing->service, slot->machine);
 }
 
-/* The old instance, when there is one, goes first or last: that decides whether both have to fit. */
+/* The old instance, when there is one, goes first or last: that decides whether both have to
+ * fit. */
 static bool replace_here(struct placing *placing, struct host *host, const struct slot *slot,
 			 const struct instance *seen, const char *why)
 {
-	bool frees = seen && instance_runs(seen) && placing->update == UPDATE_STOP_FIRST && placing->before;
+	bool frees = seen && instance_runs(seen) && placing->update == UPDATE_STOP_FIRST &&
+		     placing->before;
 	struct plan_slot *row;
 
 	if (frees)
@@ -130,8 +141,8 @@ static bool replace_here(struct placing *placing, struct host *host, const struc
 		}
 		return false;
 	}
-	row = plan_add(placing->planning, placing->service->name, slot->slot, seen ? SLOT_REPLACE : SLOT_START,
-		       slot->machine);
+	row = plan_add(placing->planning, placing->service->name, slot->slot,
+		       seen ? SLOT_REPLACE : SLOT_START, slot->machine);
 	row->old = xstrdup(seen ? slot->instance : NULL);
 	row->digest = xstrdup(host_digest(host, placing->service));
 	row->why = xstrdup(why);
@@ -146,8 +157,8 @@ static char *not_running(const struct slot *slot, const struct instance *seen)
 {
 	if (!seen || seen->state == INSTANCE_GONE)
 		return xasprintf("the instance is gone (%s)", slot->instance);
-	return xasprintf("the instance is %s%s%s", instance_state_names[seen->state], seen->reason ? ": " : "",
-			 seen->reason ? seen->reason : "");
+	return xasprintf("the instance is %s%s%s", instance_state_names[seen->state],
+			 seen->reason ? ": " : "", seen->reason ? seen->reason : "");
 }
 
 /* Where it is now, one slot of the head. */
@@ -160,7 +171,8 @@ static void stay(struct placing *placing, const struct slot *slot)
 
 	if (filter_host(placing, host, false, &unfit) != FILTER_COUNT) {
 		if (is_global(placing->service)) {
-			why = xasprintf("machine %s takes no instance any more: %s", slot->machine, unfit);
+			why = xasprintf("machine %s takes no instance any more: %s", slot->machine,
+					unfit);
 			remove_slot(placing->planning, placing->service->name, slot, why);
 		}
 		return;
@@ -209,8 +221,8 @@ void slots_stay(struct placing *placing)
 	}
 }
 
-/* Why the slot does not stay where the head has it, in words; *ret_old its instance, when that can be taken
- * away. Owned by the caller. */
+/* Why the slot does not stay where the head has it, in words; *ret_old its instance, when that can
+ * be taken away. Owned by the caller. */
 static char *why_moved(struct placing *placing, const struct slot *slot, const char **ret_old)
 {
 	const struct host *host = host_find(placing->planning, slot->machine);
@@ -221,29 +233,36 @@ static char *why_moved(struct placing *placing, const struct slot *slot, const c
 	if (host_instance(host, slot->instance))
 		*ret_old = slot->instance;
 	filter_host(placing, host, true, &unfit);
-	return xasprintf("leaves machine %s: %s", slot->machine, unfit ? unfit : "there is no room for old and new");
+	return xasprintf("leaves machine %s: %s", slot->machine,
+			 unfit ? unfit : "there is no room for old and new");
 }
 
-static void place(struct placing *placing, int64_t number, const struct slot *slot, struct host *host,
-		  const char *choice)
+static void place(struct placing *placing, int64_t number, const struct slot *slot,
+		  struct host *host, const char *choice)
 {
 	const char *old = NULL;
 	_cleanup_free_ char *moved = slot ? why_moved(placing, slot, &old) : NULL;
 	struct plan_slot *row;
 
-	row = plan_add(placing->planning, placing->service->name, number, old ? SLOT_REPLACE : SLOT_START,
-		       host->sight->machine->id);
+	row = plan_add(placing->planning, placing->service->name, number,
+		       old ? SLOT_REPLACE : SLOT_START, host->sight->machine->id);
 	row->old = xstrdup(old);
-	row->from = slot && old && !streq(slot->machine, row->machine) ? xstrdup(slot->machine) : NULL;
+	row->from =
+		slot && old && !streq(slot->machine, row->machine) ? xstrdup(slot->machine) : NULL;
 	row->digest = xstrdup(host_digest(host, placing->service));
-	row->why = xasprintf("%s; %s", moved ? moved : placing->head ? "new slot" : "new service", choice);
+	row->why = xasprintf("%s; %s",
+			     moved	     ? moved
+			     : placing->head ? "new slot"
+					     : "new service",
+			     choice);
 	if (old)
 		set_update(placing, row);
 	host_take(host, ns_of(placing), placing->service);
 	volume_settle(placing->planning, placing->service, row->machine);
 }
 
-/* A machine that is eligible but for its room or a port is told of and left out: the others get theirs. */
+/* A machine that is eligible but for its room or a port is told of and left out: the others get
+ * theirs. */
 static void place_global(struct placing *placing)
 {
 	struct planning *planning = placing->planning;
@@ -260,9 +279,10 @@ static void place_global(struct placing *placing)
 			continue;
 		}
 		filter = filter_host(placing, host, true, &why);
-		if (filter == FILTER_IMAGE || filter == FILTER_PORT || filter == FILTER_MEMORY || filter == FILTER_CPUS)
-			plan_warn(planning, "service %s gets no instance on machine %s: %s", placing->service->name,
-				  host->sight->machine->id, why);
+		if (filter == FILTER_IMAGE || filter == FILTER_PORT || filter == FILTER_MEMORY ||
+		    filter == FILTER_CPUS)
+			plan_warn(planning, "service %s gets no instance on machine %s: %s",
+				  placing->service->name, host->sight->machine->id, why);
 		if (filter != FILTER_COUNT)
 			continue;
 		while (is_planned(placing, number))
@@ -308,8 +328,10 @@ void slots_remove_services(struct planning *planning)
 
 		if (manifest_service(input->manifest, service->name))
 			continue;
-		plan_warn(planning, "service %s is not in the manifest: it is removed with its %zu instance%s",
-			  service->name, service->n_slots, service->n_slots == 1 ? "" : "s");
+		plan_warn(
+			planning,
+			"service %s is not in the manifest: it is removed with its %zu instance%s",
+			service->name, service->n_slots, service->n_slots == 1 ? "" : "s");
 		for (size_t j = 0; j < service->n_slots; j++)
 			if (!give_up(planning, service->name, &service->slots[j]))
 				remove_slot(planning, service->name, &service->slots[j],

@@ -12,7 +12,8 @@ const struct verb *verb_find(const char *name)
 const struct verb *verb_match(int argc, char **argv, int *ret_used)
 {
 	for (int words = MIN2(argc, 2); words > 0; words--) {
-		_cleanup_free_ char *name = words == 2 ? xasprintf("%s %s", argv[0], argv[1]) : xstrdup(argv[0]);
+		_cleanup_free_ char *name =
+			words == 2 ? xasprintf("%s %s", argv[0], argv[1]) : xstrdup(argv[0]);
 		const struct verb *verb = verb_find(name);
 
 		if (verb) {
@@ -42,7 +43,8 @@ static const char *short_key(const struct short_option *shorts, char letter)
 }
 
 /* `-f` becomes `--file`; `-fX` becomes `--file=X`. NULL: no such letter. */
-static char *lengthen(const struct short_option *shorts, const struct config_row *rows, const char *word)
+static char *lengthen(const struct short_option *shorts, const struct config_row *rows,
+		      const char *word)
 {
 	const char *key = short_key(shorts, word[1]);
 	const struct config_row *row = key ? row_find(rows, key) : NULL;
@@ -52,15 +54,17 @@ static char *lengthen(const struct short_option *shorts, const struct config_row
 	return word[2] ? xasprintf("--%s=%s", key, word + 2) : xasprintf("--%s", key);
 }
 
-static int apply(const struct config_row *rows, void *config, char **options, struct failure *failure)
+static int apply(const struct config_row *rows, void *config, char **options,
+		 struct failure *failure)
 {
 	int rest;
 
 	return config_arguments(rows, config, (int)strv_count(options), options, &rest, failure);
 }
 
-int arguments_parse(struct global_options *global, const struct config_row *rows, const struct short_option *shorts,
-		    void *config, int argc, char **argv, char ***ret_words, struct failure *failure)
+int arguments_parse(struct global_options *global, const struct config_row *rows,
+		    const struct short_option *shorts, void *config, int argc, char **argv,
+		    char ***ret_words, struct failure *failure)
 {
 	static const struct config_row none[] = { CONFIG_END };
 	_cleanup_(strv_freep) char **own = NULL, **common = NULL, **words = NULL;
@@ -84,7 +88,8 @@ int arguments_parse(struct global_options *global, const struct config_row *rows
 		}
 		option = argv[i][1] == '-' ? xstrdup(argv[i]) : lengthen(shorts, rows, argv[i]);
 		if (!option)
-			return failure_set(failure, FAILURE_INVALID, NULL, "unknown option '%s'", argv[i]);
+			return failure_set(failure, FAILURE_INVALID, NULL, "unknown option '%s'",
+					   argv[i]);
 		row = row_find(rows, option + 2);
 		if (!row) {
 			row = row_find(global_rows, option + 2);
@@ -92,8 +97,8 @@ int arguments_parse(struct global_options *global, const struct config_row *rows
 		}
 		/* Unknown ones stay, so that they are refused with the nearest known one. */
 		strv_push(to, steal(option));
-		if (row && row->type != CONFIG_BOOL && !strchr(argv[i], '=') && (argv[i][1] == '-' || !argv[i][2]) &&
-		    i + 1 < argc)
+		if (row && row->type != CONFIG_BOOL && !strchr(argv[i], '=') &&
+		    (argv[i][1] == '-' || !argv[i][2]) && i + 1 < argc)
 			strv_push(to, xstrdup(argv[++i]));
 	}
 	r = apply(rows ? rows : none, config, own, failure);
@@ -107,8 +112,8 @@ int arguments_parse(struct global_options *global, const struct config_row *rows
 
 static void print_usage(const struct verb *verb, const struct config_row *rows, FILE *to)
 {
-	fprintf(to, "Usage: ployzctl %s%s%s\n\n%s.\n", verb->name, *verb->arguments ? " " : "", verb->arguments,
-		verb->summary);
+	fprintf(to, "Usage: ployzctl %s%s%s\n\n%s.\n", verb->name, *verb->arguments ? " " : "",
+		verb->arguments, verb->summary);
 	if (rows && rows->key) {
 		fputs("\n", to);
 		config_help(rows, to);
@@ -116,8 +121,8 @@ static void print_usage(const struct verb *verb, const struct config_row *rows, 
 }
 
 int arguments_take(struct ployzctl *ctl, const char *name, const struct config_row *rows,
-		   const struct short_option *shorts, void *config, int argc, char **argv, size_t min, size_t max,
-		   char ***ret_words)
+		   const struct short_option *shorts, void *config, int argc, char **argv,
+		   size_t min, size_t max, char ***ret_words)
 {
 	const struct verb *verb = verb_find(name);
 	_cleanup_(strv_freep) char **words = NULL;
@@ -127,7 +132,8 @@ int arguments_take(struct ployzctl *ctl, const char *name, const struct config_r
 
 	if (rows)
 		config_init(rows, config);
-	if (arguments_parse(&ctl->options, rows, shorts, config, argc, argv, &words, &failure) < 0) {
+	if (arguments_parse(&ctl->options, rows, shorts, config, argc, argv, &words, &failure) <
+	    0) {
 		if (!failure.hint)
 			failure.hint = steal(hint);
 		return session_say(&failure);
@@ -138,7 +144,9 @@ int arguments_take(struct ployzctl *ctl, const char *name, const struct config_r
 	}
 	n = strv_count(words);
 	if (n < min || n > max) {
-		failure_set(&failure, FAILURE_INVALID, hint, n < min ? "%s wants more: ployzctl %s %s" : "%s takes less: ployzctl %s %s",
+		failure_set(&failure, FAILURE_INVALID, hint,
+			    n < min ? "%s wants more: ployzctl %s %s"
+				    : "%s takes less: ployzctl %s %s",
 			    name, name, verb->arguments);
 		return session_say(&failure);
 	}

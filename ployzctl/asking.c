@@ -34,16 +34,18 @@ int manifest_read(const char *file, struct manifest **ret)
 	bool standard = streq(file, "-");
 	const char *name = standard ? "stdin" : file;
 	size_t size = 0;
-	int r = standard ? read_stdin(&text, &size) : file_read(file, MANIFEST_MAX_BYTES, &text, &size);
+	int r = standard ? read_stdin(&text, &size)
+			 : file_read(file, MANIFEST_MAX_BYTES, &text, &size);
 
 	if (r == -EFBIG) {
 		failure_set(&failure, FAILURE_TOO_LARGE, "make it smaller: its files and env count",
-			    "%s is larger than a manifest may be: the limit is %d bytes", name, MANIFEST_MAX_BYTES);
+			    "%s is larger than a manifest may be: the limit is %d bytes", name,
+			    MANIFEST_MAX_BYTES);
 		return session_say(&failure);
 	}
 	if (r < 0) {
-		failure_set(&failure, FAILURE_INVALID, "-f FILE, or -f - for standard input", "cannot read %s: %s", name,
-			    strerror(-r));
+		failure_set(&failure, FAILURE_INVALID, "-f FILE, or -f - for standard input",
+			    "cannot read %s: %s", name, strerror(-r));
 		return session_say(&failure);
 	}
 	r = manifest_parse(name, text, size, ret, &errors);
@@ -81,7 +83,8 @@ void plan_ask(struct ployzctl *ctl, const struct manifest *manifest, planned_fn 
 	struct plan_request request = { .manifest = (struct manifest *)manifest };
 
 	*planning = (struct planning){ ctl, fn, userdata };
-	bus_ask(ctl->bus, SUBJECT_PLAN, ctl->machine, &request, PLAN_USEC, on_planned, planning, NULL);
+	bus_ask(ctl->bus, SUBJECT_PLAN, ctl->machine, &request, PLAN_USEC, on_planned, planning,
+		NULL);
 }
 
 bool ask_yes(const char *question)

@@ -6,11 +6,14 @@
 static const struct config_row rows[] = {
 	{ "file", CONFIG_STRING, offsetof(struct deploy_options, file), NULL, "FILE",
 	  "the manifest (-f); - for standard input", 0, 0 },
-	{ "yes", CONFIG_BOOL, offsetof(struct deploy_options, yes), NULL, NULL, "go on where everything is removed", 0, 0 },
+	{ "yes", CONFIG_BOOL, offsetof(struct deploy_options, yes), NULL, NULL,
+	  "go on where everything is removed", 0, 0 },
 	{ "plan-seq", CONFIG_INT, offsetof(struct deploy_options, plan_seq), "-1", "N",
 	  "refuse (5) unless the namespace is as it was at this sequence", -1, INT64_MAX },
-	{ "why", CONFIG_STRING, offsetof(struct deploy_options, why), NULL, "TEXT", "kept with the revision", 0, 0 },
-	{ "verbose", CONFIG_BOOL, offsetof(struct deploy_options, verbose), NULL, NULL, "tell the time of each phase (-v)", 0, 0 },
+	{ "why", CONFIG_STRING, offsetof(struct deploy_options, why), NULL, "TEXT",
+	  "kept with the revision", 0, 0 },
+	{ "verbose", CONFIG_BOOL, offsetof(struct deploy_options, verbose), NULL, NULL,
+	  "tell the time of each phase (-v)", 0, 0 },
 	CONFIG_END,
 };
 static const struct short_option shorts[] = { { 'f', "file" }, { 'v', "verbose" }, { 0, NULL } };
@@ -36,8 +39,8 @@ static int confirm(const struct deploying *d, const struct plan *plan)
 		fprintf(stderr, "ployzctl: nothing was done\n");
 		return EXIT_NO;
 	}
-	failure_set(&failure, FAILURE_INVALID, "the same with --yes", "everything of namespace %s would be removed: nothing was done",
-		    plan->ns);
+	failure_set(&failure, FAILURE_INVALID, "the same with --yes",
+		    "everything of namespace %s would be removed: nothing was done", plan->ns);
 	return session_say(&failure);
 }
 
@@ -57,8 +60,9 @@ static int refused(const struct plan *plan)
 	const struct plan_refusal *first = &plan->refusals[0];
 	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 
-	failure_set(&failure, FAILURE_REFUSED, first->hint, "the deploy of namespace %s is refused, nothing changed: %s%s%s",
-		    plan->ns, first->path ? first->path : "", first->path ? ": " : "", first->message);
+	failure_set(&failure, FAILURE_REFUSED, first->hint,
+		    "the deploy of namespace %s is refused, nothing changed: %s%s%s", plan->ns,
+		    first->path ? first->path : "", first->path ? ": " : "", first->message);
 	return session_say(&failure);
 }
 
@@ -89,7 +93,8 @@ static void on_planned(const struct plan *plan, void *userdata)
 	follow_deploy(d->ctl, &request, deploy, d->options->verbose);
 }
 
-int deploy_run(struct ployzctl *ctl, struct manifest *manifest, const struct deploy_options *options, const char *verb)
+int deploy_run(struct ployzctl *ctl, struct manifest *manifest,
+	       const struct deploy_options *options, const char *verb)
 {
 	struct deploying deploying = { ctl, options, manifest, verb };
 	int code = session_open(ctl);
@@ -109,7 +114,8 @@ int verb_deploy(struct ployzctl *ctl, int argc, char **argv)
 	int code = arguments_take(ctl, "deploy", rows, shorts, &options, argc, argv, 0, 0, &words);
 
 	if (!code && !options.file) {
-		failure_set(&failure, FAILURE_INVALID, "ployzctl deploy -f FILE; ployzctl deploy --help",
+		failure_set(&failure, FAILURE_INVALID,
+			    "ployzctl deploy -f FILE; ployzctl deploy --help",
 			    "deploy wants a manifest");
 		code = session_say(&failure);
 	}

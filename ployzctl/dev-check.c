@@ -10,7 +10,8 @@
 
 #include "ployzctl/dev.h"
 
-#define RUN_MAX 70 /* a Unix socket's path ends at 107 bytes, and HAProxy adds to the name while it binds */
+/* A Unix socket's path ends at 107 bytes, and HAProxy adds to the name while it binds. */
+#define RUN_MAX 70
 #define DEFAULT_DIR "/var/lib/ployz-dev"
 #define DEFAULT_RUN "/run/ployz-dev"
 #define LEAF_PORT 7422
@@ -33,13 +34,16 @@ static int take_lock(struct dev *dev, struct failure *failure)
 
 	dev->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (dev->lock < 0)
-		return failure_set(failure, FAILURE_FAILED, "give a directory of your own with --dir",
-				   "cannot open %s: %s", path, strerror(errno));
+		return failure_set(failure, FAILURE_FAILED,
+				   "give a directory of your own with --dir", "cannot open %s: %s",
+				   path, strerror(errno));
 	if (flock(dev->lock, LOCK_EX | LOCK_NB) < 0) {
 		file_read(path, 64, &holder, NULL);
-		return failure_set(failure, FAILURE_FAILED, "end it, or give another directory with --dir",
-				   "another `ployzctl dev`%s%.*s runs in %s", holder && *holder ? ", pid " : "",
-				   (int)strcspn(holder ? holder : "", "\n"), holder ? holder : "", dev->dir);
+		return failure_set(
+			failure, FAILURE_FAILED, "end it, or give another directory with --dir",
+			"another `ployzctl dev`%s%.*s runs in %s",
+			holder && *holder ? ", pid " : "", (int)strcspn(holder ? holder : "", "\n"),
+			holder ? holder : "", dev->dir);
 	}
 	if (ftruncate(dev->lock, 0) == 0)
 		dprintf(dev->lock, "%d\n", (int)getpid());
@@ -49,7 +53,8 @@ static int take_lock(struct dev *dev, struct failure *failure)
 /* <dir>/run is where everybody looks; it leads elsewhere where its path is too long for sockets. */
 static int make_run(struct dev *dev, struct failure *failure)
 {
-	_cleanup_free_ char *run = xasprintf("%s/run", dev->dir), *hash = hash_hex(dev->dir, strlen(dev->dir));
+	_cleanup_free_ char *run = xasprintf("%s/run", dev->dir),
+			    *hash = hash_hex(dev->dir, strlen(dev->dir));
 	struct stat st;
 	int r;
 
@@ -58,20 +63,24 @@ static int make_run(struct dev *dev, struct failure *failure)
 	else if (strlen(run) <= RUN_MAX)
 		dev->run = xstrdup(run);
 	else
-		dev->run = xasprintf("%s-%.8s", geteuid() == 0 ? DEFAULT_RUN : "/tmp/ployz-dev", hash);
+		dev->run =
+			xasprintf("%s-%.8s", geteuid() == 0 ? DEFAULT_RUN : "/tmp/ployz-dev", hash);
 	r = directory_make(dev->run, 0755);
 	if (r < 0)
-		return failure_set(failure, FAILURE_FAILED, "give another directory with --dir", "cannot make %s: %s",
-				   dev->run, strerror(-r));
+		return failure_set(failure, FAILURE_FAILED, "give another directory with --dir",
+				   "cannot make %s: %s", dev->run, strerror(-r));
 	if (streq(dev->run, run))
 		return 0;
 	if (lstat(dev->run, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
-		return failure_set(failure, FAILURE_FAILED, "give a directory with a shorter path with --dir",
+		return failure_set(failure, FAILURE_FAILED,
+				   "give a directory with a shorter path with --dir",
 				   "%s is somebody else's", dev->run);
 	if (unlink(run) < 0 && errno != ENOENT)
-		return failure_set(failure, FAILURE_FAILED, "take it away", "%s is in the way: %s", run, strerror(errno));
+		return failure_set(failure, FAILURE_FAILED, "take it away", "%s is in the way: %s",
+				   run, strerror(errno));
 	if (symlink(dev->run, run) < 0)
-		return failure_set(failure, FAILURE_FAILED, NULL, "cannot make %s: %s", run, strerror(errno));
+		return failure_set(failure, FAILURE_FAILED, NULL, "cannot make %s: %s", run,
+				   strerror(errno));
 	return 0;
 }
 
@@ -82,7 +91,9 @@ int dev_check_dir(struct dev *dev, struct failure *failure)
 	_cleanup_free_ char *homes = xasprintf("%s/.ployz-dev", home ? home : "");
 	int r;
 
-	dev->dir = absolute(dev->config.dir ? dev->config.dir : geteuid() == 0 ? DEFAULT_DIR : homes);
+	dev->dir = absolute(dev->config.dir  ? dev->config.dir
+			    : geteuid() == 0 ? DEFAULT_DIR
+					     : homes);
 	for (size_t n = strlen(dev->dir); n > 1 && dev->dir[n - 1] == '/'; n--)
 		dev->dir[n - 1] = '\0';
 	if (strpbrk(dev->dir, "#\n"))
@@ -93,7 +104,8 @@ int dev_check_dir(struct dev *dev, struct failure *failure)
 
 		r = directory_make(path, 0755);
 		if (r < 0)
-			return failure_set(failure, FAILURE_FAILED, "give a directory of your own with --dir",
+			return failure_set(failure, FAILURE_FAILED,
+					   "give a directory of your own with --dir",
 					   "cannot make %s: %s", path, strerror(-r));
 	}
 	r = take_lock(dev, failure);
@@ -119,20 +131,23 @@ static char *daemons_directory(void)
 
 int dev_check_programs(struct dev *dev, struct failure *failure)
 {
-	static const char *const daemons[] = { "meshd", "agentd", "leased", "placerd", "dnsd", "routed" };
+	static const char *const daemons[] = { "meshd",	  "agentd", "leased",
+					       "placerd", "dnsd",   "routed" };
 
 	dev->programs = daemons_directory();
 	for (size_t i = 0; i < ARRAY_SIZE(daemons); i++) {
 		_cleanup_free_ char *program = xasprintf("%s/%s", dev->programs, daemons[i]);
 
 		if (access(program, X_OK) < 0)
-			return failure_set(failure, FAILURE_FAILED, "build or install all of ployz: `make`",
-					   "the daemon %s is not there: %s", program, strerror(errno));
+			return failure_set(
+				failure, FAILURE_FAILED, "build or install all of ployz: `make`",
+				"the daemon %s is not there: %s", program, strerror(errno));
 	}
 	dev->nats_server = supervise_program("nats-server");
 	if (!dev->nats_server)
 		return failure_set(failure, FAILURE_FAILED,
-				   "install nats-server 2.10 or newer (Debian 13's package runs on Debian 12 too)" PATH_HINT,
+				   "install nats-server 2.10 or newer (Debian 13's package runs on "
+				   "Debian 12 too)" PATH_HINT,
 				   "nats-server is not installed, or not in $PATH");
 	dev->haproxy = supervise_program("haproxy");
 	if (!dev->haproxy)
@@ -145,7 +160,8 @@ int dev_check_programs(struct dev *dev, struct failure *failure)
 static int resolve(const char *address, int type, struct addrinfo **ret)
 {
 	const char *colon = strrchr(address, ':');
-	struct addrinfo hints = { .ai_socktype = type, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE };
+	struct addrinfo hints = { .ai_socktype = type,
+				  .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE };
 	_cleanup_free_ char *host = NULL;
 	size_t n;
 
@@ -157,11 +173,13 @@ static int resolve(const char *address, int type, struct addrinfo **ret)
 		host[n - 1] = '\0';
 		memmove(host, host + 1, n - 1);
 	}
-	return getaddrinfo(streq(host, "*") || !*host ? NULL : host, colon + 1, &hints, ret) == 0 ? 0 : -EINVAL;
+	return getaddrinfo(streq(host, "*") || !*host ? NULL : host, colon + 1, &hints, ret) == 0
+		       ? 0
+		       : -EINVAL;
 }
 
-/* Binds for a moment: what is in use is found before anything is started. The port that was bound, or a
- * negative errno. */
+/* Binds for a moment: what is in use is found before anything is started. The port that was bound,
+ * or a negative errno. */
 static int try_bind(const char *address, int type)
 {
 	struct addrinfo *where = NULL;
@@ -173,10 +191,14 @@ static int try_bind(const char *address, int type)
 	if (r < 0)
 		return r;
 	fd = socket(where->ai_family, type | SOCK_CLOEXEC, 0);
-	if (fd < 0 || (type == SOCK_STREAM && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0) ||
-	    bind(fd, where->ai_addr, where->ai_addrlen) < 0 || (type == SOCK_STREAM && listen(fd, 1) < 0))
+	if (fd < 0 ||
+	    (type == SOCK_STREAM &&
+	     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0) ||
+	    bind(fd, where->ai_addr, where->ai_addrlen) < 0 ||
+	    (type == SOCK_STREAM && listen(fd, 1) < 0))
 		r = -errno;
-	else if (where->ai_family == AF_INET && getsockname(fd, (struct sockaddr *)&bound, &size) == 0)
+	else if (where->ai_family == AF_INET &&
+		 getsockname(fd, (struct sockaddr *)&bound, &size) == 0)
 		r = ntohs(bound.sin_port);
 	freeaddrinfo(where);
 	if (fd >= 0)
@@ -184,69 +206,81 @@ static int try_bind(const char *address, int type)
 	return r;
 }
 
-static int check_port(const char *address, int type, const char *whose, const char *option, struct failure *failure)
+static int check_port(const char *address, int type, const char *whose, const char *option,
+		      struct failure *failure)
 {
-	_cleanup_free_ char *hint = xasprintf("end what listens there, or give another with %s", option);
+	_cleanup_free_ char *hint =
+		xasprintf("end what listens there, or give another with %s", option);
 	int r = try_bind(address, type);
 
 	if (r >= 0)
 		return 0;
 	if (r == -EINVAL)
-		return failure_set(failure, FAILURE_INVALID, NULL, "%s wants ADDRESS:PORT, not '%s'", option, address);
+		return failure_set(failure, FAILURE_INVALID, NULL,
+				   "%s wants ADDRESS:PORT, not '%s'", option, address);
 	if (r == -EADDRINUSE)
-		return failure_set(failure, FAILURE_FAILED, hint, "%s: %s (%s) is in use by another program", whose,
-				   address, type == SOCK_DGRAM ? "udp" : "tcp");
-	return failure_set(failure, FAILURE_FAILED, hint, "%s: cannot listen at %s (%s): %s", whose, address,
-			   type == SOCK_DGRAM ? "udp" : "tcp", strerror(-r));
+		return failure_set(failure, FAILURE_FAILED, hint,
+				   "%s: %s (%s) is in use by another program", whose, address,
+				   type == SOCK_DGRAM ? "udp" : "tcp");
+	return failure_set(failure, FAILURE_FAILED, hint, "%s: cannot listen at %s (%s): %s", whose,
+			   address, type == SOCK_DGRAM ? "udp" : "tcp", strerror(-r));
 }
 
 int dev_check_ports(struct dev *dev, struct failure *failure)
 {
 	_cleanup_free_ char *bus = xasprintf("127.0.0.1:%d", (int)dev->config.bus_port);
-	_cleanup_free_ char *leaf = xasprintf("127.0.0.1:%d",
-					      (int)(dev->config.leaf_port ? dev->config.leaf_port : LEAF_PORT));
+	_cleanup_free_ char *leaf = xasprintf(
+		"127.0.0.1:%d", (int)(dev->config.leaf_port ? dev->config.leaf_port : LEAF_PORT));
 	int r = check_port(bus, SOCK_STREAM, "the bus", "--bus-port PORT", failure);
 
 	if (r >= 0 && dev->config.leaf_port)
 		r = check_port(leaf, SOCK_STREAM, "the store", "--leaf-port PORT", failure);
 	else if (r >= 0)
 		/* Nobody has to know this one: any will do. */
-		dev->config.leaf_port = try_bind(leaf, SOCK_STREAM) < 0 ? try_bind("127.0.0.1:0", SOCK_STREAM) :
-									  LEAF_PORT;
+		dev->config.leaf_port = try_bind(leaf, SOCK_STREAM) < 0
+						? try_bind("127.0.0.1:0", SOCK_STREAM)
+						: LEAF_PORT;
 	if (r >= 0)
-		r = check_port(dev->config.gateway_http, SOCK_STREAM, "the gateway", "--gateway-http ADDRESS:PORT",
-			       failure);
+		r = check_port(dev->config.gateway_http, SOCK_STREAM, "the gateway",
+			       "--gateway-http ADDRESS:PORT", failure);
 	for (char **at = dev->config.dns_listen; r >= 0 && at && *at; at++) {
-		r = check_port(*at, SOCK_DGRAM, "the resolver", "--dns-listen ADDRESS:PORT", failure);
+		r = check_port(*at, SOCK_DGRAM, "the resolver", "--dns-listen ADDRESS:PORT",
+			       failure);
 		if (r >= 0)
-			r = check_port(*at, SOCK_STREAM, "the resolver", "--dns-listen ADDRESS:PORT", failure);
+			r = check_port(*at, SOCK_STREAM, "the resolver",
+				       "--dns-listen ADDRESS:PORT", failure);
 	}
 	return r;
 }
 
 int dev_check_engine(struct dev *dev, const char *why, struct failure *failure)
 {
-	static const char *const hint = "start it (systemctl start docker), or name another with --engine unix://PATH";
+	static const char *const hint =
+		"start it (systemctl start docker), or name another with --engine unix://PATH";
 	const char *wanted = dev->config.engine ? dev->config.engine : getenv("DOCKER_HOST");
 
 	if (!why) { /* the first question: where to ask */
 		if (!wanted || !*wanted)
 			wanted = DEFAULT_ENGINE;
 		if (!str_starts(wanted, "unix://"))
-			return failure_set(failure, FAILURE_INVALID, hint, "the engine's address begins with unix://, not as '%s'",
+			return failure_set(failure, FAILURE_INVALID, hint,
+					   "the engine's address begins with unix://, not as '%s'",
 					   wanted);
 		dev->engine = xstrdup(wanted + 7);
 		return 0;
 	}
 	if (wanted && *wanted)
-		return failure_set(failure, FAILURE_ENGINE, hint, "no container engine answers at %s: %s", wanted, why);
-	if (!dev->dockerd || geteuid() != 0)
 		return failure_set(failure, FAILURE_ENGINE, hint,
-				   "no container engine answers at " DEFAULT_ENGINE " (%s), and %s", why,
-				   dev->dockerd ? "only root can start one" : "dockerd is not installed");
+				   "no container engine answers at %s: %s", wanted, why);
+	if (!dev->dockerd || geteuid() != 0)
+		return failure_set(
+			failure, FAILURE_ENGINE, hint,
+			"no container engine answers at " DEFAULT_ENGINE " (%s), and %s", why,
+			dev->dockerd ? "only root can start one" : "dockerd is not installed");
 	free(dev->engine);
 	dev->engine = xasprintf("%s/docker.sock", dev->run);
 	dev->engine_own = true;
-	dev_say(dev, "no container engine answers at " DEFAULT_ENGINE ": starting dockerd under %s", dev->dir);
+	dev_say(dev, "no container engine answers at " DEFAULT_ENGINE ": starting dockerd under %s",
+		dev->dir);
 	return 0;
 }

@@ -36,16 +36,19 @@ int dev_configure(struct dev *dev, struct failure *failure)
 	r = file_write_atomic(path, text.text, text.size, 0644);
 	strbuf_clear(&text);
 	if (r < 0)
-		return failure_set(failure, FAILURE_FAILED, NULL, "cannot write %s: %s", path, strerror(-r));
+		return failure_set(failure, FAILURE_FAILED, NULL, "cannot write %s: %s", path,
+				   strerror(-r));
 	return 0;
 }
 
-/* nats-server: what is wrong, without its pid. Passwords stand plainly in a file that only root reads. */
+/* nats-server: what is wrong, without its pid. Passwords stand plainly in a file that only root
+ * reads. */
 static const char *worth_nats(const char *line)
 {
 	const char *level = strstr(line, "] [");
 
-	if (!level || str_starts(level, "] [INF]") || str_starts(level, "] [DBG]") || strstr(line, "Plaintext passwords"))
+	if (!level || str_starts(level, "] [INF]") || str_starts(level, "] [DBG]") ||
+	    strstr(line, "Plaintext passwords"))
 		return NULL;
 	return level + 2;
 }
@@ -53,9 +56,11 @@ static const char *worth_nats(const char *line)
 /* HAProxy: warnings, but not its words about what was asked of it: the end, a server's state. */
 static const char *worth_haproxy(const char *line)
 {
-	static const char *const usual[] = { " : Server p",	      "has no server available", "Exiting Master process",
-					     "All workers exited",    "exited with code 0",	 "exited with code 143",
-					     "exited with code 130" };
+	static const char *const usual[] = {
+		" : Server p",	       "has no server available", "Exiting Master process",
+		"All workers exited",  "exited with code 0",	  "exited with code 143",
+		"exited with code 130"
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(usual); i++)
 		if (strstr(line, usual[i]))
@@ -65,7 +70,9 @@ static const char *worth_haproxy(const char *line)
 
 static const char *worth_dockerd(const char *line)
 {
-	return strstr(line, "level=error") || strstr(line, "level=fatal") || !strstr(line, "level=") ? line : NULL;
+	return strstr(line, "level=error") || strstr(line, "level=fatal") || !strstr(line, "level=")
+		       ? line
+		       : NULL;
 }
 
 /* A list of owned strings from owned strings. */
@@ -81,8 +88,9 @@ static char **words_of(char **owned)
 
 static char **daemon_words(const struct dev *dev, const char *daemon)
 {
-	return words(xasprintf("%s/%s", dev->programs, daemon), xstrdup("--config"), xasprintf(CONFIGURATION, dev->dir),
-		     xstrdup("--state"), xasprintf("%s/state/%s", dev->dir, daemon));
+	return words(xasprintf("%s/%s", dev->programs, daemon), xstrdup("--config"),
+		     xasprintf(CONFIGURATION, dev->dir), xstrdup("--state"),
+		     xasprintf("%s/state/%s", dev->dir, daemon));
 }
 
 static void add_daemon(struct dev *dev, const char *name, const char *also)
@@ -111,11 +119,13 @@ static void add_prepare(struct dev *dev, const char *name, const char *daemon, c
 	supervise_add(dev->supervise, &child);
 }
 
-static void add_server(struct dev *dev, const char *name, const char *file, int port, const char *after)
+static void add_server(struct dev *dev, const char *name, const char *file, int port,
+		       const char *after)
 {
 	const struct supervise_child child = {
 		.name = name,
-		.argv = words(xstrdup(dev->nats_server), xstrdup("-c"), xasprintf("%s/%s", dev->run, file)),
+		.argv = words(xstrdup(dev->nats_server), xstrdup("-c"),
+			      xasprintf("%s/%s", dev->run, file)),
 		.ready = SUPERVISE_TCP,
 		.address = xasprintf("127.0.0.1:%d", port),
 		.after = { after },
@@ -125,16 +135,18 @@ static void add_server(struct dev *dev, const char *name, const char *file, int 
 	supervise_add(dev->supervise, &child);
 }
 
-/* Under dev's own directory, without a bridge and without firewall rules of its own: nothing of it stays
- * on the system. */
+/* Under dev's own directory, without a bridge and without firewall rules of its own: nothing of it
+ * stays on the system. */
 static void add_engine(struct dev *dev)
 {
 	const struct supervise_child child = {
 		.name = "engine",
 		.argv = words(xstrdup(dev->dockerd), xasprintf("--data-root=%s/engine", dev->dir),
-			      xasprintf("--exec-root=%s/engine", dev->run), xasprintf("--pidfile=%s/dockerd.pid", dev->run),
+			      xasprintf("--exec-root=%s/engine", dev->run),
+			      xasprintf("--pidfile=%s/dockerd.pid", dev->run),
 			      xasprintf("--host=unix://%s", dev->engine), xstrdup("--bridge=none"),
-			      xstrdup("--iptables=false"), xstrdup("--ip6tables=false"), xstrdup("--ip-masq=false")),
+			      xstrdup("--iptables=false"), xstrdup("--ip6tables=false"),
+			      xstrdup("--ip-masq=false")),
 		.ready = SUPERVISE_NOTIFY, /* its socket takes connections long before it answers */
 		.stop_usec = 20000000,
 		.worth = worth_dockerd,
@@ -187,10 +199,15 @@ void dev_children(struct dev *dev)
 
 void dev_demo(struct dev *dev)
 {
-	/* From the tree, or from where it is installed; its image is made when its script is there. */
+	/* From the tree, or from where it is installed; its image is made when its script is
+	 * there. */
 	static const char *const places[] = { "examples", "/usr/share/doc/ployz/examples" };
-	struct supervise_child image = { .name = "image", .ready = SUPERVISE_EXIT, .optional = true };
-	struct supervise_child deploy = { .name = "deploy", .ready = SUPERVISE_EXIT, .optional = true };
+	struct supervise_child image = { .name = "image",
+					 .ready = SUPERVISE_EXIT,
+					 .optional = true };
+	struct supervise_child deploy = { .name = "deploy",
+					  .ready = SUPERVISE_EXIT,
+					  .optional = true };
 	_cleanup_free_ char *engine = xasprintf("unix://%s", dev->engine);
 
 	setenv("DOCKER_HOST", engine, 1);
@@ -204,8 +221,8 @@ void dev_demo(struct dev *dev)
 			image.argv = words(steal(script));
 			supervise_add(dev->supervise, &image);
 		}
-		deploy.argv = words(xstrdup("/proc/self/exe"), xstrdup("--dir"), xstrdup(dev->dir), xstrdup("deploy"),
-				    xstrdup("-f"), steal(manifest));
+		deploy.argv = words(xstrdup("/proc/self/exe"), xstrdup("--dir"), xstrdup(dev->dir),
+				    xstrdup("deploy"), xstrdup("-f"), steal(manifest));
 		deploy.after[0] = "image";
 		supervise_add(dev->supervise, &deploy);
 		supervise_start(dev->supervise);

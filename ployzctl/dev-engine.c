@@ -1,4 +1,5 @@
-/* What `ployzctl dev` asks the container engine: is it there, and at the end, to forget its containers. */
+/* What `ployzctl dev` asks the container engine: is it there, and at the end, to forget its
+ * containers. */
 #include "ployzctl/dev.h"
 
 #define PING_USEC 5000000ull
@@ -12,8 +13,8 @@ struct question {
 	void (*cleaned)(struct dev *dev);
 };
 
-static void ask(struct dev *dev, const char *method, const char *path, uint64_t timeout_usec, http_done_fn done,
-		void *userdata)
+static void ask(struct dev *dev, const char *method, const char *path, uint64_t timeout_usec,
+		http_done_fn done, void *userdata)
 {
 	_cleanup_free_ char *url = xasprintf(API "%s", path);
 	const struct http_options options = {
@@ -79,7 +80,8 @@ static void on_removed(const struct http_answer *answer, void *userdata)
 	struct dev *dev = question->dev;
 
 	if (answer->error || (answer->status >= 300 && answer->status != 404))
-		dev_say(dev, "the engine keeps a container: %s", answer->error ? answer->text : answer->body);
+		dev_say(dev, "the engine keeps a container: %s",
+			answer->error ? answer->text : answer->body);
 	else
 		dev->removed++;
 	if (--dev->http_left == 0)
@@ -99,7 +101,7 @@ static void on_list(const struct http_answer *answer, void *userdata)
 			answer->error ? answer->text : answer->body);
 	else
 		list = json_loadb(answer->body, answer->size, 0, NULL);
-	json_array_foreach(list, i, container) {
+	json_array_foreach (list, i, container) {
 		const char *id = json_string_value(json_object_get(container, "Id"));
 		_cleanup_free_ char *path = xasprintf("/containers/%s?force=1&v=1", id ? id : "");
 

@@ -15,12 +15,13 @@ static const struct config_row rows[] = {
 	  "where everything is kept; /var/lib/ployz-dev for root, ~/.ployz-dev for others", 0, 0 },
 	{ "keep", CONFIG_BOOL, offsetof(struct dev_config, keep), NULL, NULL,
 	  "leave the containers and their network at the end", 0, 0 },
-	{ "demo", CONFIG_BOOL, offsetof(struct dev_config, demo), NULL, NULL, "deploy examples/hello.yaml when ready",
-	  0, 0 },
+	{ "demo", CONFIG_BOOL, offsetof(struct dev_config, demo), NULL, NULL,
+	  "deploy examples/hello.yaml when ready", 0, 0 },
 	{ "name", CONFIG_STRING, offsetof(struct dev_config, name), NULL, "NAME",
 	  "the machine's name; the host's when not given", 0, 0 },
 	{ "engine", CONFIG_STRING, offsetof(struct dev_config, engine), NULL, "unix://PATH",
-	  "the container engine; $DOCKER_HOST, Docker's own socket, or a dockerd that dev starts", 0, 0 },
+	  "the container engine; $DOCKER_HOST, Docker's own socket, or a dockerd that dev starts",
+	  0, 0 },
 	{ "bridge", CONFIG_STRING, offsetof(struct dev_config, bridge), "ployz0", "NAME",
 	  "the containers' bridge", 0, 0 },
 	{ "network", CONFIG_STRING, offsetof(struct dev_config, network), "ployz", "NAME",
@@ -31,17 +32,19 @@ static const struct config_row rows[] = {
 	  "of the bus, on loopback", 1, 65535 },
 	{ "leaf-port", CONFIG_INT, offsetof(struct dev_config, leaf_port), "0", "PORT",
 	  "of the store, on loopback; 0: 7422, or any that is free", 0, 65535 },
-	{ "gateway-http", CONFIG_STRING, offsetof(struct dev_config, gateway_http), "127.0.0.1:8080", "ADDRESS:PORT",
-	  "where the gateway takes HTTP", 0, 0 },
-	{ "gateway-address", CONFIG_STRING, offsetof(struct dev_config, gateway_address), "127.0.0.1", "ADDRESS",
-	  "where the gateway takes the ports of tcp routes", 0, 0 },
-	{ "dns-listen", CONFIG_STRV, offsetof(struct dev_config, dns_listen), "127.0.0.1:5353", "ADDRESS:PORT",
+	{ "gateway-http", CONFIG_STRING, offsetof(struct dev_config, gateway_http),
+	  "127.0.0.1:8080", "ADDRESS:PORT", "where the gateway takes HTTP", 0, 0 },
+	{ "gateway-address", CONFIG_STRING, offsetof(struct dev_config, gateway_address),
+	  "127.0.0.1", "ADDRESS", "where the gateway takes the ports of tcp routes", 0, 0 },
+	{ "dns-listen", CONFIG_STRV, offsetof(struct dev_config, dns_listen), "127.0.0.1:5353",
+	  "ADDRESS:PORT",
 	  "where the resolver listens besides the bridge; may be given several times", 0, 0 },
 	{ "forward", CONFIG_STRV, offsetof(struct dev_config, forward), NULL, "ADDRESS:PORT",
 	  "where other names are asked; /etc/resolv.conf's when not given", 0, 0 },
 	{ "log-level", CONFIG_INT, offsetof(struct dev_config, log_level), "6", "N",
 	  "of the daemons: 0 to 7", 0, 7 },
-	{ "help", CONFIG_BOOL, offsetof(struct dev_config, help), NULL, NULL, "print this help", 0, 0 },
+	{ "help", CONFIG_BOOL, offsetof(struct dev_config, help), NULL, NULL, "print this help", 0,
+	  0 },
 	CONFIG_END,
 };
 
@@ -99,14 +102,16 @@ static void show_ready(const struct dev *dev)
 	const char *known = getenv("PLOYZ_DIR");
 	bool usual = !dev->config.dir || streq(dev->config.dir, known);
 
-	printf("\nready in %s: store, bus, gateway, meshd, agentd, placerd, leased, dnsd, routed\n", took);
+	printf("\nready in %s: store, bus, gateway, meshd, agentd, placerd, leased, dnsd, routed\n",
+	       took);
 	printf("  machine   %s\n", dev->machine);
 	printf("  gateway   http://%s\n", dev->config.gateway_http);
-	printf("  resolver  %s (dig @%.*s -p %s SERVICE.NAMESPACE.ployz.internal)\n", listens, (int)(colon - first), first,
-	       colon + 1);
+	printf("  resolver  %s (dig @%.*s -p %s SERVICE.NAMESPACE.ployz.internal)\n", listens,
+	       (int)(colon - first), first, colon + 1);
 	printf("  engine    unix://%s%s\n", dev->engine, dev->engine_own ? " (dev's own)" : "");
 	printf("  state     %s/state\n  logs      %s/log\n", dev->dir, dev->dir);
-	printf("  deploy    ployzctl%s%s deploy -f examples/hello.yaml\n", usual ? "" : " --dir ", usual ? "" : dev->dir);
+	printf("  deploy    ployzctl%s%s deploy -f examples/hello.yaml\n", usual ? "" : " --dir ",
+	       usual ? "" : dev->dir);
 	printf("  end       ^C%s\n\n", dev->config.keep ? " (--keep: containers stay)" : "");
 	fflush(stdout);
 }
@@ -122,7 +127,8 @@ static int write_context(struct dev *dev)
 {
 	_cleanup_free_ char *from = xasprintf("%s/etc/credentials/operator.conf", dev->dir);
 	_cleanup_free_ char *id = xasprintf("%s/etc/credentials/machine", dev->dir);
-	_cleanup_free_ char *path = context_path(dev), *credentials = NULL, *machine = NULL, *text = NULL;
+	_cleanup_free_ char *path = context_path(dev), *credentials = NULL, *machine = NULL,
+			    *text = NULL;
 	int r = file_read(from, 4096, &credentials, NULL);
 
 	if (r >= 0)
@@ -131,8 +137,8 @@ static int write_context(struct dev *dev)
 		return r;
 	machine[strcspn(machine, "\n")] = '\0';
 	dev->machine = steal(machine);
-	text = xasprintf("bus = nats://127.0.0.1:%d\nmachine = %s\n%s", (int)dev->config.bus_port, dev->machine,
-			 credentials);
+	text = xasprintf("bus = nats://127.0.0.1:%d\nmachine = %s\n%s", (int)dev->config.bus_port,
+			 dev->machine, credentials);
 	return file_write_atomic(path, text, strlen(text), 0600);
 }
 
@@ -193,14 +199,15 @@ static void on_stopped(void *userdata)
 {
 	struct dev *dev = userdata;
 
-	/* Containers go when no daemon is left that could wonder about it, while the engine still answers.
-	 * A start that failed leaves what an earlier --keep has left. */
+	/* Containers go when no daemon is left that could wonder about it, while the engine still
+	 * answers. A start that failed leaves what an earlier --keep has left. */
 	if (dev->phase == DEV_ENDING && dev->machine && !dev->config.keep) {
 		dev->phase = DEV_CLEANING;
 		dev_engine_clean(dev, on_cleaned);
 	} else if (dev->phase == DEV_ENDING) {
 		if (dev->machine)
-			dev_say(dev, "--keep: the containers stay%s", dev->engine_own ? ", stopped, with their engine" : "");
+			dev_say(dev, "--keep: the containers stay%s",
+				dev->engine_own ? ", stopped, with their engine" : "");
 		on_cleaned(dev);
 	} else {
 		finish(dev);
@@ -223,7 +230,8 @@ static void stop(struct dev *dev, int exit_code)
 		finish(dev);
 }
 
-static int on_signal(_unused_ sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+static int on_signal(_unused_ sd_event_source *source, const struct signalfd_siginfo *info,
+		     void *userdata)
 {
 	struct dev *dev = userdata;
 
@@ -241,8 +249,8 @@ static int on_signal(_unused_ sd_event_source *source, const struct signalfd_sig
 
 static void refuse(struct dev *dev, struct failure *failure)
 {
-	fprintf(stderr, "ployzctl: dev: %s%s%s\n", failure->message, failure->hint ? "\n  try: " : "",
-		failure->hint ? failure->hint : "");
+	fprintf(stderr, "ployzctl: dev: %s%s%s\n", failure->message,
+		failure->hint ? "\n  try: " : "", failure->hint ? failure->hint : "");
 	failure_clear(failure);
 	dev->exit_code = EXIT_NO;
 }
@@ -269,7 +277,8 @@ static void on_engine(struct dev *dev, const char *trouble)
 	if (r >= 0) {
 		r = supervise_new(dev->loop, dev->run, log, &supervise_ops, dev, &dev->supervise);
 		if (r < 0)
-			failure_set(&failure, FAILURE_FAILED, NULL, "cannot listen in %s: %s", dev->run, strerror(-r));
+			failure_set(&failure, FAILURE_FAILED, NULL, "cannot listen in %s: %s",
+				    dev->run, strerror(-r));
 	}
 	if (r < 0) {
 		refuse(dev, &failure);
@@ -344,14 +353,16 @@ int verb_dev(struct ployzctl *ctl, int argc, char **argv)
 	config_init(rows, &dev.config);
 	r = config_arguments(rows, &dev.config, argc, argv, &rest, &failure);
 	if (r >= 0 && rest < argc)
-		r = failure_set(&failure, FAILURE_INVALID, "ployzctl dev --help lists what it takes", "dev takes no '%s'",
+		r = failure_set(&failure, FAILURE_INVALID,
+				"ployzctl dev --help lists what it takes", "dev takes no '%s'",
 				argv[rest]);
 	if (r < 0) {
 		refuse(&dev, &failure);
 		return EXIT_USAGE;
 	}
 	if (dev.config.help) {
-		printf("Usage: ployzctl dev [OPTION]...\n\nThe whole cluster on this machine, in the foreground.\n\n");
+		printf("Usage: ployzctl dev [OPTION]...\n\nThe whole cluster on this machine, in "
+		       "the foreground.\n\n");
 		config_help(rows, stdout);
 		return EXIT_DONE;
 	}

@@ -14,7 +14,7 @@ struct dev_config {
 	bool demo;
 	bool help;
 	char *name;
-	char *engine;  /* unix:// address; NULL: $DOCKER_HOST, the default one, or an own one */
+	char *engine; /* unix:// address; NULL: $DOCKER_HOST, the default one, or an own one */
 	char *bridge;
 	char *network;
 	char *subnet;
@@ -37,11 +37,11 @@ struct dev {
 	uint64_t begun_usec;
 
 	/* dev-check.c */
-	char *dir;          /* absolute */
-	char *run;          /* of sockets: short */
-	char *programs;     /* directory of the daemons */
-	char *engine;       /* path of the engine's socket */
-	bool engine_own;    /* dev started it */
+	char *dir;	 /* absolute */
+	char *run;	 /* of sockets: short */
+	char *programs;	 /* directory of the daemons */
+	char *engine;	 /* path of the engine's socket */
+	bool engine_own; /* dev started it */
 	char *nats_server, *haproxy, *dockerd;
 	int lock;
 
@@ -50,8 +50,8 @@ struct dev {
 	struct http *http;  /* to the engine */
 	unsigned http_left; /* requests whose answer is awaited */
 	unsigned removed;   /* containers */
-	char *machine;      /* id; known once it is prepared */
-	bool colour;        /* names in colours */
+	char *machine;	    /* id; known once it is prepared */
+	bool colour;	    /* names in colours */
 };
 
 /* --- dev-check.c: what has to be there; each says plainly what is not. 0 or negative errno. */

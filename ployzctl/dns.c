@@ -8,8 +8,10 @@ struct dns_options {
 	char *type;
 };
 static const struct config_row dns_rows[] = {
-	{ "as", CONFIG_STRING, offsetof(struct dns_options, as), NULL, "NS", "ask as a container of this namespace", 0, 0 },
-	{ "type", CONFIG_STRING, offsetof(struct dns_options, type), "A", "TYPE", "A, AAAA, SRV or TXT", 0, 0 },
+	{ "as", CONFIG_STRING, offsetof(struct dns_options, as), NULL, "NS",
+	  "ask as a container of this namespace", 0, 0 },
+	{ "type", CONFIG_STRING, offsetof(struct dns_options, type), "A", "TYPE",
+	  "A, AAAA, SRV or TXT", 0, 0 },
 	CONFIG_END,
 };
 
@@ -23,9 +25,12 @@ static void print_answer(const struct resolved *resolved)
 
 		printf("%s %" PRId64 " %s %s\n", record->name, record->ttl, record->type, data);
 	}
-	printf("%s%s%s (log up to %" PRId64 ")\n", resolved->status, *why ? ": " : "", why, resolved->sequence);
+	printf("%s%s%s (log up to %" PRId64 ")\n", resolved->status, *why ? ": " : "", why,
+	       resolved->sequence);
 	if (resolved->stale_since)
-		fprintf(stderr, "the resolver follows the log no more since %s: it answers from what it knows\n",
+		fprintf(stderr,
+			"the resolver follows the log no more since %s: it answers from what it "
+			"knows\n",
 			resolved->stale_since);
 }
 
@@ -42,7 +47,9 @@ static void on_resolved(const struct failure *failure, void *answer, void *userd
 		session_json(&resolved_schema, resolved);
 	else
 		print_answer(resolved);
-	session_end(ctl, streq(resolved->status, "NOERROR") || streq(resolved->status, "FORWARDED") ? EXIT_DONE : EXIT_NO);
+	session_end(ctl, streq(resolved->status, "NOERROR") || streq(resolved->status, "FORWARDED")
+				 ? EXIT_DONE
+				 : EXIT_NO);
 }
 
 int verb_dns_query(struct ployzctl *ctl, int argc, char **argv)
@@ -50,13 +57,17 @@ int verb_dns_query(struct ployzctl *ctl, int argc, char **argv)
 	_cleanup_(strv_freep) char **words = NULL;
 	struct dns_options options;
 	struct resolve_request request = { 0 };
-	int code = arguments_take(ctl, "dns query", dns_rows, NULL, &options, argc, argv, 1, 1, &words);
+	int code = arguments_take(ctl, "dns query", dns_rows, NULL, &options, argc, argv, 1, 1,
+				  &words);
 
 	if (!code)
 		code = session_open(ctl);
 	if (!code) {
-		request = (struct resolve_request){ .name = words[0], .type = options.type, .ns = options.as };
-		bus_ask(ctl->bus, SUBJECT_DNSD_RESOLVE, ctl->machine, &request, ASK_USEC, on_resolved, ctl, NULL);
+		request = (struct resolve_request){ .name = words[0],
+						    .type = options.type,
+						    .ns = options.as };
+		bus_ask(ctl->bus, SUBJECT_DNSD_RESOLVE, ctl->machine, &request, ASK_USEC,
+			on_resolved, ctl, NULL);
 		code = session_run(ctl);
 	}
 	config_clear(dns_rows, &options);

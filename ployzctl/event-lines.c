@@ -36,20 +36,25 @@ static void head_lines(const struct head *head, char ***lines)
 	struct strbuf text = STRBUF_INIT;
 
 	if (head->open) {
-		strbuf_printf(&text, "%s opened %s %s, walked by %s, epoch %lld", or_else(head->open->operator_, "somebody"),
+		strbuf_printf(&text, "%s opened %s %s, walked by %s, epoch %lld",
+			      or_else(head->open->operator_, "somebody"),
 			      or_else(head->open->verb, "deploy"), head->open->deploy,
-			      or_else(head->open->machine, "an unknown machine"), (long long)head->open->epoch);
+			      or_else(head->open->machine, "an unknown machine"),
+			      (long long)head->open->epoch);
 	} else if (head->revision && !head->committed) {
-		strbuf_printf(&text, "%s committed revision %lld by %s %s", or_else(head->operator_, "somebody"),
-			      (long long)head->revision, or_else(head->verb, "deploy"), or_else(head->deploy, "-"));
+		strbuf_printf(&text, "%s committed revision %lld by %s %s",
+			      or_else(head->operator_, "somebody"), (long long)head->revision,
+			      or_else(head->verb, "deploy"), or_else(head->deploy, "-"));
 		if (head->from)
 			strbuf_printf(&text, " from %s", head->from);
-		strbuf_printf(&text, ": %zu %s, %zu %s", head->n_services, head->n_services == 1 ? "service" : "services",
-			      count_slots(head), count_slots(head) == 1 ? "instance" : "instances");
+		strbuf_printf(&text, ": %zu %s, %zu %s", head->n_services,
+			      head->n_services == 1 ? "service" : "services", count_slots(head),
+			      count_slots(head) == 1 ? "instance" : "instances");
 		if (head->why)
 			strbuf_printf(&text, ", because: %s", head->why);
 	} else {
-		strbuf_printf(&text, "the deploy that was open ended: %s; ", or_else(head->outcome, "no outcome told"));
+		strbuf_printf(&text, "the deploy that was open ended: %s; ",
+			      or_else(head->outcome, "no outcome told"));
 		if (head->revision)
 			strbuf_printf(&text, "revision %lld stands", (long long)head->revision);
 		else
@@ -58,7 +63,8 @@ static void head_lines(const struct head *head, char ***lines)
 	say(lines, &text);
 }
 
-static void instance_line(const char *machine, const struct instance *before, const struct instance *now, char ***lines)
+static void instance_line(const char *machine, const struct instance *before,
+			  const struct instance *now, char ***lines)
 {
 	struct strbuf text = STRBUF_INIT;
 
@@ -78,17 +84,18 @@ static void instance_line(const char *machine, const struct instance *before, co
 
 static bool same(const struct instance *a, const struct instance *b)
 {
-	return a->state == b->state && a->restarts == b->restarts && streq(a->address, b->address) &&
-	       streq(a->reason, b->reason);
+	return a->state == b->state && a->restarts == b->restarts &&
+	       streq(a->address, b->address) && streq(a->reason, b->reason);
 }
 
-static void instances_lines(struct event_memory *memory, const char *subject, const struct instances *now,
-			    char ***lines)
+static void instances_lines(struct event_memory *memory, const char *subject,
+			    const struct instances *now, char ***lines)
 {
 	struct instances *before = map_get(&memory->facts, subject);
 
 	for (size_t i = 0; i < now->n_instances; i++) {
-		const struct instance *old = before ? instances_find(before, now->instances[i].id) : NULL;
+		const struct instance *old =
+			before ? instances_find(before, now->instances[i].id) : NULL;
 
 		if (!old || !same(old, &now->instances[i]))
 			instance_line(now->machine, old, &now->instances[i], lines);
@@ -97,7 +104,8 @@ static void instances_lines(struct event_memory *memory, const char *subject, co
 		if (!instances_find(now, before->instances[i].id)) {
 			struct strbuf text = STRBUF_INIT;
 
-			strbuf_printf(&text, "%s is no longer listed on %s", before->instances[i].id, now->machine);
+			strbuf_printf(&text, "%s is no longer listed on %s",
+				      before->instances[i].id, now->machine);
 			say(lines, &text);
 		}
 	instances_free(before);
@@ -123,8 +131,8 @@ static void region_lines(const struct region *region, char ***lines)
 {
 	struct strbuf text = STRBUF_INIT;
 
-	strbuf_printf(&text, "%s set region %s to %s", or_else(region->who, "somebody"), or_else(region->name, "?"),
-		      region_role_names[region->role]);
+	strbuf_printf(&text, "%s set region %s to %s", or_else(region->who, "somebody"),
+		      or_else(region->name, "?"), region_role_names[region->role]);
 	say(lines, &text);
 }
 
@@ -143,8 +151,8 @@ static const enum subject_id kinds[] = {
 	SUBJECT_NAMESPACE, SUBJECT_INSTANCES, SUBJECT_MACHINE, SUBJECT_REGION, SUBJECT_SUBNET,
 };
 
-static void tell(struct event_memory *memory, enum subject_id kind, const char *subject, const char *a,
-		 const void *object, char ***lines)
+static void tell(struct event_memory *memory, enum subject_id kind, const char *subject,
+		 const char *a, const void *object, char ***lines)
 {
 	switch (kind) {
 	case SUBJECT_NAMESPACE:
@@ -181,7 +189,8 @@ static char *about(enum subject_id kind, const char *a, const char *b)
 	}
 }
 
-void event_lines(struct event_memory *memory, const struct stream_entry *entry, char **ret_about, char ***ret_lines)
+void event_lines(struct event_memory *memory, const struct stream_entry *entry, char **ret_about,
+		 char ***ret_lines)
 {
 	struct failure failure = FAILURE_INIT;
 
@@ -194,8 +203,10 @@ void event_lines(struct event_memory *memory, const struct stream_entry *entry, 
 		if (!subject_match(kinds[i], entry->subject, &a, &b))
 			continue;
 		*ret_about = about(kinds[i], a, b);
-		if (codec_parse(schema, entry->data, entry->size, CODEC_LENIENT, &object, &failure) < 0)
-			strv_push(ret_lines, xasprintf("cannot be read: %s%s%s", failure.path ? failure.path : "",
+		if (codec_parse(schema, entry->data, entry->size, CODEC_LENIENT, &object,
+				&failure) < 0)
+			strv_push(ret_lines, xasprintf("cannot be read: %s%s%s",
+						       failure.path ? failure.path : "",
 						       failure.path ? " " : "", failure.message));
 		else
 			tell(memory, kinds[i], entry->subject, a, object, ret_lines);

@@ -1,5 +1,5 @@
-/* events: the log as readable lines. It is read from its beginning, because what changed shows only against what
- * was there before. */
+/* events: the log as readable lines. It is read from its beginning, because what changed shows only
+ * against what was there before. */
 #include <inttypes.h>
 
 #include "ployzctl/ployzctl.h"
@@ -12,7 +12,8 @@ struct events_options {
 	int64_t since;
 };
 static const struct config_row events_rows[] = {
-	{ "follow", CONFIG_BOOL, offsetof(struct events_options, follow), NULL, NULL, "go on as entries come (-f)", 0, 0 },
+	{ "follow", CONFIG_BOOL, offsetof(struct events_options, follow), NULL, NULL,
+	  "go on as entries come (-f)", 0, 0 },
 	{ "since", CONFIG_INT, offsetof(struct events_options, since), "-1", "SEQ",
 	  "from this sequence on; without: the last 50 entries", -1, INT64_MAX },
 	CONFIG_END,
@@ -36,15 +37,17 @@ static char *entry_json(const struct stream_entry *entry)
 {
 	_cleanup_free_ char *time = time_format(entry->time_usec);
 	json_t *data = json_loadb(entry->data, entry->size, JSON_ALLOW_NUL, NULL);
-	_cleanup_json_ json_t *json = json_pack("{s:I, s:s, s:s, s:o}", "sequence", (json_int_t)entry->sequence, "time", time,
-						"subject", entry->subject, "entry", data ? data : json_null());
+	_cleanup_json_ json_t *json =
+		json_pack("{s:I, s:s, s:s, s:o}", "sequence", (json_int_t)entry->sequence, "time",
+			  time, "subject", entry->subject, "entry", data ? data : json_null());
 
 	_cleanup_free_ char *text = json_text(json);
 
 	return xasprintf("%s\n", text);
 }
 
-/* One entry as the text that is shown, lines with their ends; empty: there is nothing to say of it. */
+/* One entry as the text that is shown, lines with their ends; empty: there is nothing to say of
+ * it. */
 static char *entry_text(const struct stream_entry *entry, const char *about, char *const *lines)
 {
 	_cleanup_free_ char *time = time_format(entry->time_usec);
@@ -53,7 +56,8 @@ static char *entry_text(const struct stream_entry *entry, const char *about, cha
 	for (; lines && *lines; lines++) {
 		_cleanup_free_ char *safe = text_safe(*lines);
 
-		strbuf_printf(&text, "%s %6" PRIu64 "  %-12s %s\n", time, entry->sequence, about, safe);
+		strbuf_printf(&text, "%s %6" PRIu64 "  %-12s %s\n", time, entry->sequence, about,
+			      safe);
 	}
 	return strbuf_steal(&text);
 }
@@ -88,7 +92,8 @@ static void on_entry(const struct stream_entry *entry, void *userdata)
 	_cleanup_(strv_freep) char **lines = NULL;
 
 	event_lines(&events->memory, entry, &about, &lines);
-	if ((events->ns && !streq(events->ns, about)) || (int64_t)entry->sequence < events->options.since)
+	if ((events->ns && !streq(events->ns, about)) ||
+	    (int64_t)entry->sequence < events->options.since)
 		return;
 	if (events->ctl->options.json)
 		text = entry_json(entry);
@@ -142,7 +147,10 @@ static void on_lost(const struct failure *why, void *userdata)
 static void attach(void *userdata)
 {
 	static const struct stream_follow_ops ops = {
-		.entry = on_entry, .live = on_live, .restart = on_restart, .lost = on_lost,
+		.entry = on_entry,
+		.live = on_live,
+		.restart = on_restart,
+		.lost = on_lost,
 	};
 	struct events *events = userdata;
 	const struct stream_follow_options options = {
@@ -185,7 +193,8 @@ int verb_events(struct ployzctl *ctl, int argc, char **argv)
 {
 	_cleanup_(strv_freep) char **words = NULL;
 	struct events events = { .ctl = ctl };
-	int code = arguments_take(ctl, "events", events_rows, shorts, &events.options, argc, argv, 0, 1, &words);
+	int code = arguments_take(ctl, "events", events_rows, shorts, &events.options, argc, argv,
+				  0, 1, &words);
 
 	if (!code) {
 		events.ns = words ? words[0] : NULL;

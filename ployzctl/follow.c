@@ -1,5 +1,5 @@
-/* Watches a deploy that leased walks. Nothing depends on the watching: who misses progress asks for the record,
- * and a walk that died with its leased is told from one that goes on. */
+/* Watches a deploy that leased walks. Nothing depends on the watching: who misses progress asks for
+ * the record, and a walk that died with its leased is told from one that goes on. */
 #include <unistd.h>
 
 #include "ployzctl/ployzctl.h"
@@ -9,13 +9,13 @@
 struct following {
 	struct ployzctl *ctl;
 	char *deploy;
-	struct deploy *record;       /* as it was told last */
+	struct deploy *record; /* as it was told last */
 	struct bus_subscription *heard;
-	struct live *live;           /* NULL with --json */
-	struct timer *quiet;         /* runs out when nothing was heard */
+	struct live *live;   /* NULL with --json */
+	struct timer *quiet; /* runs out when nothing was heard */
 	struct timer *tick;
-	uint64_t silent_since;       /* leased does not answer; 0: it does */
-	unsigned missing;            /* times in a row that no leased knew of the walk */
+	uint64_t silent_since; /* leased does not answer; 0: it does */
+	unsigned missing;      /* times in a row that no leased knew of the walk */
 	bool verbose;
 	bool ended;
 };
@@ -53,8 +53,9 @@ static int ended_badly(const struct deploy *record)
 
 	if (record->failure)
 		error_to_failure(record->failure, &failure);
-	failure_set(&said, failure.code ? (enum failure_code)failure.code : FAILURE_FAILED, failure.hint,
-		    "deploy %s of namespace %s %s: %s", record->deploy, record->ns, words[record->phase],
+	failure_set(&said, failure.code ? (enum failure_code)failure.code : FAILURE_FAILED,
+		    failure.hint, "deploy %s of namespace %s %s: %s", record->deploy, record->ns,
+		    words[record->phase],
 		    failure.message ? failure.message : "no reason was given");
 	code = session_say(&said);
 	if (record->phase == DEPLOY_CLEANUP_PENDING)
@@ -70,10 +71,14 @@ int follow_outcome(FILE *to, const struct deploy *record, bool verbose)
 	if (record->phase != DEPLOY_DONE)
 		code = ended_badly(record);
 	else if (!record->revision || !record->changed)
-		fprintf(to, "deploy %s of namespace %s: nothing to change\n", record->deploy, record->ns);
+		fprintf(to, "deploy %s of namespace %s: nothing to change\n", record->deploy,
+			record->ns);
 	else
-		fprintf(to, "deploy %s of namespace %s: committed revision %lld (sequence %lld) in %s\n", record->deploy,
-			record->ns, (long long)record->revision, (long long)record->sequence, time);
+		fprintf(to,
+			"deploy %s of namespace %s: committed revision %lld (sequence %lld) in "
+			"%s\n",
+			record->deploy, record->ns, (long long)record->revision,
+			(long long)record->sequence, time);
 	if (verbose)
 		print_phases(to, record);
 	return code;
@@ -101,11 +106,15 @@ static void died(struct following *f, bool committed)
 	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 
 	if (committed)
-		failure_set(&failure, FAILURE_CLEANUP_PENDING, "deploy again: the next deploy of the namespace cleans up",
-			    "deploy %s is committed, but its leased ended before it had cleaned up", f->deploy);
+		failure_set(&failure, FAILURE_CLEANUP_PENDING,
+			    "deploy again: the next deploy of the namespace cleans up",
+			    "deploy %s is committed, but its leased ended before it had cleaned up",
+			    f->deploy);
 	else
-		failure_set(&failure, FAILURE_FAILED, "deploy again: the next deploy removes what this one has started",
-			    "deploy %s died with its leased before the commit, nothing changed", f->deploy);
+		failure_set(&failure, FAILURE_FAILED,
+			    "deploy again: the next deploy removes what this one has started",
+			    "deploy %s died with its leased before the commit, nothing changed",
+			    f->deploy);
 	finish(f, session_say(&failure));
 }
 
@@ -116,7 +125,8 @@ static void on_head(const struct failure *failure, const struct stream_entry *en
 
 	if (f->ended)
 		return;
-	if (failure || (entry && codec_parse(&head_schema, entry->data, entry->size, CODEC_LENIENT, &head, NULL) < 0)) {
+	if (failure || (entry && codec_parse(&head_schema, entry->data, entry->size, CODEC_LENIENT,
+					     &head, NULL) < 0)) {
 		timer_arm(f->quiet, QUIET_USEC);
 		return;
 	}
@@ -130,7 +140,7 @@ static bool walks(const struct bus_message *reply, const char *deploy)
 	const json_t *list = json_object_get(json_object_get(json, "ok"), "walks"), *walk;
 	size_t i;
 
-	json_array_foreach(list, i, walk)
+	json_array_foreach (list, i, walk)
 		if (streq(json_string_value(json_object_get(walk, "deploy")), deploy))
 			return true;
 	return false;
@@ -168,8 +178,8 @@ static void no_answer(struct following *f, const struct failure *failure)
 			live_say(f->live, "%s; waiting for it", failure->message);
 	} else if (boot_now_usec() - f->silent_since > SILENT_USEC) {
 		hint = xasprintf("ployzctl deploy attach %s", f->deploy);
-		failure_set(&said, FAILURE_UNREACHABLE, hint, "%s; how deploy %s ended is not known", failure->message,
-			    f->deploy);
+		failure_set(&said, FAILURE_UNREACHABLE, hint,
+			    "%s; how deploy %s ended is not known", failure->message, f->deploy);
 		finish(f, session_say(&said));
 		return;
 	}
@@ -215,7 +225,8 @@ static void on_attached(const struct failure *failure, void *answer, void *userd
 		live_say(f->live, "deploy %s of namespace %s: %s", f->deploy, accepted->record->ns,
 			 deploy_phase_names[accepted->record->phase]);
 	keep_record(f, accepted->record);
-	subject = subject_status(f->record->machine ? f->record->machine : f->ctl->machine, "leased");
+	subject =
+		subject_status(f->record->machine ? f->record->machine : f->ctl->machine, "leased");
 	bus_request(f->ctl->bus, subject, NULL, "{}", 2, ASK_USEC, on_status, f, NULL);
 }
 
@@ -235,7 +246,8 @@ static void on_progress(const struct bus_message *message, void *userdata)
 	void *object = NULL;
 	const struct progress *p;
 
-	if (f->ended || codec_parse(&progress_schema, message->data, message->size, CODEC_LENIENT, &object, NULL) < 0)
+	if (f->ended || codec_parse(&progress_schema, message->data, message->size, CODEC_LENIENT,
+				    &object, NULL) < 0)
 		return;
 	p = object;
 	f->missing = 0;
@@ -279,18 +291,22 @@ static void on_interrupted(void *userdata)
 {
 	struct following *f = userdata;
 
-	fprintf(stderr, "\nployzctl: detached; the deploy goes on\n  try: ployzctl deploy attach %s\n", f->deploy);
+	fprintf(stderr,
+		"\nployzctl: detached; the deploy goes on\n  try: ployzctl deploy attach %s\n",
+		f->deploy);
 	finish(f, EXIT_NO);
 }
 
-void follow_deploy(struct ployzctl *ctl, const struct deploy_request *request, const char *deploy, bool verbose)
+void follow_deploy(struct ployzctl *ctl, const struct deploy_request *request, const char *deploy,
+		   bool verbose)
 {
 	/* Lives until the program's end. */
 	static struct following following;
 	struct following *f = &following;
 	_cleanup_free_ char *subject = subject_make(SUBJECT_PROGRESS, deploy, NULL);
 	const char *term = getenv("TERM");
-	bool animated = isatty(STDERR_FILENO) && !getenv("NO_COLOR") && term && !streq(term, "dumb");
+	bool animated =
+		isatty(STDERR_FILENO) && !getenv("NO_COLOR") && term && !streq(term, "dumb");
 
 	f->ctl = ctl;
 	f->deploy = xstrdup(deploy);
@@ -306,7 +322,8 @@ void follow_deploy(struct ployzctl *ctl, const struct deploy_request *request, c
 	ctl->interrupted_data = f;
 	bus_subscribe(ctl->bus, subject, on_progress, f, &f->heard);
 	if (request)
-		bus_ask(ctl->bus, SUBJECT_DEPLOY, ctl->machine, request, ASK_USEC, on_accepted, f, NULL);
+		bus_ask(ctl->bus, SUBJECT_DEPLOY, ctl->machine, request, ASK_USEC, on_accepted, f,
+			NULL);
 	else
 		asked_after(f);
 }

@@ -5,20 +5,23 @@
 #include "ployzctl/ployzctl.h"
 #include "ployzctl/reading.h"
 
-#define BREAK_USEC (40 * 1000000ull) /* the store may be choosing a leader: leased rides that out */
+/* The store may be choosing a leader: leased rides that out. */
+#define BREAK_USEC (40 * 1000000ull)
 
 static char *free_in(const struct lease_view *view)
 {
 	if (view->lease.state == LEASE_FREE)
 		return xstrdup("now");
-	return view->free_in_ms ? duration_human((uint64_t)view->free_in_ms * 1000) : xstrdup("now, when asked for");
+	return view->free_in_ms ? duration_human((uint64_t)view->free_in_ms * 1000)
+				: xstrdup("now, when asked for");
 }
 
 /* --- ls */
 
 static void print_leases(const struct lease_list *list)
 {
-	static const char *const heading[] = { "NAMESPACE", "STATE", "BY", "VERB", "DEPLOY", "MACHINE", "EPOCH", "SINCE",
+	static const char *const heading[] = { "NAMESPACE",	  "STATE",   "BY",    "VERB",
+					       "DEPLOY",	  "MACHINE", "EPOCH", "SINCE",
 					       "FREE IN AT MOST", NULL };
 	struct table table;
 
@@ -26,11 +29,12 @@ static void print_leases(const struct lease_list *list)
 	for (size_t i = 0; i < list->n_leases; i++) {
 		const struct lease_view *view = &list->leases[i];
 		const struct lease *lease = &view->lease;
-		_cleanup_free_ char *age = age_of(lease->since, time_now_usec()), *left = free_in(view);
+		_cleanup_free_ char *age = age_of(lease->since, time_now_usec()),
+				    *left = free_in(view);
 		_cleanup_free_ char *epoch = xasprintf("%" PRId64, lease->epoch);
 
-		table_row(&table, lease->ns, lease_state_names[lease->state], lease->operator_, lease->verb, lease->deploy,
-			  lease->machine, epoch, age, left);
+		table_row(&table, lease->ns, lease_state_names[lease->state], lease->operator_,
+			  lease->verb, lease->deploy, lease->machine, epoch, age, left);
 	}
 	table_print(&table);
 	table_clear(&table);
@@ -93,7 +97,8 @@ char *lease_text(const struct lease_view *view, uint64_t now_usec)
 	add(&text, "since", since);
 	if (lease->state == LEASE_HELD) {
 		if (view->quiet_ms >= 0) {
-			_cleanup_free_ char *quiet = duration_human((uint64_t)view->quiet_ms * 1000);
+			_cleanup_free_ char *quiet =
+				duration_human((uint64_t)view->quiet_ms * 1000);
 			_cleanup_free_ char *renewed = xasprintf("%s ago", quiet);
 
 			add(&text, "renewed", renewed);
@@ -150,7 +155,8 @@ struct break_options {
 };
 static const struct config_row break_rows[] = {
 	{ "yes", CONFIG_BOOL, offsetof(struct break_options, yes), NULL, NULL, "do not ask", 0, 0 },
-	{ "why", CONFIG_STRING, offsetof(struct break_options, why), NULL, "TEXT", "the reason, for the log", 0, 0 },
+	{ "why", CONFIG_STRING, offsetof(struct break_options, why), NULL, "TEXT",
+	  "the reason, for the log", 0, 0 },
 	CONFIG_END,
 };
 
@@ -172,8 +178,10 @@ static bool agreed(const struct breaking *breaking, const struct lease_view *vie
 		return true;
 	if (!isatty(STDIN_FILENO)) {
 		failure_set(&failure, FAILURE_INVALID, hint,
-			    "the lease of namespace %s is held by %s; taking it ends that %s, and nobody can be asked here",
-			    breaking->ns, view->lease.operator_ ? view->lease.operator_ : view->lease.machine,
+			    "the lease of namespace %s is held by %s; taking it ends that %s, and "
+			    "nobody can be asked here",
+			    breaking->ns,
+			    view->lease.operator_ ? view->lease.operator_ : view->lease.machine,
 			    view->lease.verb ? view->lease.verb : "deploy");
 		session_fail(breaking->ctl, &failure);
 		return false;
@@ -191,19 +199,23 @@ static void on_held(const struct failure *failure, void *answer, void *userdata)
 	const struct breaking *breaking = userdata;
 	const struct lease_view *view = answer;
 	struct ployzctl *ctl = breaking->ctl;
-	struct lease_ref ref = { .ns = (char *)breaking->ns, .operator_ = breaking->operator_, .why = breaking->options.why };
+	struct lease_ref ref = { .ns = (char *)breaking->ns,
+				 .operator_ = breaking->operator_,
+				 .why = breaking->options.why };
 
 	if (failure) {
 		session_fail(ctl, failure);
 		return;
 	}
 	if (view->lease.state == LEASE_FREE) {
-		fprintf(stderr, "the lease of namespace %s is free: there is nothing to break\n", breaking->ns);
+		fprintf(stderr, "the lease of namespace %s is free: there is nothing to break\n",
+			breaking->ns);
 		on_view(NULL, answer, ctl);
 		return;
 	}
 	if (agreed(breaking, view))
-		bus_ask(ctl->bus, SUBJECT_LEASE_BREAK, ctl->machine, &ref, BREAK_USEC, on_view, ctl, NULL);
+		bus_ask(ctl->bus, SUBJECT_LEASE_BREAK, ctl->machine, &ref, BREAK_USEC, on_view, ctl,
+			NULL);
 }
 
 static int break_lease(struct breaking *breaking)
@@ -214,7 +226,8 @@ static int break_lease(struct breaking *breaking)
 	if (code)
 		return code;
 	breaking->operator_ = session_operator();
-	bus_ask(breaking->ctl->bus, SUBJECT_LEASE_SHOW, breaking->ctl->machine, &ref, ASK_USEC, on_held, breaking, NULL);
+	bus_ask(breaking->ctl->bus, SUBJECT_LEASE_SHOW, breaking->ctl->machine, &ref, ASK_USEC,
+		on_held, breaking, NULL);
 	code = session_run(breaking->ctl);
 	free(breaking->operator_);
 	return code;
@@ -224,7 +237,8 @@ int verb_lease_break(struct ployzctl *ctl, int argc, char **argv)
 {
 	_cleanup_(strv_freep) char **words = NULL;
 	struct breaking breaking = { .ctl = ctl };
-	int code = arguments_take(ctl, "lease break", break_rows, NULL, &breaking.options, argc, argv, 1, 1, &words);
+	int code = arguments_take(ctl, "lease break", break_rows, NULL, &breaking.options, argc,
+				  argv, 1, 1, &words);
 
 	if (!code) {
 		breaking.ns = words[0];

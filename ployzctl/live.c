@@ -1,4 +1,5 @@
-/* A deploy's progress: on a terminal a small block that is drawn again, elsewhere one line an event. */
+/* A deploy's progress: on a terminal a small block that is drawn again, elsewhere one line an
+ * event. */
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -7,8 +8,8 @@
 #define BLOCK_MAX 24 /* lines: more does not fit a usual terminal beside what was said before */
 
 struct live_slot {
-	char *key;     /* instance, or service/slot */
-	char *name;    /* service/slot */
+	char *key;  /* instance, or service/slot */
+	char *name; /* service/slot */
 	char *machine;
 	char *state;
 	char *message;
@@ -21,8 +22,8 @@ struct live {
 	bool plan; /* shows the plan when it comes */
 	struct live_slot *slots;
 	size_t n_slots;
-	char *pull;      /* the last thing said of images */
-	unsigned drawn;  /* lines of the block on the terminal now */
+	char *pull;	     /* the last thing said of images */
+	unsigned drawn;	     /* lines of the block on the terminal now */
 	uint64_t begun_usec; /* when the deploy began, on our boot-time clock; 0: not told yet */
 };
 
@@ -38,12 +39,14 @@ struct live *live_new(FILE *to, bool animated, bool plan)
 
 static char *pull_line(const struct progress *p)
 {
-	_cleanup_free_ char *done = size_human((uint64_t)p->done_bytes), *total = size_human((uint64_t)p->total_bytes);
+	_cleanup_free_ char *done = size_human((uint64_t)p->done_bytes),
+			    *total = size_human((uint64_t)p->total_bytes);
 
 	if (p->total_bytes <= 0)
-		return xasprintf("%s: %s", p->machine ? p->machine : "?", p->message ? p->message : "fetching an image");
-	return xasprintf("%s: %s (%s of %s)", p->machine ? p->machine : "?", p->message ? p->message : "fetching an image",
-			 done, total);
+		return xasprintf("%s: %s", p->machine ? p->machine : "?",
+				 p->message ? p->message : "fetching an image");
+	return xasprintf("%s: %s (%s of %s)", p->machine ? p->machine : "?",
+			 p->message ? p->message : "fetching an image", done, total);
 }
 
 char *live_line(const struct progress *p)
@@ -53,11 +56,13 @@ char *live_line(const struct progress *p)
 
 	switch ((enum progress_kind)p->kind) {
 	case PROGRESS_PHASE:
-		line = xasprintf("%s%s%s", deploy_phase_names[p->phase], more ? ": " : "", more ? more : "");
+		line = xasprintf("%s%s%s", deploy_phase_names[p->phase], more ? ": " : "",
+				 more ? more : "");
 		break;
 	case PROGRESS_SLOT:
-		line = xasprintf("%s/%lld %s on %s%s%s", p->service ? p->service : "?", (long long)p->slot,
-				 p->state ? p->state : "?", p->machine ? p->machine : "?", more ? ": " : "", more ? more : "");
+		line = xasprintf("%s/%lld %s on %s%s%s", p->service ? p->service : "?",
+				 (long long)p->slot, p->state ? p->state : "?",
+				 p->machine ? p->machine : "?", more ? ": " : "", more ? more : "");
 		break;
 	case PROGRESS_PULL:
 		/* An image that was there already is no news. */
@@ -67,7 +72,8 @@ char *live_line(const struct progress *p)
 		line = xstrdup(more);
 		break;
 	case PROGRESS_LINE:
-		line = xasprintf("%s | %s", p->service ? p->service : "?", p->message ? p->message : "");
+		line = xasprintf("%s | %s", p->service ? p->service : "?",
+				 p->message ? p->message : "");
 		break;
 	case PROGRESS_PLAN:
 	case PROGRESS_END:
@@ -82,7 +88,8 @@ static unsigned terminal_columns(const struct live *live)
 {
 	struct winsize size;
 
-	return ioctl(fileno(live->to), TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col : 80;
+	return ioctl(fileno(live->to), TIOCGWINSZ, &size) == 0 && size.ws_col > 20 ? size.ws_col
+										   : 80;
 }
 
 static void erase(struct live *live)
@@ -114,8 +121,8 @@ static void draw(struct live *live)
 		const struct live_slot *slot = &live->slots[i];
 		_cleanup_free_ char *age = duration_human(now - slot->since_usec);
 		_cleanup_free_ char *line =
-			xasprintf("  %-20s %-10s %-12s %8s  %s", slot->name, slot->state, slot->machine, age,
-				  slot->message ? slot->message : "");
+			xasprintf("  %-20s %-10s %-12s %8s  %s", slot->name, slot->state,
+				  slot->machine, age, slot->message ? slot->message : "");
 
 		draw_line(live, line, columns);
 	}
@@ -160,7 +167,8 @@ void live_say(struct live *live, const char *format, ...)
 
 static struct live_slot *slot_of(struct live *live, const struct progress *p)
 {
-	_cleanup_free_ char *name = xasprintf("%s/%lld", p->service ? p->service : "?", (long long)p->slot);
+	_cleanup_free_ char *name =
+		xasprintf("%s/%lld", p->service ? p->service : "?", (long long)p->slot);
 	const char *key = p->instance ? p->instance : name;
 	struct live_slot *slot;
 
@@ -175,7 +183,8 @@ static struct live_slot *slot_of(struct live *live, const struct progress *p)
 	return slot;
 }
 
-/* Both the machine's agentd and the walking leased tell of a slot: what is known already is no news. */
+/* Both the machine's agentd and the walking leased tell of a slot: what is known already is no
+ * news. */
 static bool slot_news(struct live *live, const struct progress *p)
 {
 	struct live_slot *slot = slot_of(live, p);
@@ -193,7 +202,8 @@ static bool slot_news(struct live *live, const struct progress *p)
 
 static bool pull_news(struct live *live, const struct progress *p)
 {
-	char *words = xasprintf("%s: %s", p->machine ? p->machine : "", p->message ? p->message : "");
+	char *words =
+		xasprintf("%s: %s", p->machine ? p->machine : "", p->message ? p->message : "");
 	bool news = !live->pull || strcmp(words, live->pull) != 0;
 
 	free(live->pull);
@@ -222,7 +232,8 @@ void live_progress(struct live *live, const struct progress *p)
 {
 	_cleanup_free_ char *line = live_line(p);
 
-	/* Only leased tells how long it has been; what agents tell meanwhile is put on the same clock. */
+	/* Only leased tells how long it has been; what agents tell meanwhile is put on the same
+	 * clock. */
 	if (p->elapsed_ms > 0)
 		live->begun_usec = boot_now_usec() - (uint64_t)p->elapsed_ms * 1000;
 	if (p->kind == PROGRESS_PLAN && p->plan && live->plan)

@@ -7,7 +7,7 @@
 
 #define RENEW_USEC (10 * 1000000ull) /* agentd ends a stream that nobody asked for in 30 s */
 #define FLUSH_USEC (1000000ull)
-#define QUIET_TURNS 3                /* renewals without a line: the word that it ended was lost */
+#define QUIET_TURNS 3 /* renewals without a line: the word that it ended was lost */
 
 struct logs_options {
 	bool follow;
@@ -15,10 +15,12 @@ struct logs_options {
 	int64_t tail;
 };
 static const struct config_row logs_rows[] = {
-	{ "follow", CONFIG_BOOL, offsetof(struct logs_options, follow), NULL, NULL, "go on as lines come (-f)", 0, 0 },
-	{ "since", CONFIG_DURATION, offsetof(struct logs_options, since), NULL, "DURATION", "not older than this: 10m", 0, 0 },
-	{ "tail", CONFIG_INT, offsetof(struct logs_options, tail), "-1", "N", "the last N lines of each instance; -1: all", -1,
-	  1000000 },
+	{ "follow", CONFIG_BOOL, offsetof(struct logs_options, follow), NULL, NULL,
+	  "go on as lines come (-f)", 0, 0 },
+	{ "since", CONFIG_DURATION, offsetof(struct logs_options, since), NULL, "DURATION",
+	  "not older than this: 10m", 0, 0 },
+	{ "tail", CONFIG_INT, offsetof(struct logs_options, tail), "-1", "N",
+	  "the last N lines of each instance; -1: all", -1, 1000000 },
 	CONFIG_END,
 };
 static const struct short_option shorts[] = { { 'f', "follow" }, { 0, NULL } };
@@ -33,7 +35,7 @@ struct part {
 	bool asked;    /* it has answered once */
 	bool troubled; /* its last answer was a failure, and that was said */
 	bool ended;
-	unsigned quiet;     /* renewals since its last line */
+	unsigned quiet;	     /* renewals since its last line */
 	uint64_t heard_usec; /* CLOCK_BOOTTIME of its last answer */
 };
 /* One service (or namespace) that was asked for: a stream of its own. */
@@ -71,14 +73,17 @@ static int colour(const char *instance)
 
 static void print_line(struct logs *logs, const struct progress *line)
 {
-	_cleanup_free_ char *name = xasprintf("%s%s%s/%" PRId64, logs->namespaces ? line->ns : "", logs->namespaces ? "/" : "",
+	_cleanup_free_ char *name = xasprintf("%s%s%s/%" PRId64, logs->namespaces ? line->ns : "",
+					      logs->namespaces ? "/" : "",
 					      line->service ? line->service : "?", line->slot);
 	/* A terminal obeys what it is sent; a file or a pipe gets every byte. */
-	_cleanup_free_ char *text = logs->colours ? text_safe(line->message) : xstrdup(line->message ? line->message : "");
+	_cleanup_free_ char *text = logs->colours ? text_safe(line->message)
+						  : xstrdup(line->message ? line->message : "");
 
 	logs->width = MAX2(logs->width, strlen(name));
 	if (logs->colours)
-		printf("\033[%dm%-*s |\033[0m %s\n", colour(line->instance), (int)logs->width, name, text);
+		printf("\033[%dm%-*s |\033[0m %s\n", colour(line->instance), (int)logs->width, name,
+		       text);
 	else
 		printf("%-*s | %s\n", (int)logs->width, name, text);
 }
@@ -108,7 +113,8 @@ static void on_progress(const struct bus_message *message, void *userdata)
 	struct failure failure = FAILURE_INIT;
 	struct part *part;
 
-	if (codec_parse(&progress_schema, message->data, message->size, CODEC_LENIENT, (void **)&progress, &failure) < 0) {
+	if (codec_parse(&progress_schema, message->data, message->size, CODEC_LENIENT,
+			(void **)&progress, &failure) < 0) {
 		failure_clear(&failure);
 		return;
 	}
@@ -165,12 +171,14 @@ static void ask(struct part *part)
 		.since_ms = logs->options.since ? (int64_t)(logs->options.since / 1000) : -1,
 	};
 
-	/* An agentd that has come back knows nothing of the stream: what it goes on with was not shown yet. */
+	/* An agentd that has come back knows nothing of the stream: what it goes on with was not
+	 * shown yet. */
 	if (part->asked) {
 		request.tail = -1;
 		request.since_ms = (int64_t)((boot_now_usec() - part->heard_usec) / 1000);
 	}
-	bus_ask(logs->ctl->bus, SUBJECT_AGENT_LOGS, part->machine, &request, ASK_USEC, on_asked, part, NULL);
+	bus_ask(logs->ctl->bus, SUBJECT_AGENT_LOGS, part->machine, &request, ASK_USEC, on_asked,
+		part, NULL);
 }
 
 static void renew_part(struct part *part)
@@ -178,7 +186,8 @@ static void renew_part(struct part *part)
 	if (part->ended)
 		return;
 	if (!part->logs->options.follow && ++part->quiet >= QUIET_TURNS) {
-		fprintf(stderr, "ployzctl: machine %s went silent: its output may not be whole\n", part->machine);
+		fprintf(stderr, "ployzctl: machine %s went silent: its output may not be whole\n",
+			part->machine);
 		part->logs->code = EXIT_NO;
 		part->ended = true;
 		return;
@@ -228,7 +237,8 @@ static int choose(struct logs *logs, const struct snapshot *snapshot, struct fai
 	return r;
 }
 
-static int open_wish(struct logs *logs, struct wish *wish, const struct target *target, char *const *machines)
+static int open_wish(struct logs *logs, struct wish *wish, const struct target *target,
+		     char *const *machines)
 {
 	_cleanup_free_ char *subject = NULL;
 
@@ -238,7 +248,9 @@ static int open_wish(struct logs *logs, struct wish *wish, const struct target *
 	wish->n_parts = strv_count(machines);
 	wish->parts = xcalloc(wish->n_parts + 1, sizeof(*wish->parts));
 	for (size_t i = 0; i < wish->n_parts; i++)
-		wish->parts[i] = (struct part){ .logs = logs, .wish = wish, .machine = xstrdup(machines[i]) };
+		wish->parts[i] = (struct part){ .logs = logs,
+						.wish = wish,
+						.machine = xstrdup(machines[i]) };
 	subject = subject_make(SUBJECT_PROGRESS, wish->id, NULL);
 	return bus_subscribe(logs->ctl->bus, subject, on_progress, wish, NULL);
 }
@@ -259,7 +271,8 @@ static void on_snapshot(const struct snapshot *snapshot, void *userdata)
 		struct wish *wish = &logs->wishes[i];
 
 		if (open_wish(logs, wish, &logs->targets.items[i], machines) < 0) {
-			failure_set(&failure, FAILURE_UNREACHABLE, "ployzctl status", "the local bus is not connected");
+			failure_set(&failure, FAILURE_UNREACHABLE, "ployzctl status",
+				    "the local bus is not connected");
 			session_fail(logs->ctl, &failure);
 			return;
 		}
@@ -272,15 +285,17 @@ static void on_snapshot(const struct snapshot *snapshot, void *userdata)
 
 static void stop(const struct part *part)
 {
-	struct agent_logs request = { .stream = part->wish->id, .ns = part->wish->target.ns, .stop = true };
+	struct agent_logs request = { .stream = part->wish->id,
+				      .ns = part->wish->target.ns,
+				      .stop = true };
 	_cleanup_free_ char *subject = subject_make(SUBJECT_AGENT_LOGS, part->machine, NULL);
 	_cleanup_free_ char *text = codec_print(&agent_logs_schema, &request);
 
 	bus_publish(part->logs->ctl->bus, subject, NULL, NULL, text, strlen(text));
 }
 
-/* What is followed on the machines ends there too, now and not in half a minute. The loop has ended: nobody hears an
- * answer, and none is asked for. */
+/* What is followed on the machines ends there too, now and not in half a minute. The loop has
+ * ended: nobody hears an answer, and none is asked for. */
 static void stop_all(const struct logs *logs)
 {
 	for (size_t i = 0; i < logs->n_wishes; i++)
@@ -315,8 +330,8 @@ static int stream(struct logs *logs)
 	return code;
 }
 
-/* The connection may still hold subscriptions and requests that point here, but nothing is called any more: the loop
- * has ended, and the session's end cancels them unheard. */
+/* The connection may still hold subscriptions and requests that point here, but nothing is called
+ * any more: the loop has ended, and the session's end cancels them unheard. */
 static void logs_clear(struct logs *logs)
 {
 	for (size_t i = 0; i < logs->n_wishes; i++) {
@@ -333,7 +348,8 @@ int verb_logs(struct ployzctl *ctl, int argc, char **argv)
 {
 	_cleanup_(strv_freep) char **words = NULL;
 	struct logs logs = { .ctl = ctl };
-	int code = arguments_take(ctl, "logs", logs_rows, shorts, &logs.options, argc, argv, 1, SIZE_MAX, &words);
+	int code = arguments_take(ctl, "logs", logs_rows, shorts, &logs.options, argc, argv, 1,
+				  SIZE_MAX, &words);
 
 	if (!code) {
 		logs.words = words;

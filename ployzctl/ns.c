@@ -44,7 +44,8 @@ static void on_list(const struct snapshot *snapshot, void *userdata)
 		const struct head *head = snapshot->heads[i].head;
 		_cleanup_free_ char *revision = xasprintf("%lld", (long long)head->revision);
 		_cleanup_free_ char *services = xasprintf("%zu", head->n_services);
-		_cleanup_free_ char *slots = xasprintf("%zu", slot_count(head)), *age = age_of(head->at, time_now_usec());
+		_cleanup_free_ char *slots = xasprintf("%zu", slot_count(head)),
+				    *age = age_of(head->at, time_now_usec());
 
 		/* One that was emptied is history: it stands in the log, not in the list. */
 		if (!head->n_services && !head->open)
@@ -52,8 +53,9 @@ static void on_list(const struct snapshot *snapshot, void *userdata)
 		if (looking->ctl->options.json)
 			session_json_value(head_json(head, snapshot->heads[i].sequence));
 		else
-			table_row(&looking->table, head->ns, revision, services, slots, head->operator_, age,
-				  head->open ? head->open->deploy : NULL, head->why);
+			table_row(&looking->table, head->ns, revision, services, slots,
+				  head->operator_, age, head->open ? head->open->deploy : NULL,
+				  head->why);
 	}
 	if (!looking->ctl->options.json)
 		table_print(&looking->table);
@@ -62,8 +64,8 @@ static void on_list(const struct snapshot *snapshot, void *userdata)
 
 int verb_ns_ls(struct ployzctl *ctl, int argc, char **argv)
 {
-	static const char *const heading[] = { "NAMESPACE", "REVISION", "SERVICES", "SLOTS", "WHO", "AGE", "UNDER-WAY", "WHY",
-					       NULL };
+	static const char *const heading[] = { "NAMESPACE", "REVISION",	 "SERVICES", "SLOTS", "WHO",
+					       "AGE",	    "UNDER-WAY", "WHY",	     NULL };
 	_cleanup_(strv_freep) char **words = NULL;
 	struct looking looking = { .ctl = ctl };
 	int code = arguments_take(ctl, "ns ls", NULL, NULL, NULL, argc, argv, 0, 0, &words);
@@ -83,13 +85,15 @@ int verb_ns_ls(struct ployzctl *ctl, int argc, char **argv)
 
 static void show_slots(const struct snapshot *snapshot, const struct head *head)
 {
-	static const char *const heading[] = { "SERVICE", "SLOT", "MACHINE", "STATE", "ADDRESS", "IMAGE", "INSTANCE", NULL };
+	static const char *const heading[] = { "SERVICE", "SLOT",  "MACHINE",  "STATE",
+					       "ADDRESS", "IMAGE", "INSTANCE", NULL };
 	struct table table;
 
 	table_init(&table, heading);
 	for (size_t i = 0; i < head->n_services; i++) {
 		const struct head_service *service = &head->services[i];
-		const struct service *asked = head->manifest ? manifest_service(head->manifest, service->name) : NULL;
+		const struct service *asked =
+			head->manifest ? manifest_service(head->manifest, service->name) : NULL;
 
 		for (size_t j = 0; j < service->n_slots; j++) {
 			const struct slot *slot = &service->slots[j];
@@ -98,8 +102,8 @@ static void show_slots(const struct snapshot *snapshot, const struct head *head)
 
 			table_row(&table, service->name, number, slot->machine,
 				  fact ? instance_state_names[fact->state] : "unknown",
-				  fact && fact->address ? fact->address : slot->address, asked ? asked->image : NULL,
-				  slot->instance);
+				  fact && fact->address ? fact->address : slot->address,
+				  asked ? asked->image : NULL, slot->instance);
 		}
 	}
 	table_print(&table);
@@ -130,15 +134,19 @@ static void on_show(const struct snapshot *snapshot, void *userdata)
 	if (looking->ctl->options.json) {
 		session_json_value(head_json(head, at->sequence));
 	} else {
-		printf("namespace  %s\nrevision   %lld, committed at sequence %llu, %s\n", head->ns, (long long)head->revision,
-		       (unsigned long long)head_committed(head, at->sequence), head->at ? head->at : "-");
-		printf("by         %s from %s, %s %s\n", head->operator_ ? head->operator_ : "-", head->from ? head->from : "-",
-		       head->verb ? head->verb : "deploy", head->deploy ? head->deploy : "-");
+		printf("namespace  %s\nrevision   %lld, committed at sequence %llu, %s\n", head->ns,
+		       (long long)head->revision,
+		       (unsigned long long)head_committed(head, at->sequence),
+		       head->at ? head->at : "-");
+		printf("by         %s from %s, %s %s\n", head->operator_ ? head->operator_ : "-",
+		       head->from ? head->from : "-", head->verb ? head->verb : "deploy",
+		       head->deploy ? head->deploy : "-");
 		if (head->why)
 			printf("why        %s\n", head->why);
 		if (head->open)
-			printf("under way  %s %s by %s since %s\n", head->open->verb ? head->open->verb : "deploy",
-			       head->open->deploy, head->open->operator_ ? head->open->operator_ : "-",
+			printf("under way  %s %s by %s since %s\n",
+			       head->open->verb ? head->open->verb : "deploy", head->open->deploy,
+			       head->open->operator_ ? head->open->operator_ : "-",
 			       head->open->since ? head->open->since : "-");
 		show_routes(head);
 		show_slots(snapshot, head);
@@ -171,7 +179,8 @@ static void on_revision(const struct stream_entry *entry, void *userdata)
 	const struct head *head;
 
 	if (codec_parse(&head_schema, entry->data, entry->size, CODEC_LENIENT, &object, NULL) < 0) {
-		fprintf(stderr, "ployzctl: entry %llu cannot be read; it is left out\n", (unsigned long long)entry->sequence);
+		fprintf(stderr, "ployzctl: entry %llu cannot be read; it is left out\n",
+			(unsigned long long)entry->sequence);
 		return;
 	}
 	head = object;
@@ -180,14 +189,16 @@ static void on_revision(const struct stream_entry *entry, void *userdata)
 		looking->revision = head->revision;
 		looking->found++;
 		revision = xasprintf("%lld", (long long)head->revision);
-		sequence = xasprintf("%llu", (unsigned long long)head_committed(head, entry->sequence));
+		sequence = xasprintf("%llu",
+				     (unsigned long long)head_committed(head, entry->sequence));
 		services = xasprintf("%zu", head->n_services);
 		slots = xasprintf("%zu", slot_count(head));
 		if (looking->ctl->options.json)
 			session_json_value(head_json(head, entry->sequence));
 		else
-			table_row(&looking->table, revision, sequence, head->at, head->verb, head->operator_, head->from, services,
-				  slots, head->deploy, head->why);
+			table_row(&looking->table, revision, sequence, head->at, head->verb,
+				  head->operator_, head->from, services, slots, head->deploy,
+				  head->why);
 	}
 	head_free(object);
 }
@@ -214,13 +225,20 @@ static void on_lost(const struct failure *why, void *userdata)
 
 static int history(struct ployzctl *ctl, const char *ns)
 {
-	static const char *const heading[] = { "REVISION", "SEQUENCE", "AT",	 "VERB", "WHO", "FROM",
-					       "SERVICES", "SLOTS",    "DEPLOY", "WHY",	 NULL };
-	static const struct stream_follow_ops ops = { .entry = on_revision, .live = on_history, .lost = on_lost };
+	static const char *const heading[] = { "REVISION", "SEQUENCE", "AT",	   "VERB",
+					       "WHO",	   "FROM",     "SERVICES", "SLOTS",
+					       "DEPLOY",   "WHY",      NULL };
+	static const struct stream_follow_ops ops = { .entry = on_revision,
+						      .live = on_history,
+						      .lost = on_lost };
 	_cleanup_free_ char *filter = subject_make(SUBJECT_NAMESPACE, ns, NULL);
 	_cleanup_(stream_follow_freep) struct stream_follow *follow = NULL;
 	const struct stream_follow_options options = {
-		.domain = STORE_DOMAIN, .stream = STREAM_INTENT, .filter = filter, .from = STREAM_FROM_ALL, .once = true,
+		.domain = STORE_DOMAIN,
+		.stream = STREAM_INTENT,
+		.filter = filter,
+		.from = STREAM_FROM_ALL,
+		.once = true,
 	};
 	struct looking looking = { .ctl = ctl, .ns = ns };
 	int code;
@@ -238,7 +256,8 @@ static int check_name(const char *ns)
 
 	if (name_valid(ns))
 		return 0;
-	failure_set(&failure, FAILURE_INVALID, "ployzctl ns ls", "'%s' is not a namespace's name", ns);
+	failure_set(&failure, FAILURE_INVALID, "ployzctl ns ls", "'%s' is not a namespace's name",
+		    ns);
 	return session_say(&failure);
 }
 
@@ -257,9 +276,12 @@ int verb_ns_history(struct ployzctl *ctl, int argc, char **argv)
 /* --- rm: a deploy of nothing */
 
 static const struct config_row rm_rows[] = {
-	{ "yes", CONFIG_BOOL, offsetof(struct deploy_options, yes), NULL, NULL, "do not ask", 0, 0 },
-	{ "why", CONFIG_STRING, offsetof(struct deploy_options, why), NULL, "TEXT", "kept with the revision", 0, 0 },
-	{ "verbose", CONFIG_BOOL, offsetof(struct deploy_options, verbose), NULL, NULL, "tell the time of each phase (-v)", 0, 0 },
+	{ "yes", CONFIG_BOOL, offsetof(struct deploy_options, yes), NULL, NULL, "do not ask", 0,
+	  0 },
+	{ "why", CONFIG_STRING, offsetof(struct deploy_options, why), NULL, "TEXT",
+	  "kept with the revision", 0, 0 },
+	{ "verbose", CONFIG_BOOL, offsetof(struct deploy_options, verbose), NULL, NULL,
+	  "tell the time of each phase (-v)", 0, 0 },
 	CONFIG_END,
 };
 static const struct short_option rm_shorts[] = { { 'v', "verbose" }, { 0, NULL } };
@@ -269,7 +291,8 @@ int verb_ns_rm(struct ployzctl *ctl, int argc, char **argv)
 	_cleanup_(strv_freep) char **words = NULL;
 	struct deploy_options options = { 0 };
 	struct manifest nothing = { 0 };
-	int code = arguments_take(ctl, "ns rm", rm_rows, rm_shorts, &options, argc, argv, 1, 1, &words);
+	int code = arguments_take(ctl, "ns rm", rm_rows, rm_shorts, &options, argc, argv, 1, 1,
+				  &words);
 
 	if (!code)
 		code = check_name(words[0]);

@@ -6,7 +6,8 @@ struct plan_options {
 };
 
 static const struct config_row rows[] = {
-	{ "file", CONFIG_STRING, offsetof(struct plan_options, file), NULL, "FILE", "the manifest (-f); - for standard input", 0, 0 },
+	{ "file", CONFIG_STRING, offsetof(struct plan_options, file), NULL, "FILE",
+	  "the manifest (-f); - for standard input", 0, 0 },
 	CONFIG_END,
 };
 static const struct short_option shorts[] = { { 'f', "file" }, { 0, NULL } };
@@ -47,7 +48,8 @@ int verb_plan(struct ployzctl *ctl, int argc, char **argv)
 	int code = arguments_take(ctl, "plan", rows, shorts, &options, argc, argv, 0, 0, &words);
 
 	if (!code && !options.file) {
-		failure_set(&failure, FAILURE_INVALID, "ployzctl plan -f FILE", "plan wants a manifest");
+		failure_set(&failure, FAILURE_INVALID, "ployzctl plan -f FILE",
+			    "plan wants a manifest");
 		code = session_say(&failure);
 	} else if (!code) {
 		code = plan_file(ctl, options.file);

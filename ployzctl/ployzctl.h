@@ -1,5 +1,5 @@
-/* ployzctl: thin verbs over request/reply. One verb table gives dispatch, --help and what the manual is held against;
- * one file a family of verbs. */
+/* ployzctl: thin verbs over request/reply. One verb table gives dispatch, --help and what the
+ * manual is held against; one file a family of verbs. */
 #ifndef PLOYZ_PLOYZCTL_H
 #define PLOYZ_PLOYZCTL_H
 
@@ -8,11 +8,12 @@
 #include "lib/document.h"
 #include "lib/ployz.h"
 
-#define ASK_USEC (5 * 1000000ull)   /* a daemon answers in milliseconds, or not at all */
-#define PLAN_USEC (15 * 1000000ull) /* a plan probes every machine */
-#define QUIET_USEC (2 * 1000000ull) /* a deploy that says nothing for so long is asked about */
-#define SILENT_USEC (30 * 1000000ull) /* no leased answers for so long: how it ended is not known */
-#define GATHER_USEC 500000ull       /* whoever answers $SRV.PING, answers within this */
+#define ASK_USEC (5 * 1000000ull)     /* a daemon answers in milliseconds, or not at all */
+#define PLAN_USEC (15 * 1000000ull)   /* a plan probes every machine */
+#define QUIET_USEC (2 * 1000000ull)   /* a deploy that says nothing for so long is asked about */
+/* No leased answers for so long: how it ended is not known. */
+#define SILENT_USEC (30 * 1000000ull)
+#define GATHER_USEC 500000ull	      /* whoever answers $SRV.PING, answers within this */
 
 struct global_options {
 	bool json;
@@ -35,12 +36,12 @@ struct context {
 struct ployzctl {
 	struct global_options options;
 	struct context context;
-	char *context_file;       /* that it was read from, or NULL */
-	const char *machine;      /* whose daemons are asked */
-	sd_event *loop;           /* after session_open */
+	char *context_file;  /* that it was read from, or NULL */
+	const char *machine; /* whose daemons are asked */
+	sd_event *loop;	     /* after session_open */
 	struct bus *bus;
 	int exit_code;
-	loop_fn interrupted;      /* ^C: NULL ends the program */
+	loop_fn interrupted; /* ^C: NULL ends the program */
 	void *interrupted_data;
 };
 
@@ -52,7 +53,8 @@ struct verb {
 	const char *name; /* one word or two: `ns show` */
 	const char *arguments;
 	const char *summary;
-	int (*run)(struct ployzctl *ctl, int argc, char **argv); /* argv[0] is its last word; the exit code */
+	int (*run)(struct ployzctl *ctl, int argc,
+		   char **argv); /* argv[0] is its last word; the exit code */
 	unsigned flags;
 };
 struct short_option {
@@ -73,15 +75,17 @@ int verbs_run(struct ployzctl *ctl, int argc, char **argv);
 const struct verb *verb_find(const char *name);
 /* The verb that argv begins with (the longer name wins) and how many words it is; NULL: none. */
 const struct verb *verb_match(int argc, char **argv, int *ret_used);
-/* Options anywhere among the words, the verb's own and the global ones. 0 with *ret_words owned by the caller, or a
- * negative errno with `failure`. */
-int arguments_parse(struct global_options *global, const struct config_row *rows, const struct short_option *shorts,
-		    void *config, int argc, char **argv, char ***ret_words, struct failure *failure);
-/* The same for a verb, between `min` and `max` words: 0 to go on, -1 when --help was the whole task, or the exit code
- * after having said why. `config` is to be cleared by the caller in each case. */
+/* Options anywhere among the words, the verb's own and the global ones. 0 with *ret_words owned by
+ * the caller, or a negative errno with `failure`. */
+int arguments_parse(struct global_options *global, const struct config_row *rows,
+		    const struct short_option *shorts, void *config, int argc, char **argv,
+		    char ***ret_words, struct failure *failure);
+/* The same for a verb, between `min` and `max` words: 0 to go on, -1 when --help was the whole
+ * task, or the exit code after having said why. `config` is to be cleared by the caller in each
+ * case. */
 int arguments_take(struct ployzctl *ctl, const char *name, const struct config_row *rows,
-		   const struct short_option *shorts, void *config, int argc, char **argv, size_t min, size_t max,
-		   char ***ret_words);
+		   const struct short_option *shorts, void *config, int argc, char **argv,
+		   size_t min, size_t max, char ***ret_words);
 
 /* --- session.c */
 /* A failure on stderr (what, why, next); its exit code. */
@@ -143,8 +147,10 @@ void live_free(struct live *live);
 /* --- follow.c */
 /* The outcome in words; its exit code. */
 int follow_outcome(FILE *to, const struct deploy *record, bool verbose);
-/* Hands `request` over (NULL: it is under way) and follows the deploy to its end, which ends the session. */
-void follow_deploy(struct ployzctl *ctl, const struct deploy_request *request, const char *deploy, bool verbose);
+/* Hands `request` over (NULL: it is under way) and follows the deploy to its end, which ends the
+ * session. */
+void follow_deploy(struct ployzctl *ctl, const struct deploy_request *request, const char *deploy,
+		   bool verbose);
 
 /* --- snapshot.c: the last entry of each subject of the log, read once */
 struct snapshot_head {
@@ -153,8 +159,8 @@ struct snapshot_head {
 	uint64_t time_usec;
 };
 struct snapshot {
-	uint64_t sequence;  /* of the log */
-	bool copy;          /* read from the machine's copy: the store does not answer */
+	uint64_t sequence;	     /* of the log */
+	bool copy;		     /* read from the machine's copy: the store does not answer */
 	struct snapshot_head *heads; /* by name */
 	size_t n_heads;
 	struct machine **machines;
@@ -180,7 +186,8 @@ struct deploy_options {
 	bool verbose;
 };
 /* Plans, asks where everything goes, hands over and follows; the exit code. */
-int deploy_run(struct ployzctl *ctl, struct manifest *manifest, const struct deploy_options *options, const char *verb);
+int deploy_run(struct ployzctl *ctl, struct manifest *manifest,
+	       const struct deploy_options *options, const char *verb);
 
 /* --- the verbs, each in the file of its family */
 int verb_dev(struct ployzctl *ctl, int argc, char **argv);

@@ -1,5 +1,5 @@
-/* `ployzctl ps`: the instances of all machines as their engines show them now; what a machine that does not answer
- * said last is taken from the log. */
+/* `ployzctl ps`: the instances of all machines as their engines show them now; what a machine that
+ * does not answer said last is taken from the log. */
 #include "ployzctl/ployzctl.h"
 
 struct listing {
@@ -9,7 +9,7 @@ struct listing {
 	struct instance_row {
 		char *machine;
 		struct instance *instance;
-	} *rows;
+	} * rows;
 	size_t n_rows;
 	int code;
 };
@@ -77,7 +77,8 @@ static void print_table(const struct listing *listing)
 		_cleanup_free_ char *age = age_of(instance->since, time_now_usec());
 
 		table_row(&table, instance->ns, instance->service, slot, listing->rows[i].machine,
-			  instance_state_names[instance->state], instance->address, instance->image, age, instance->id);
+			  instance_state_names[instance->state], instance->address, instance->image,
+			  age, instance->id);
 	}
 	table_print(&table);
 	table_clear(&table);
@@ -94,7 +95,8 @@ static void finish(struct listing *listing)
 	session_end(listing->ctl, listing->code);
 }
 
-static void on_listed(const char *machine, const struct failure *failure, void *answer, void *userdata)
+static void on_listed(const char *machine, const struct failure *failure, void *answer,
+		      void *userdata)
 {
 	struct listing *listing = userdata;
 	const struct agent_listed *listed = answer;
@@ -104,8 +106,12 @@ static void on_listed(const char *machine, const struct failure *failure, void *
 		return;
 	}
 	if (failure || !listed->engine) {
-		fprintf(stderr, "ployzctl: machine %s: %s; shown as it was last written in the log\n", machine,
-			failure ? failure->message : listed->engine_error ? listed->engine_error : "its engine does not answer");
+		fprintf(stderr,
+			"ployzctl: machine %s: %s; shown as it was last written in the log\n",
+			machine,
+			failure		       ? failure->message
+			: listed->engine_error ? listed->engine_error
+					       : "its engine does not answer");
 		listing->code = EXIT_NO;
 		add_facts(listing, machine);
 		return;
@@ -121,7 +127,8 @@ static void on_snapshot(const struct snapshot *snapshot, void *userdata)
 	const struct agent_list request = { .ns = (char *)listing->ns };
 
 	listing->snapshot = snapshot;
-	bus_scatter(listing->ctl->bus, SUBJECT_AGENT_LIST, machines, &request, ASK_USEC, on_listed, listing, NULL);
+	bus_scatter(listing->ctl->bus, SUBJECT_AGENT_LIST, machines, &request, ASK_USEC, on_listed,
+		    listing, NULL);
 }
 
 int verb_ps(struct ployzctl *ctl, int argc, char **argv)

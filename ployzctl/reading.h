@@ -6,7 +6,8 @@
 
 /* --- schema.c */
 
-/* Every schema of the wire once, each before those that its fields name. The list is the caller's. */
+/* Every schema of the wire once, each before those that its fields name. The list is the
+ * caller's. */
 const struct codec_schema **schema_list(size_t *ret_count);
 /* A field's type in words: `integer 1 to 65535`, `list of slot`; owned by the caller. */
 char *schema_type(const struct codec_field *field);
@@ -18,9 +19,11 @@ struct event_memory {
 	struct map facts; /* subject → struct instances */
 };
 void event_memory_clear(struct event_memory *memory);
-/* Adds a line of `what` for each thing that the entry says; *ret_about is the namespace, or `machine`, `region`,
- * `subnet` (owned by the caller). An entry that nobody can read is told too. */
-void event_lines(struct event_memory *memory, const struct stream_entry *entry, char **ret_about, char ***ret_lines);
+/* Adds a line of `what` for each thing that the entry says; *ret_about is the namespace, or
+ * `machine`, `region`, `subnet` (owned by the caller). An entry that nobody can read is told
+ * too. */
+void event_lines(struct event_memory *memory, const struct stream_entry *entry, char **ret_about,
+		 char ***ret_lines);
 
 /* --- targets.c: whose output `logs` shows */
 
@@ -35,8 +38,10 @@ struct targets {
 };
 void targets_add(struct targets *targets, const char *ns, const char *service); /* once */
 void targets_clear(struct targets *targets);
-/* `web`, `shop/web` or `shop` among the known ones, added to `to`. 0, or a negative errno with `failure`. */
-int targets_find(const struct targets *known, const char *word, struct targets *to, struct failure *failure);
+/* `web`, `shop/web` or `shop` among the known ones, added to `to`. 0, or a negative errno with
+ * `failure`. */
+int targets_find(const struct targets *known, const char *word, struct targets *to,
+		 struct failure *failure);
 
 /* --- lease.c */
 

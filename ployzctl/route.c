@@ -40,7 +40,8 @@ static char *servers_text(const struct route_view *route)
 	for (size_t i = 0; i < route->n_servers && i < SERVERS_SHOWN; i++) {
 		const struct route_server *server = &route->servers[i];
 
-		strbuf_printf(&text, "%s%s", i ? ", " : "", server->address ? server->address : server->instance);
+		strbuf_printf(&text, "%s%s", i ? ", " : "",
+			      server->address ? server->address : server->instance);
 		if (!streq(server->state, "ready"))
 			strbuf_printf(&text, " (%s)", server->state ? server->state : "?");
 	}
@@ -55,9 +56,11 @@ static void add_route(struct routes *routes, const char *machine, const struct r
 	_cleanup_free_ char *ready = xasprintf("%zu/%zu", route_ready(route), route->n_servers);
 	_cleanup_free_ char *servers = servers_text(route);
 
-	table_row(&routes->table, route->key, route->kind, service, route->port, ready, route_state(route), machine, servers);
+	table_row(&routes->table, route->key, route->kind, service, route->port, ready,
+		  route_state(route), machine, servers);
 	if (route->trouble)
-		strv_push(&routes->troubles, xasprintf("%s of %s is not served: %s", route->key, service, route->trouble));
+		strv_push(&routes->troubles, xasprintf("%s of %s is not served: %s", route->key,
+						       service, route->trouble));
 }
 
 static void print_list(const char *machine, const struct route_list *list)
@@ -68,7 +71,8 @@ static void print_list(const char *machine, const struct route_list *list)
 	session_json_value(json);
 }
 
-static void on_routes(const char *machine, const struct failure *failure, void *answer, void *userdata)
+static void on_routes(const char *machine, const struct failure *failure, void *answer,
+		      void *userdata)
 {
 	struct routes *routes = userdata;
 	const struct route_list *list = answer;
@@ -88,8 +92,9 @@ static void on_routes(const char *machine, const struct failure *failure, void *
 		return;
 	}
 	if (list->stale_since)
-		strv_push(&routes->troubles, xasprintf("the gateway of %s follows the log no more since %s", machine,
-						       list->stale_since));
+		strv_push(&routes->troubles,
+			  xasprintf("the gateway of %s follows the log no more since %s", machine,
+				    list->stale_since));
 	for (size_t i = 0; i < list->n_routes; i++)
 		add_route(routes, machine, &list->routes[i]);
 }
@@ -99,13 +104,14 @@ static void on_snapshot(const struct snapshot *snapshot, void *userdata)
 	struct routes *routes = userdata;
 	_cleanup_(strv_freep) char **machines = snapshot_machines(snapshot);
 
-	bus_scatter(routes->ctl->bus, SUBJECT_ROUTED_ROUTES, machines, NULL, ASK_USEC, on_routes, routes, &routes->scatter);
+	bus_scatter(routes->ctl->bus, SUBJECT_ROUTED_ROUTES, machines, NULL, ASK_USEC, on_routes,
+		    routes, &routes->scatter);
 }
 
 int verb_route_ls(struct ployzctl *ctl, int argc, char **argv)
 {
-	static const char *const heading[] = { "ROUTE", "KIND", "SERVICE", "PORT", "READY", "STATE", "GATEWAY", "SERVERS",
-					       NULL };
+	static const char *const heading[] = { "ROUTE", "KIND",	   "SERVICE", "PORT", "READY",
+					       "STATE", "GATEWAY", "SERVERS", NULL };
 	_cleanup_(strv_freep) char **words = NULL;
 	struct routes routes = { .ctl = ctl };
 	int code = arguments_take(ctl, "route ls", NULL, NULL, NULL, argc, argv, 0, 0, &words);

@@ -1,5 +1,5 @@
-/* schema: every subject, and the fields of every object on the wire, from the tables that the programs themselves go
- * by. ployz-wire(7) is held against it. */
+/* schema: every subject, and the fields of every object on the wire, from the tables that the
+ * programs themselves go by. ployz-wire(7) is held against it. */
 #include <inttypes.h>
 
 #include "ployzctl/ployzctl.h"
@@ -9,12 +9,13 @@ struct schema_options {
 	bool all;
 };
 static const struct config_row schema_rows[] = {
-	{ "all", CONFIG_BOOL, offsetof(struct schema_options, all), NULL, NULL, "every schema, each after those that name it",
-	  0, 0 },
+	{ "all", CONFIG_BOOL, offsetof(struct schema_options, all), NULL, NULL,
+	  "every schema, each after those that name it", 0, 0 },
 	CONFIG_END,
 };
 
-static bool known(const struct codec_schema *const *schemas, size_t n, const struct codec_schema *schema)
+static bool known(const struct codec_schema *const *schemas, size_t n,
+		  const struct codec_schema *schema)
 {
 	for (size_t i = 0; i < n; i++)
 		if (schemas[i] == schema)
@@ -23,7 +24,8 @@ static bool known(const struct codec_schema *const *schemas, size_t n, const str
 }
 
 /* A schema, then those that its fields name. */
-static void gather(const struct codec_schema ***schemas, size_t *n, const struct codec_schema *schema)
+static void gather(const struct codec_schema ***schemas, size_t *n,
+		   const struct codec_schema *schema)
 {
 	if (known(*schemas, *n, schema))
 		return;
@@ -64,11 +66,21 @@ static void add_names(struct strbuf *text, const struct codec_field *field)
 char *schema_type(const struct codec_field *field)
 {
 	static const char *const words[] = {
-		[CODEC_STRING] = "string",	  [CODEC_NAME] = "name",	   [CODEC_BOOL] = "boolean",
-		[CODEC_INT] = "integer",	  [CODEC_REAL] = "number",	   [CODEC_ENUM] = "",
-		[CODEC_DURATION] = "duration",	  [CODEC_SIZE] = "bytes",	   [CODEC_STRV] = "list of string",
-		[CODEC_PAIRS] = "map of string",  [CODEC_STRUCT] = "object ",	   [CODEC_POINTER] = "object ",
-		[CODEC_LIST] = "list of ",	  [CODEC_MAP] = "map of ",	   [CODEC_JSON] = "any",
+		[CODEC_STRING] = "string",
+		[CODEC_NAME] = "name",
+		[CODEC_BOOL] = "boolean",
+		[CODEC_INT] = "integer",
+		[CODEC_REAL] = "number",
+		[CODEC_ENUM] = "",
+		[CODEC_DURATION] = "duration",
+		[CODEC_SIZE] = "bytes",
+		[CODEC_STRV] = "list of string",
+		[CODEC_PAIRS] = "map of string",
+		[CODEC_STRUCT] = "object ",
+		[CODEC_POINTER] = "object ",
+		[CODEC_LIST] = "list of ",
+		[CODEC_MAP] = "map of ",
+		[CODEC_JSON] = "any",
 		[CODEC_CUSTOM] = "",
 	};
 	struct strbuf text = STRBUF_INIT;
@@ -99,7 +111,9 @@ static json_t *field_json(const struct codec_field *field)
 
 /* Where a schema's name is the key of a map, it has no field; alone it travels as one. */
 static const struct codec_field name_field = {
-	.key = "name", .type = CODEC_NAME, .note = "where it stands alone; in a map, its key",
+	.key = "name",
+	.type = CODEC_NAME,
+	.note = "where it stands alone; in a map, its key",
 };
 
 static void print_json(const struct codec_schema *schema)
@@ -117,7 +131,8 @@ static void add_field(struct table *table, const struct codec_field *field)
 {
 	_cleanup_free_ char *type = schema_type(field);
 
-	table_row(table, field->key, type, field->flags & CODEC_REQUIRED ? "yes" : "no", field->note);
+	table_row(table, field->key, type, field->flags & CODEC_REQUIRED ? "yes" : "no",
+		  field->note);
 }
 
 static void print_table(const struct codec_schema *schema)
@@ -136,7 +151,10 @@ static void print_table(const struct codec_schema *schema)
 }
 
 static const char *const kinds[] = {
-	[SUBJECT_REQUEST] = "request", [SUBJECT_INTENT] = "log", [SUBJECT_STATUS] = "status", [SUBJECT_EVENT] = "event",
+	[SUBJECT_REQUEST] = "request",
+	[SUBJECT_INTENT] = "log",
+	[SUBJECT_STATUS] = "status",
+	[SUBJECT_EVENT] = "event",
 };
 
 static void print_subjects_json(void)
@@ -144,16 +162,18 @@ static void print_subjects_json(void)
 	for (int i = 0; i < SUBJECT_COUNT; i++) {
 		const struct subject *subject = &subjects[i];
 
-		session_json_value(json_pack("{s:s, s:s, s:s, s:s*, s:s*, s:s}", "subject", subject->pattern, "kind",
-					     kinds[subject->kind], "object", subject->request->name, "answer",
-					     subject->kind == SUBJECT_REQUEST ? subject->reply->name : NULL, "owner",
-					     subject->owner, "note", subject->note));
+		session_json_value(json_pack(
+			"{s:s, s:s, s:s, s:s*, s:s*, s:s}", "subject", subject->pattern, "kind",
+			kinds[subject->kind], "object", subject->request->name, "answer",
+			subject->kind == SUBJECT_REQUEST ? subject->reply->name : NULL, "owner",
+			subject->owner, "note", subject->note));
 	}
 }
 
 static void print_subjects(void)
 {
-	static const char *const heading[] = { "SUBJECT", "KIND", "OBJECT", "ANSWER", "OWNER", "NOTE", NULL };
+	static const char *const heading[] = { "SUBJECT", "KIND", "OBJECT", "ANSWER",
+					       "OWNER",	  "NOTE", NULL };
 	struct table table;
 
 	table_init(&table, heading);
@@ -161,7 +181,8 @@ static void print_subjects(void)
 		const struct subject *subject = &subjects[i];
 
 		table_row(&table, subject->pattern, kinds[subject->kind], subject->request->name,
-			  subject->kind == SUBJECT_REQUEST ? subject->reply->name : NULL, subject->owner, subject->note);
+			  subject->kind == SUBJECT_REQUEST ? subject->reply->name : NULL,
+			  subject->owner, subject->note);
 	}
 	table_print(&table);
 	table_clear(&table);
@@ -181,13 +202,15 @@ static int unknown(const char *near, const char *word)
 	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 
 	failure_set(&failure, FAILURE_NOT_FOUND, "ployzctl schema --all",
-		    near ? "there is no schema '%s'; did you mean '%s'?" : "there is no schema '%s'", word, near);
+		    near ? "there is no schema '%s'; did you mean '%s'?"
+			 : "there is no schema '%s'",
+		    word, near);
 	return session_say(&failure);
 }
 
 /* Those that were asked for; false: there is none. */
-static bool print_schemas(const struct ployzctl *ctl, const struct codec_schema *const *schemas, size_t n,
-			  const char *word)
+static bool print_schemas(const struct ployzctl *ctl, const struct codec_schema *const *schemas,
+			  size_t n, const char *word)
 {
 	bool found = false;
 
@@ -212,7 +235,8 @@ int verb_schema(struct ployzctl *ctl, int argc, char **argv)
 	_cleanup_(strv_freep) char **words = NULL;
 	_cleanup_free_ const struct codec_schema **schemas = NULL;
 	size_t n;
-	int code = arguments_take(ctl, "schema", schema_rows, NULL, &options, argc, argv, 0, 1, &words);
+	int code = arguments_take(ctl, "schema", schema_rows, NULL, &options, argc, argv, 0, 1,
+				  &words);
 
 	if (code)
 		return MAX2(code, 0);
@@ -220,7 +244,9 @@ int verb_schema(struct ployzctl *ctl, int argc, char **argv)
 	if (options.all || words) {
 		const char *word = options.all ? NULL : words[0];
 
-		return print_schemas(ctl, schemas, n, word) ? EXIT_DONE : unknown(nearest(schemas, n, word), word);
+		return print_schemas(ctl, schemas, n, word)
+			       ? EXIT_DONE
+			       : unknown(nearest(schemas, n, word), word);
 	}
 	if (ctl->options.json)
 		print_subjects_json();

@@ -20,15 +20,16 @@ static const struct config_row context_rows[] = {
 
 int session_say(const struct failure *failure)
 {
-	_cleanup_(strv_freep) char **lines = strv_split(failure->message ? failure->message : "no reason given", "\n");
+	_cleanup_(strv_freep) char **lines =
+		strv_split(failure->message ? failure->message : "no reason given", "\n");
 	_cleanup_free_ char *hint = text_safe(failure->hint);
 
 	for (char **line = lines; line && *line; line++) {
 		_cleanup_free_ char *safe = text_safe(*line);
 
 		fprintf(stderr, "%s%s%s%s\n", line == lines ? "ployzctl: " : "  ",
-			line == lines && failure->path ? failure->path : "", line == lines && failure->path ? ": " : "",
-			safe);
+			line == lines && failure->path ? failure->path : "",
+			line == lines && failure->path ? ": " : "", safe);
 	}
 	if (*hint)
 		fprintf(stderr, "  try: %s\n", hint);
@@ -84,13 +85,15 @@ static int read_context(struct ployzctl *ctl, char *file, struct failure *failur
 static int named_context(struct ployzctl *ctl, const char *name, struct failure *failure)
 {
 	const char *home = getenv("HOME");
-	char *file = strchr(name, '/') ? xstrdup(name) :
-					 xasprintf("%s/.config/ployz/%s.conf", home ? home : "", name);
+	char *file = strchr(name, '/')
+			     ? xstrdup(name)
+			     : xasprintf("%s/.config/ployz/%s.conf", home ? home : "", name);
 	_cleanup_free_ char *said = xstrdup(file);
 	int r = read_context(ctl, file, failure);
 
 	if (r == -ENOENT)
-		return failure_set(failure, FAILURE_INVALID, "name another with --context, or a bus with --bus",
+		return failure_set(failure, FAILURE_INVALID,
+				   "name another with --context, or a bus with --bus",
 				   "there is no context %s", said);
 	return r;
 }
@@ -101,13 +104,15 @@ static int dev_context(struct ployzctl *ctl, const char *dir, struct failure *fa
 	int r = read_context(ctl, xasprintf("%s/run/operator.conf", dir), failure);
 
 	if (r == -ENOENT)
-		return failure_set(failure, FAILURE_UNREACHABLE, hint, "no cluster of `ployzctl dev` runs in %s", dir);
+		return failure_set(failure, FAILURE_UNREACHABLE, hint,
+				   "no cluster of `ployzctl dev` runs in %s", dir);
 	return r;
 }
 
 static int find_context(struct ployzctl *ctl, struct failure *failure)
 {
-	static const char *const usual[] = { "/etc/ployz/credentials/operator.conf", "/run/ployz-dev/operator.conf" };
+	static const char *const usual[] = { "/etc/ployz/credentials/operator.conf",
+					     "/run/ployz-dev/operator.conf" };
 	const char *context = getenv("PLOYZ_CONTEXT"), *dir = getenv("PLOYZ_DIR");
 
 	if (ctl->options.context)
@@ -126,7 +131,8 @@ static int find_context(struct ployzctl *ctl, struct failure *failure)
 	}
 	if (ctl->options.bus)
 		return 0;
-	return failure_set(failure, FAILURE_UNREACHABLE, "start one with `ployzctl dev`, or name it with --context or --bus",
+	return failure_set(failure, FAILURE_UNREACHABLE,
+			   "start one with `ployzctl dev`, or name it with --context or --bus",
 			   "no cluster is known here: neither %s nor %s", usual[0], usual[1]);
 }
 
@@ -152,7 +158,8 @@ static void find_machine(struct ployzctl *ctl)
 
 /* --- the loop */
 
-static int on_signal(_unused_ sd_event_source *source, _unused_ const struct signalfd_siginfo *info, void *userdata)
+static int on_signal(_unused_ sd_event_source *source, _unused_ const struct signalfd_siginfo *info,
+		     void *userdata)
 {
 	struct ployzctl *ctl = userdata;
 
@@ -197,7 +204,9 @@ int session_open(struct ployzctl *ctl)
 		failure_set(&failure, FAILURE_BUG, NULL, "no event loop: %s", strerror(-r));
 		return session_say(&failure);
 	}
-	options.url = ctl->options.bus ? ctl->options.bus : ctl->context.bus ? ctl->context.bus : DEFAULT_BUS;
+	options.url = ctl->options.bus	 ? ctl->options.bus
+		      : ctl->context.bus ? ctl->context.bus
+					 : DEFAULT_BUS;
 	options.user = ctl->context.user;
 	options.password = ctl->context.password;
 	if (options.user)
@@ -205,7 +214,8 @@ int session_open(struct ployzctl *ctl)
 	if (bus_open(ctl->loop, &options, &ctl->bus, &failure) < 0)
 		return session_say(&failure);
 	if (!ctl->machine) {
-		failure_set(&failure, FAILURE_INVALID, "--machine ID", "no context says which machine's daemons to ask");
+		failure_set(&failure, FAILURE_INVALID, "--machine ID",
+			    "no context says which machine's daemons to ask");
 		return session_say(&failure);
 	}
 	return 0;

@@ -19,9 +19,10 @@ static void *decode(const struct codec_schema *schema, const struct stream_entry
 	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 
 	if (codec_parse(schema, entry->data, entry->size, CODEC_LENIENT, &object, &failure) < 0)
-		fprintf(stderr, "ployzctl: entry %llu on %s cannot be read: %s%s%s; it is left out\n",
-			(unsigned long long)entry->sequence, entry->subject, failure.path ? failure.path : "",
-			failure.path ? " " : "", failure.message);
+		fprintf(stderr,
+			"ployzctl: entry %llu on %s cannot be read: %s%s%s; it is left out\n",
+			(unsigned long long)entry->sequence, entry->subject,
+			failure.path ? failure.path : "", failure.path ? " " : "", failure.message);
 	return object;
 }
 
@@ -76,7 +77,9 @@ static void on_lost(const struct failure *why, _unused_ void *userdata)
 
 static void attach(_unused_ void *userdata)
 {
-	static const struct stream_follow_ops ops = { .entry = on_entry, .live = on_live, .lost = on_lost };
+	static const struct stream_follow_ops ops = { .entry = on_entry,
+						      .live = on_live,
+						      .lost = on_lost };
 	const struct stream_follow_options options = {
 		.domain = reading.snapshot.copy ? reading.ctl->machine : STORE_DOMAIN,
 		.stream = STREAM_INTENT,

@@ -13,7 +13,8 @@ static size_t ready_of(const struct snapshot *snapshot, const struct head_servic
 	size_t ready = 0;
 
 	for (size_t i = 0; i < service->n_slots; i++) {
-		const struct instance *fact = snapshot_instance(snapshot, service->slots[i].instance);
+		const struct instance *fact =
+			snapshot_instance(snapshot, service->slots[i].instance);
 
 		ready += fact && fact->state == INSTANCE_READY;
 	}
@@ -52,7 +53,8 @@ static bool is_whole(const struct status *status)
 		const struct head *head = status->snapshot->heads[i].head;
 
 		for (size_t j = 0; j < head->n_services; j++)
-			whole = whole && ready_of(status->snapshot, &head->services[j]) == wanted_of(&head->services[j]);
+			whole = whole && ready_of(status->snapshot, &head->services[j]) ==
+						 wanted_of(&head->services[j]);
 	}
 	return whole;
 }
@@ -61,38 +63,46 @@ static bool is_whole(const struct status *status)
 
 static void print_intent(const struct status *status)
 {
-	static const char *const machine_heading[] = { "  MACHINE", "NAME", "LIFE-CYCLE", "REGION", "ZONE", "SUBNET", "AGE", NULL };
-	static const char *const heading[] = { "  NAMESPACE", "REVISION", "SERVICE", "READY", "WHO", "AGE", "UNDER-WAY", NULL };
+	static const char *const machine_heading[] = { "  MACHINE", "NAME", "LIFE-CYCLE",
+						       "REGION",    "ZONE", "SUBNET",
+						       "AGE",	    NULL };
+	static const char *const heading[] = { "  NAMESPACE", "REVISION", "SERVICE",   "READY",
+					       "WHO",	      "AGE",	  "UNDER-WAY", NULL };
 	const struct snapshot *snapshot = status->snapshot;
 	struct table machines, table;
 
-	printf("INTENT (the log at sequence %llu, read from %s)\n", (unsigned long long)snapshot->sequence,
+	printf("INTENT (the log at sequence %llu, read from %s)\n",
+	       (unsigned long long)snapshot->sequence,
 	       snapshot->copy ? "this machine's copy: the store does not answer" : "the store");
 	table_init(&machines, machine_heading);
 	for (size_t i = 0; i < snapshot->n_machines; i++) {
 		const struct machine *machine = snapshot->machines[i];
-		_cleanup_free_ char *age = age_of(machine->since, status->now_usec), *id = xasprintf("  %s", machine->id);
+		_cleanup_free_ char *age = age_of(machine->since, status->now_usec),
+				    *id = xasprintf("  %s", machine->id);
 
-		table_row(&machines, id, machine->name, life_cycle_names[machine->life_cycle], machine->region, machine->zone,
-			  machine->subnet, age);
+		table_row(&machines, id, machine->name, life_cycle_names[machine->life_cycle],
+			  machine->region, machine->zone, machine->subnet, age);
 	}
 	table_print(&machines);
 	table_clear(&machines);
 	table_init(&table, heading);
 	for (size_t i = 0; i < snapshot->n_heads; i++) {
 		const struct head *head = snapshot->heads[i].head;
-		_cleanup_free_ char *age = age_of(head->at, status->now_usec), *ns = xasprintf("  %s", head->ns);
+		_cleanup_free_ char *age = age_of(head->at, status->now_usec),
+				    *ns = xasprintf("  %s", head->ns);
 		_cleanup_free_ char *revision = xasprintf("%lld", (long long)head->revision);
 
 		for (size_t j = 0; j < head->n_services; j++) {
-			_cleanup_free_ char *ready = xasprintf("%zu/%zu", ready_of(snapshot, &head->services[j]),
-							       wanted_of(&head->services[j]));
+			_cleanup_free_ char *ready =
+				xasprintf("%zu/%zu", ready_of(snapshot, &head->services[j]),
+					  wanted_of(&head->services[j]));
 
-			table_row(&table, ns, revision, head->services[j].name, ready, head->operator_, age,
-				  head->open ? head->open->deploy : NULL);
+			table_row(&table, ns, revision, head->services[j].name, ready,
+				  head->operator_, age, head->open ? head->open->deploy : NULL);
 		}
 		if (!head->n_services && head->open)
-			table_row(&table, ns, revision, NULL, NULL, head->operator_, age, head->open->deploy);
+			table_row(&table, ns, revision, NULL, NULL, head->operator_, age,
+				  head->open->deploy);
 	}
 	if (table.n_cells > table.columns)
 		table_print(&table);
@@ -103,22 +113,26 @@ static void print_intent(const struct status *status)
 
 static void print_status(const struct status *status)
 {
-	static const char *const heading[] = { "  DEPLOY", "NAMESPACE", "PHASE", "REVISION", "WHO", "WALKED-BY", "AGE", NULL };
+	static const char *const heading[] = { "  DEPLOY", "NAMESPACE", "PHASE", "REVISION",
+					       "WHO",	   "WALKED-BY", "AGE",	 NULL };
 	size_t first = status->n_deploys > STATUS_DEPLOYS ? status->n_deploys - STATUS_DEPLOYS : 0;
 	struct table table;
 
-	printf("\nSTATUS (deploys as their leased recorded them%s%s)\n", status->deploys_trouble ? "; not read: " : "",
+	printf("\nSTATUS (deploys as their leased recorded them%s%s)\n",
+	       status->deploys_trouble ? "; not read: " : "",
 	       status->deploys_trouble ? status->deploys_trouble : "");
 	table_init(&table, heading);
 	for (size_t i = 0; i < status->n_deploys; i++) {
 		const struct deploy *deploy = status->deploys[i];
-		_cleanup_free_ char *age = age_of(deploy->at, status->now_usec), *id = xasprintf("  %s", deploy->deploy);
-		_cleanup_free_ char *revision = deploy->revision ? xasprintf("%lld", (long long)deploy->revision) : NULL;
+		_cleanup_free_ char *age = age_of(deploy->at, status->now_usec),
+				    *id = xasprintf("  %s", deploy->deploy);
+		_cleanup_free_ char *revision =
+			deploy->revision ? xasprintf("%lld", (long long)deploy->revision) : NULL;
 
 		/* Those that have not ended are shown however old they are. */
 		if (i >= first || !deploy_phase_is_end((enum deploy_phase)deploy->phase))
-			table_row(&table, id, deploy->ns, deploy_phase_names[deploy->phase], revision, deploy->operator_,
-				  deploy->machine, age);
+			table_row(&table, id, deploy->ns, deploy_phase_names[deploy->phase],
+				  revision, deploy->operator_, deploy->machine, age);
 	}
 	if (table.n_cells > table.columns)
 		table_print(&table);
@@ -165,8 +179,9 @@ static void print_leases(const struct status *status)
 			continue;
 		held++;
 		printf("  lease of %s: held by %s on machine %s for %s %s since %s\n", lease->ns,
-		       lease->operator_ ? lease->operator_ : "somebody", lease->machine ? lease->machine : "?",
-		       lease->verb ? lease->verb : "deploy", lease->deploy ? lease->deploy : "?", age ? age : "?");
+		       lease->operator_ ? lease->operator_ : "somebody",
+		       lease->machine ? lease->machine : "?", lease->verb ? lease->verb : "deploy",
+		       lease->deploy ? lease->deploy : "?", age ? age : "?");
 	}
 	if (!held)
 		puts("  leases: none is held");
@@ -174,14 +189,16 @@ static void print_leases(const struct status *status)
 
 static void print_observation(const struct status *status)
 {
-	static const char *const heading[] = { "  MACHINE", "DAEMON", "VERSION", "SEEN", "TOOK", NULL };
+	static const char *const heading[] = { "  MACHINE", "DAEMON", "VERSION",
+					       "SEEN",	    "TOOK",   NULL };
 	struct table table;
 
 	printf("\nOBSERVATION (asked now by ployzctl through machine %s)\n", status->ctl->machine);
 	table_init(&table, heading);
 	for (size_t i = 0; i < status->n_observed; i++) {
 		const struct observed *observed = &status->observed[i];
-		_cleanup_free_ char *what = what_of(status, observed), *machine = xasprintf("  %s", observed->machine);
+		_cleanup_free_ char *what = what_of(status, observed),
+				    *machine = xasprintf("  %s", observed->machine);
 		_cleanup_free_ char *took = xasprintf("%lld ms", (long long)observed->took_ms);
 
 		table_row(&table, machine, observed->daemon, observed->version, what, took);
@@ -211,11 +228,14 @@ static json_t *intent_json(const struct snapshot *snapshot)
 	for (size_t i = 0; i < snapshot->n_heads; i++)
 		json_array_append_new(heads, codec_encode(&head_schema, snapshot->heads[i].head));
 	for (size_t i = 0; i < snapshot->n_machines; i++)
-		json_array_append_new(machines, codec_encode(&machine_schema, snapshot->machines[i]));
+		json_array_append_new(machines,
+				      codec_encode(&machine_schema, snapshot->machines[i]));
 	for (size_t i = 0; i < snapshot->n_instances; i++)
-		json_array_append_new(instances, codec_encode(&instances_schema, snapshot->instances[i]));
-	return json_pack("{s:I, s:b, s:o, s:o, s:o}", "sequence", (json_int_t)snapshot->sequence, "copy", snapshot->copy,
-			 "namespaces", heads, "machines", machines, "instances", instances);
+		json_array_append_new(instances,
+				      codec_encode(&instances_schema, snapshot->instances[i]));
+	return json_pack("{s:I, s:b, s:o, s:o, s:o}", "sequence", (json_int_t)snapshot->sequence,
+			 "copy", snapshot->copy, "namespaces", heads, "machines", machines,
+			 "instances", instances);
 }
 
 static json_t *observation_json(const struct status *status)
@@ -225,10 +245,11 @@ static json_t *observation_json(const struct status *status)
 	for (size_t i = 0; i < status->n_observed; i++) {
 		const struct observed *observed = &status->observed[i];
 
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s*, s:s*, s:O*, s:I}", "machine", observed->machine,
-						      "daemon", observed->daemon, "version", observed->version, "trouble",
-						      observed->trouble, "status", observed->said, "took_ms",
-						      (json_int_t)observed->took_ms));
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:s*, s:s*, s:O*, s:I}", "machine",
+					observed->machine, "daemon", observed->daemon, "version",
+					observed->version, "trouble", observed->trouble, "status",
+					observed->said, "took_ms", (json_int_t)observed->took_ms));
 	}
 	return list;
 }
@@ -241,8 +262,9 @@ bool status_print_json(const struct status *status)
 
 	for (size_t i = 0; i < status->n_deploys; i++)
 		json_array_append_new(deploys, codec_encode(&deploy_schema, status->deploys[i]));
-	json = json_pack("{s:b, s:o, s:o, s:o}", "whole", whole, "intent", intent_json(status->snapshot), "deploys", deploys,
-			 "observation", observation_json(status));
+	json = json_pack("{s:b, s:o, s:o, s:o}", "whole", whole, "intent",
+			 intent_json(status->snapshot), "deploys", deploys, "observation",
+			 observation_json(status));
 	if (status->leases)
 		json_object_update_new(json, codec_encode(&lease_list_schema, status->leases));
 	session_json_value(json);

@@ -1,5 +1,5 @@
-/* `ployzctl status`: gathers the three truths. Intent is read from the log, status from its stream, and observation
- * is asked of every daemon now; none is made from another. */
+/* `ployzctl status`: gathers the three truths. Intent is read from the log, status from its stream,
+ * and observation is asked of every daemon now; none is made from another. */
 #include "ployzctl/status.h"
 
 static const char *const daemons[] = { "meshd", "agentd", "placerd", "leased", "routed", "dnsd" };
@@ -22,7 +22,8 @@ static void on_deploy(const struct stream_entry *entry, void *userdata)
 	struct status *status = userdata;
 	void *object = NULL;
 
-	if (codec_parse(&deploy_schema, entry->data, entry->size, CODEC_LENIENT, &object, NULL) >= 0)
+	if (codec_parse(&deploy_schema, entry->data, entry->size, CODEC_LENIENT, &object, NULL) >=
+	    0)
 		*array_add(status->deploys, status->n_deploys) = object;
 }
 
@@ -41,10 +42,16 @@ static void on_deploys_lost(const struct failure *why, void *userdata)
 
 static void ask_deploys(struct status *status)
 {
-	static const struct stream_follow_ops ops = { .entry = on_deploy, .live = on_deploys, .lost = on_deploys_lost };
+	static const struct stream_follow_ops ops = { .entry = on_deploy,
+						      .live = on_deploys,
+						      .lost = on_deploys_lost };
 	_cleanup_free_ char *filter = subject_filter(SUBJECT_DEPLOY_STATUS);
 	const struct stream_follow_options options = {
-		.domain = STORE_DOMAIN, .stream = STREAM_STATUS, .filter = filter, .from = STREAM_FROM_LAST_PER_SUBJECT, .once = true,
+		.domain = STORE_DOMAIN,
+		.stream = STREAM_STATUS,
+		.filter = filter,
+		.from = STREAM_FROM_LAST_PER_SUBJECT,
+		.once = true,
 	};
 
 	status->pending++;
@@ -79,9 +86,9 @@ static void on_said(int error, const struct bus_message *reply, void *userdata)
 	free(question);
 	observed->took_ms = (int64_t)((boot_now_usec() - status->begun_usec) / 1000);
 	if (error < 0) {
-		observed->trouble = xstrdup(error == -EHOSTUNREACH ? "does not run" : error == -ETIMEDOUT ?
-										      "does not answer" :
-										      "the bus is not connected");
+		observed->trouble = xstrdup(error == -EHOSTUNREACH ? "does not run"
+					    : error == -ETIMEDOUT  ? "does not answer"
+								   : "the bus is not connected");
 	} else {
 		json = json_loadb(reply->data, reply->size, JSON_ALLOW_NUL, NULL);
 		observed->said = json_incref(json_object_get(json, "ok"));
@@ -102,7 +109,8 @@ static void ask_daemons(struct status *status, const char *machine)
 		observed->daemon = xstrdup(daemons[i]);
 		*question = (struct question){ status, status->n_observed - 1 };
 		status->pending++;
-		bus_request(status->ctl->bus, subject, NULL, "{}", 2, ASK_USEC, on_said, question, NULL);
+		bus_request(status->ctl->bus, subject, NULL, "{}", 2, ASK_USEC, on_said, question,
+			    NULL);
 	}
 }
 
@@ -112,11 +120,12 @@ static void on_pong(const struct bus_message *message, void *userdata)
 	_cleanup_json_ json_t *json = json_loadb(message->data, message->size, 0, NULL);
 	const char *name = json_string_value(json_object_get(json, "name"));
 	const char *version = json_string_value(json_object_get(json, "version"));
-	const char *machine = json_string_value(json_object_get(json_object_get(json, "metadata"), "machine"));
+	const char *machine =
+		json_string_value(json_object_get(json_object_get(json, "metadata"), "machine"));
 
 	for (size_t i = 0; i < status->n_observed; i++)
-		if (streq(status->observed[i].daemon, name) && streq(status->observed[i].machine, machine) &&
-		    !status->observed[i].version)
+		if (streq(status->observed[i].daemon, name) &&
+		    streq(status->observed[i].machine, machine) && !status->observed[i].version)
 			status->observed[i].version = xstrdup(version);
 }
 
@@ -149,7 +158,8 @@ static void on_snapshot(const struct snapshot *snapshot, void *userdata)
 	ask_services(status);
 	ask_deploys(status);
 	status->pending++;
-	bus_ask(status->ctl->bus, SUBJECT_LEASE_LIST, status->ctl->machine, NULL, ASK_USEC, on_leases, status, NULL);
+	bus_ask(status->ctl->bus, SUBJECT_LEASE_LIST, status->ctl->machine, NULL, ASK_USEC,
+		on_leases, status, NULL);
 }
 
 static void status_clear(struct status *status)

@@ -11,7 +11,8 @@
 #include "ployzctl/supervise.h"
 
 /* In the child, after the fork: nothing here allocates. */
-_noreturn_ static void child_exec(char *const *argv, int output, char *const *environment, pid_t parent)
+_noreturn_ static void child_exec(char *const *argv, int output, char *const *environment,
+				  pid_t parent)
 {
 	int null = open("/dev/null", O_RDONLY);
 	sigset_t none;
@@ -24,7 +25,8 @@ _noreturn_ static void child_exec(char *const *argv, int output, char *const *en
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
-	if (dup2(null, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 || dup2(output, STDERR_FILENO) < 0)
+	if (dup2(null, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 ||
+	    dup2(output, STDERR_FILENO) < 0)
 		_exit(127);
 	execve(argv[0], argv, environment);
 	dprintf(STDERR_FILENO, "cannot run %s: %s\n", argv[0], strerror(errno));
@@ -34,8 +36,10 @@ _noreturn_ static void child_exec(char *const *argv, int output, char *const *en
 /* The parent's own service manager is not the child's. */
 static char **child_environment(const char *notify)
 {
-	static const char *const dropped[] = { "NOTIFY_SOCKET=", "WATCHDOG_USEC=", "WATCHDOG_PID=", "LISTEN_FDS=",
-					       "LISTEN_PID=",	 "JOURNAL_STREAM=" };
+	static const char *const dropped[] = {
+		"NOTIFY_SOCKET=", "WATCHDOG_USEC=", "WATCHDOG_PID=",
+		"LISTEN_FDS=",	  "LISTEN_PID=",    "JOURNAL_STREAM="
+	};
 	char **environment = NULL;
 
 	for (char **p = environ; *p; p++) {
@@ -113,8 +117,8 @@ int supervise_connect(const char *at, bool unix_socket)
 char *supervise_program(const char *name)
 {
 	const char *path = getenv("PATH");
-	_cleanup_(strv_freep) char **directories =
-		strv_split(path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ":");
+	_cleanup_(strv_freep) char **directories = strv_split(
+		path ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ":");
 
 	for (char **directory = directories; directory && *directory; directory++) {
 		_cleanup_free_ char *program = xasprintf("%s/%s", *directory, name);

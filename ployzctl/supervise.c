@@ -10,12 +10,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PROBE_USEC 20000ull         /* between two tries to connect to a child that starts */
-#define STOP_USEC 5000000ull        /* from TERM to KILL */
-#define STEADY_USEC 10000000ull     /* having run so long, a child's deaths are forgotten */
-#define START_ATTEMPTS 2            /* deaths before ready until the start has failed */
+#define PROBE_USEC 20000ull	/* between two tries to connect to a child that starts */
+#define STOP_USEC 5000000ull	/* from TERM to KILL */
+#define STEADY_USEC 10000000ull /* having run so long, a child's deaths are forgotten */
+#define START_ATTEMPTS 2	/* deaths before ready until the start has failed */
 #define LINE_MAX_BYTES 8192
-#define LOG_MAX_BYTES (16ll << 20)  /* a longer log begins anew at the next start */
+#define LOG_MAX_BYTES (16ll << 20) /* a longer log begins anew at the next start */
 
 enum state { WAITING, STARTING, READY, PAUSING, STOPPING, ENDED };
 
@@ -28,13 +28,13 @@ struct child {
 	sd_event_source *output_source;
 	int output;
 	int log;
-	int probe;           /* a connection that is being tried, or -1 */
+	int probe;	     /* a connection that is being tried, or -1 */
 	struct strbuf text;  /* of its line that is not complete */
-	char *status;        /* what it says it does */
-	char *last;          /* its last line */
+	char *status;	     /* what it says it does */
+	char *last;	     /* its last line */
 	struct timer *timer; /* the next probe, the next start, or KILL */
 	uint64_t started_usec;
-	unsigned deaths;     /* in a row */
+	unsigned deaths; /* in a row */
 	bool was_ready;
 	bool wanted_down;
 };
@@ -101,7 +101,8 @@ static void take_line(struct child *child, const char *line)
 	if (child->spec.worth)
 		worth = child->spec.worth(worth);
 	if (worth && *worth)
-		child->supervise->ops->line(child->spec.name, false, worth, child->supervise->userdata);
+		child->supervise->ops->line(child->spec.name, false, worth,
+					    child->supervise->userdata);
 }
 
 static void take_text(struct child *child, const char *data, size_t size)
@@ -132,7 +133,8 @@ static void close_output(struct child *child)
 	strbuf_clear(&child->text);
 }
 
-static int on_output(_unused_ sd_event_source *source, int fd, _unused_ uint32_t revents, void *userdata)
+static int on_output(_unused_ sd_event_source *source, int fd, _unused_ uint32_t revents,
+		     void *userdata)
 {
 	struct child *child = userdata;
 	char data[4096];
@@ -180,7 +182,8 @@ static void probe(struct child *child)
 	int error = 0;
 
 	if (child->probe < 0)
-		child->probe = supervise_connect(child->spec.address, child->spec.ready == SUPERVISE_UNIX);
+		child->probe =
+			supervise_connect(child->spec.address, child->spec.ready == SUPERVISE_UNIX);
 	p.fd = child->probe;
 	if (child->probe >= 0 && poll(&p, 1, 0) > 0) {
 		getsockopt(child->probe, SOL_SOCKET, SO_ERROR, &error, &size);
@@ -210,12 +213,15 @@ static int on_exit_(sd_event_source *source, const siginfo_t *info, void *userda
 static int spawn(struct child *child)
 {
 	sd_event *loop = child->supervise->loop;
-	int r = supervise_spawn(child->spec.argv, child->supervise->notify_path, &child->pid, &child->output);
+	int r = supervise_spawn(child->spec.argv, child->supervise->notify_path, &child->pid,
+				&child->output);
 
 	if (r >= 0)
-		r = sd_event_add_io(loop, &child->output_source, child->output, EPOLLIN, on_output, child);
+		r = sd_event_add_io(loop, &child->output_source, child->output, EPOLLIN, on_output,
+				    child);
 	if (r >= 0)
-		r = sd_event_add_child(loop, &child->exit_source, child->pid, WEXITED, on_exit_, child);
+		r = sd_event_add_child(loop, &child->exit_source, child->pid, WEXITED, on_exit_,
+				       child);
 	return r;
 }
 
@@ -265,8 +271,9 @@ static char *exit_words(const siginfo_t *info)
 static void fail_start(struct child *child, const char *words)
 {
 	struct supervise *supervise = child->supervise;
-	_cleanup_free_ char *text = xasprintf("%s %s before it was ready%s%s", child->spec.name, words,
-					      child->last ? ": " : "", child->last ? child->last : "");
+	_cleanup_free_ char *text =
+		xasprintf("%s %s before it was ready%s%s", child->spec.name, words,
+			  child->last ? ": " : "", child->last ? child->last : "");
 
 	if (child->spec.optional) {
 		own_line(child, "%s", words);
@@ -354,13 +361,15 @@ static bool stop_more(struct supervise *supervise)
 			continue;
 		left = true;
 		for (size_t k = 0; k < supervise->n_children; k++)
-			needed |= needs(supervise->children[k], child->spec.name) && supervise->children[k]->pid;
+			needed |= needs(supervise->children[k], child->spec.name) &&
+				  supervise->children[k]->pid;
 		if (needed || child->state == STOPPING)
 			continue;
 		child->state = STOPPING;
 		if (child->pid) {
 			kill(child->pid, SIGTERM);
-			timer_arm(child->timer, child->spec.stop_usec ? child->spec.stop_usec : STOP_USEC);
+			timer_arm(child->timer,
+				  child->spec.stop_usec ? child->spec.stop_usec : STOP_USEC);
 		} else {
 			child->state = ENDED;
 			deferred_schedule(supervise->next);
@@ -459,14 +468,16 @@ static void notified(struct child *child, char *text)
 	}
 }
 
-static int on_notify(_unused_ sd_event_source *source, int fd, _unused_ uint32_t revents, void *userdata)
+static int on_notify(_unused_ sd_event_source *source, int fd, _unused_ uint32_t revents,
+		     void *userdata)
 {
 	struct supervise *supervise = userdata;
 	char data[4096], control[CMSG_SPACE(sizeof(struct ucred))];
 	struct iovec iov = { .iov_base = data, .iov_len = sizeof(data) - 1 };
-	struct msghdr message = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
-	};
+	struct msghdr message = { .msg_iov = &iov,
+				  .msg_iovlen = 1,
+				  .msg_control = control,
+				  .msg_controllen = sizeof(control) };
 	ssize_t n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
 	if (n <= 0)
@@ -498,17 +509,18 @@ static int notify_open(struct supervise *supervise)
 	memcpy(address.sun_path, supervise->notify_path, strlen(supervise->notify_path) + 1);
 	unlink(supervise->notify_path);
 	supervise->notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (supervise->notify < 0 || bind(supervise->notify, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	if (supervise->notify < 0 ||
+	    bind(supervise->notify, (struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    setsockopt(supervise->notify, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
 		return -errno;
-	return sd_event_add_io(supervise->loop, &supervise->notify_source, supervise->notify, EPOLLIN, on_notify,
-			       supervise);
+	return sd_event_add_io(supervise->loop, &supervise->notify_source, supervise->notify,
+			       EPOLLIN, on_notify, supervise);
 }
 
 /* --- life */
 
-int supervise_new(sd_event *loop, const char *run, const char *log, const struct supervise_ops *ops, void *userdata,
-		  struct supervise **ret)
+int supervise_new(sd_event *loop, const char *run, const char *log, const struct supervise_ops *ops,
+		  void *userdata, struct supervise **ret)
 {
 	struct supervise *supervise = xcalloc(1, sizeof(*supervise));
 	int r;

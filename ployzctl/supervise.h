@@ -1,25 +1,25 @@
-/* Supervise: children in the foreground. Starts each when those it needs are ready, names its lines,
- * starts it again when it dies, ends all in the opposite order. */
+/* Supervise: children in the foreground. Starts each when those it needs are ready, names its
+ * lines, starts it again when it dies, ends all in the opposite order. */
 #ifndef PLOYZ_SUPERVISE_H
 #define PLOYZ_SUPERVISE_H
 
 #include "lib/ployz.h"
 
 enum supervise_ready {
-	SUPERVISE_EXIT,   /* runs once; ready when it has ended with 0 */
+	SUPERVISE_EXIT,	  /* runs once; ready when it has ended with 0 */
 	SUPERVISE_NOTIFY, /* says READY=1 (sd_notify) */
-	SUPERVISE_TCP,    /* takes a connection at `address`, an IPv4 address:port */
-	SUPERVISE_UNIX,   /* takes a connection at `address`, a path */
+	SUPERVISE_TCP,	  /* takes a connection at `address`, an IPv4 address:port */
+	SUPERVISE_UNIX,	  /* takes a connection at `address`, a path */
 };
 
 struct supervise_child {
 	const char *name;
-	char **argv;            /* argv[0]: path of the program; owned by the supervisor from then on */
+	char **argv; /* argv[0]: path of the program; owned by the supervisor from then on */
 	enum supervise_ready ready;
-	char *address;          /* owned by the supervisor from then on, or NULL */
-	const char *after[6];   /* names of those that have to be ready first */
-	bool optional;          /* its failure at the start is told, and is not the start's */
-	uint64_t stop_usec;     /* from TERM to KILL; 0: 5 s */
+	char *address;	      /* owned by the supervisor from then on, or NULL */
+	const char *after[6]; /* names of those that have to be ready first */
+	bool optional;	      /* its failure at the start is told, and is not the start's */
+	uint64_t stop_usec;   /* from TERM to KILL; 0: 5 s */
 	/* What of a line is worth printing (within it), or NULL; all of it goes to the log file. */
 	const char *(*worth)(const char *line);
 };
@@ -36,8 +36,8 @@ struct supervise_ops {
 };
 
 struct supervise;
-/* `run`: directory of the notify socket and of NAME.pid; `log`: of NAME.log. SIGCHLD must be blocked.
- * 0 or negative errno. */
+/* `run`: directory of the notify socket and of NAME.pid; `log`: of NAME.log. SIGCHLD must be
+ * blocked. 0 or negative errno. */
 int supervise_new(sd_event *loop, const char *run, const char *log, const struct supervise_ops *ops,
 		  void *userdata, struct supervise **ret);
 /* Kills what still runs. */
@@ -45,13 +45,13 @@ void supervise_free(struct supervise *supervise);
 DEFINE_CLEANUP(struct supervise, supervise_free);
 void supervise_add(struct supervise *supervise, const struct supervise_child *child);
 void supervise_start(struct supervise *supervise);
-/* Ends all but `except` (may be NULL): each when those that need it have ended. `stopped` is called once,
- * when none of them is left. May then be called again without the exception. */
+/* Ends all but `except` (may be NULL): each when those that need it have ended. `stopped` is called
+ * once, when none of them is left. May then be called again without the exception. */
 void supervise_stop(struct supervise *supervise, const char *except);
 /* KILL to everything, now. */
 void supervise_kill(struct supervise *supervise);
-/* Names of those that are not ready, with what they say they do: `agentd (waiting for …), dnsd`; owned by
- * the caller. */
+/* Names of those that are not ready, with what they say they do: `agentd (waiting for …), dnsd`;
+ * owned by the caller. */
 char *supervise_waiting(const struct supervise *supervise);
 
 /* How long after its `deaths`-th death in a row a child is started again: at once, 1 s … 5 s. */
@@ -59,11 +59,11 @@ uint64_t supervise_pause(unsigned deaths);
 
 /* --- supervise-spawn.c */
 
-/* Runs argv[0] in a process group of its own, that ends with its parent; *ret_output reads what it writes.
- * 0 or negative errno; that the program cannot be run is its output and exit code 127. */
+/* Runs argv[0] in a process group of its own, that ends with its parent; *ret_output reads what it
+ * writes. 0 or negative errno; that the program cannot be run is its output and exit code 127. */
 int supervise_spawn(char *const *argv, const char *notify, pid_t *ret_pid, int *ret_output);
-/* A connection that is being made, non-blocking, to an IPv4 address:port or a Unix socket's path; or a negative
- * errno, -ECONNREFUSED and -ENOENT when nobody listens. */
+/* A connection that is being made, non-blocking, to an IPv4 address:port or a Unix socket's path;
+ * or a negative errno, -ECONNREFUSED and -ENOENT when nobody listens. */
 int supervise_connect(const char *address, bool unix_socket);
 /* Where $PATH has a program of this name, or NULL; owned by the caller. */
 char *supervise_program(const char *name);

@@ -38,7 +38,8 @@ void table_row(struct table *table, ...)
 {
 	va_list args;
 
-	table->cells = xrealloc(table->cells, table->n_cells + table->columns + 1, sizeof(*table->cells));
+	table->cells =
+		xrealloc(table->cells, table->n_cells + table->columns + 1, sizeof(*table->cells));
 	va_start(args, table);
 	for (size_t i = 0; i < table->columns; i++) {
 		const char *text = va_arg(args, const char *);
@@ -55,13 +56,16 @@ char *table_render(const struct table *table)
 	struct strbuf text = STRBUF_INIT;
 
 	for (size_t i = 0; i < table->n_cells; i++)
-		widths[i % table->columns] = MAX2(widths[i % table->columns], text_width(table->cells[i]));
+		widths[i % table->columns] =
+			MAX2(widths[i % table->columns], text_width(table->cells[i]));
 	for (size_t i = 0; i < table->n_cells; i++) {
 		size_t column = i % table->columns;
 
 		strbuf_puts(&text, table->cells[i]);
 		if (column + 1 < table->columns)
-			strbuf_printf(&text, "%*s", (int)(widths[column] - text_width(table->cells[i]) + GAP), "");
+			strbuf_printf(&text, "%*s",
+				      (int)(widths[column] - text_width(table->cells[i]) + GAP),
+				      "");
 		else
 			strbuf_puts(&text, "\n");
 	}

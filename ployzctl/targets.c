@@ -39,9 +39,11 @@ static int not_found(const struct targets *known, const char *word, struct failu
 	near = names ? str_nearest(word, (const char *const *)names) : NULL;
 	if (near)
 		r = failure_set(failure, FAILURE_NOT_FOUND, "ployzctl ps",
-				"there is no service or namespace '%s'; did you mean '%s'?", word, near);
+				"there is no service or namespace '%s'; did you mean '%s'?", word,
+				near);
 	else
-		r = failure_set(failure, FAILURE_NOT_FOUND, "ployzctl ps", "there is no service or namespace '%s'", word);
+		r = failure_set(failure, FAILURE_NOT_FOUND, "ployzctl ps",
+				"there is no service or namespace '%s'", word);
 	return r;
 }
 
@@ -52,7 +54,8 @@ static int several(const struct targets *matches, const char *word, struct failu
 
 	for (size_t i = 0; i < matches->count; i++)
 		strbuf_printf(&list, "%s%s", i ? ", " : "", matches->items[i].ns);
-	return failure_set(failure, FAILURE_INVALID, hint, "'%s' is a service of more than one namespace: %s", word, list.text);
+	return failure_set(failure, FAILURE_INVALID, hint,
+			   "'%s' is a service of more than one namespace: %s", word, list.text);
 }
 
 /* A whole name, or a part of it before the slash. */
@@ -63,10 +66,12 @@ static bool matches(const struct target *target, const char *word)
 
 	if (!slash)
 		return streq(target->service, word);
-	return strlen(target->ns) == length && strncmp(target->ns, word, length) == 0 && streq(target->service, slash + 1);
+	return strlen(target->ns) == length && strncmp(target->ns, word, length) == 0 &&
+	       streq(target->service, slash + 1);
 }
 
-int targets_find(const struct targets *known, const char *word, struct targets *to, struct failure *failure)
+int targets_find(const struct targets *known, const char *word, struct targets *to,
+		 struct failure *failure)
 {
 	_cleanup_(targets_clear) struct targets found = { NULL, 0 };
 

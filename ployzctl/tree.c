@@ -2,21 +2,27 @@
 #include "ployzctl/ployzctl.h"
 
 static const char *const signs[] = {
-	[SLOT_KEEP] = "=", [SLOT_START] = "+", [SLOT_REPLACE] = "~", [SLOT_REMOVE] = "-",
+	[SLOT_KEEP] = "=",
+	[SLOT_START] = "+",
+	[SLOT_REPLACE] = "~",
+	[SLOT_REMOVE] = "-",
 };
 
 static void slot_line(const struct plan_slot *slot, struct strbuf *to)
 {
-	strbuf_printf(to, "    %s %lld %s", signs[slot->action], (long long)slot->slot, slot_action_names[slot->action]);
+	strbuf_printf(to, "    %s %lld %s", signs[slot->action], (long long)slot->slot,
+		      slot_action_names[slot->action]);
 	if (slot->machine)
-		strbuf_printf(to, " %s %s", slot->action == SLOT_REMOVE ? "from" : "on", slot->machine);
+		strbuf_printf(to, " %s %s", slot->action == SLOT_REMOVE ? "from" : "on",
+			      slot->machine);
 	if (slot->from && !streq(slot->from, slot->machine))
 		strbuf_printf(to, " (was on %s)", slot->from);
 	if (slot->why)
 		strbuf_printf(to, ": %s", slot->why);
 	strbuf_puts(to, "\n");
 	if (slot->action == SLOT_REPLACE && slot->update != UPDATE_DEFAULT)
-		strbuf_printf(to, "        %s%s%s\n", update_order_names[slot->update], slot->why_update ? ": " : "",
+		strbuf_printf(to, "        %s%s%s\n", update_order_names[slot->update],
+			      slot->why_update ? ": " : "",
 			      slot->why_update ? slot->why_update : "");
 }
 
@@ -44,9 +50,10 @@ static void routes(const struct plan *plan, struct strbuf *to)
 		strbuf_puts(to, "  routes\n");
 	for (size_t i = 0; i < plan->n_routes; i++) {
 		const struct plan_route *route = &plan->routes[i];
-		const char *sign = streq(route->action, "add") ? "+" : streq(route->action, "remove") ? "-" :
-				   streq(route->action, "change")			      ? "~" :
-												"=";
+		const char *sign = streq(route->action, "add")	    ? "+"
+				   : streq(route->action, "remove") ? "-"
+				   : streq(route->action, "change") ? "~"
+								    : "=";
 
 		strbuf_printf(to, "    %s %s%s%s\n", sign, route->key, route->service ? " to " : "",
 			      route->service ? route->service : "");
@@ -62,8 +69,9 @@ static void totals(const struct plan *plan, struct strbuf *to)
 	if (!plan->changes && !plan->n_refusals)
 		strbuf_puts(to, "  nothing to change\n");
 	else
-		strbuf_printf(to, "  %zu to start, %zu to replace, %zu to remove, %zu kept\n", counts[SLOT_START],
-			      counts[SLOT_REPLACE], counts[SLOT_REMOVE], counts[SLOT_KEEP]);
+		strbuf_printf(to, "  %zu to start, %zu to replace, %zu to remove, %zu kept\n",
+			      counts[SLOT_START], counts[SLOT_REPLACE], counts[SLOT_REMOVE],
+			      counts[SLOT_KEEP]);
 }
 
 void tree_plan(const struct plan *plan, struct strbuf *to)
@@ -72,8 +80,8 @@ void tree_plan(const struct plan *plan, struct strbuf *to)
 	_cleanup_(strv_freep) char **lines = NULL;
 
 	if (plan->revision)
-		strbuf_printf(&text, "namespace %s, from revision %lld (sequence %lld)\n", plan->ns, (long long)plan->revision,
-			      (long long)plan->sequence);
+		strbuf_printf(&text, "namespace %s, from revision %lld (sequence %lld)\n", plan->ns,
+			      (long long)plan->revision, (long long)plan->sequence);
 	else
 		strbuf_printf(&text, "namespace %s, nothing committed yet\n", plan->ns);
 	slots(plan, &text);
@@ -88,8 +96,8 @@ void tree_plan(const struct plan *plan, struct strbuf *to)
 	for (size_t i = 0; i < plan->n_refusals; i++) {
 		const struct plan_refusal *refusal = &plan->refusals[i];
 
-		strbuf_printf(&text, "  refused: %s%s%s\n", refusal->path ? refusal->path : "", refusal->path ? ": " : "",
-			      refusal->message);
+		strbuf_printf(&text, "  refused: %s%s%s\n", refusal->path ? refusal->path : "",
+			      refusal->path ? ": " : "", refusal->message);
 		if (refusal->hint)
 			strbuf_printf(&text, "    try: %s\n", refusal->hint);
 	}

@@ -4,22 +4,28 @@
 const struct config_row global_rows[] = {
 	{ "json", CONFIG_BOOL, offsetof(struct global_options, json), NULL, NULL,
 	  "print the wire objects, one a line", 0, 0 },
-	{ "bus", CONFIG_STRING, offsetof(struct global_options, bus), NULL, "URL", "the bus to talk to", 0, 0 },
+	{ "bus", CONFIG_STRING, offsetof(struct global_options, bus), NULL, "URL",
+	  "the bus to talk to", 0, 0 },
 	{ "context", CONFIG_STRING, offsetof(struct global_options, context), NULL, "NAME|FILE",
 	  "a context file, or its name in ~/.config/ployz", 0, 0 },
 	{ "dir", CONFIG_STRING, offsetof(struct global_options, dir), NULL, "DIR",
 	  "the cluster of `ployzctl dev --dir DIR`", 0, 0 },
-	{ "machine", CONFIG_STRING, offsetof(struct global_options, machine), NULL, "ID", "ask the daemons of this machine",
-	  0, 0 },
-	{ "version", CONFIG_BOOL, offsetof(struct global_options, version), NULL, NULL, "print the version", 0, 0 },
-	{ "help", CONFIG_BOOL, offsetof(struct global_options, help), NULL, NULL, "print help, also of a verb", 0, 0 },
+	{ "machine", CONFIG_STRING, offsetof(struct global_options, machine), NULL, "ID",
+	  "ask the daemons of this machine", 0, 0 },
+	{ "version", CONFIG_BOOL, offsetof(struct global_options, version), NULL, NULL,
+	  "print the version", 0, 0 },
+	{ "help", CONFIG_BOOL, offsetof(struct global_options, help), NULL, NULL,
+	  "print help, also of a verb", 0, 0 },
 	CONFIG_END,
 };
 
 const struct verb verbs[] = {
-	{ "dev", "[OPTION]...", "The whole cluster on this machine, in the foreground", verb_dev, VERB_RAW },
-	{ "plan", "-f FILE", "What a deploy would do, and why; 1 when there are changes", verb_plan, 0 },
-	{ "deploy", "-f FILE [--yes] [--plan-seq N] [--why TEXT] [-v]", "Deploy a namespace and show its way", verb_deploy, 0 },
+	{ "dev", "[OPTION]...", "The whole cluster on this machine, in the foreground", verb_dev,
+	  VERB_RAW },
+	{ "plan", "-f FILE", "What a deploy would do, and why; 1 when there are changes", verb_plan,
+	  0 },
+	{ "deploy", "-f FILE [--yes] [--plan-seq N] [--why TEXT] [-v]",
+	  "Deploy a namespace and show its way", verb_deploy, 0 },
 	{ "deploy attach", "ID [-v]", "Follow a deploy to its end", verb_deploy_attach, 0 },
 	{ "deploy ls", "[NS]", "Deploys, the latest last", verb_deploy_ls, 0 },
 	{ "deploy show", "ID", "A deploy's phases and outcome", verb_deploy_show, 0 },
@@ -28,15 +34,20 @@ const struct verb verbs[] = {
 	{ "ns history", "NS", "The revisions of a namespace", verb_ns_history, 0 },
 	{ "ns rm", "NS [--yes] [--why TEXT]", "Remove everything of a namespace", verb_ns_rm, 0 },
 	{ "ps", "[NS]", "Instances of all machines", verb_ps, 0 },
-	{ "logs", "[-f] [--since D] [--tail N] [NS/]SERVICE...", "The output of services", verb_logs, 0 },
+	{ "logs", "[-f] [--since D] [--tail N] [NS/]SERVICE...", "The output of services",
+	  verb_logs, 0 },
 	{ "status", "", "Intent, status and observation side by side", verb_status, 0 },
 	{ "lease ls", "", "Who may change which namespace now", verb_lease_ls, 0 },
-	{ "lease show", "NS", "A namespace's lease: holder, verb, since, free in", verb_lease_show, 0 },
-	{ "lease break", "NS [--yes] [--why TEXT]", "Take the lease from its holder", verb_lease_break, 0 },
+	{ "lease show", "NS", "A namespace's lease: holder, verb, since, free in", verb_lease_show,
+	  0 },
+	{ "lease break", "NS [--yes] [--why TEXT]", "Take the lease from its holder",
+	  verb_lease_break, 0 },
 	{ "route ls", "", "What the gateway sends where", verb_route_ls, 0 },
-	{ "dns query", "NAME [--as NS] [--type T]", "What the resolver would answer, and why", verb_dns_query, 0 },
+	{ "dns query", "NAME [--as NS] [--type T]", "What the resolver would answer, and why",
+	  verb_dns_query, 0 },
 	{ "events", "[-f] [--since SEQ] [NS]", "The log: who did what from where", verb_events, 0 },
-	{ "schema", "[NAME | --all]", "The wire: its subjects, or the fields of an object", verb_schema, VERB_HIDDEN },
+	{ "schema", "[NAME | --all]", "The wire: its subjects, or the fields of an object",
+	  verb_schema, VERB_HIDDEN },
 	{ "version", "", "The version", verb_version, 0 },
 	{ "help", "[VERB]", "This help, or a verb's", verb_help, 0 },
 };
@@ -44,19 +55,22 @@ const size_t n_verbs = ARRAY_SIZE(verbs);
 
 void verbs_help(FILE *to)
 {
-	fprintf(to, "ployzctl: the operator's hand\n\nUsage: ployzctl [OPTION]... VERB [ARGUMENT]...\n\n");
+	fprintf(to, "ployzctl: the operator's hand\n\nUsage: ployzctl [OPTION]... VERB "
+		    "[ARGUMENT]...\n\n");
 	for (size_t i = 0; i < n_verbs; i++)
 		if (!(verbs[i].flags & VERB_HIDDEN)) {
-			_cleanup_free_ char *left = xasprintf("%s %s", verbs[i].name, verbs[i].arguments);
+			_cleanup_free_ char *left =
+				xasprintf("%s %s", verbs[i].name, verbs[i].arguments);
 
 			fprintf(to, "  %-42s %s\n", left, verbs[i].summary);
 		}
 	fprintf(to, "\nOptions:\n");
 	config_help(global_rows, to);
-	fprintf(to,
-		"\nExit codes: 0 done, 1 the answer is no, 2 wrong usage or bad manifest, 3 cannot reach, 4 lease held,\n"
-		"5 changed since the plan, 6 failed and nothing changed, 7 committed and cleaning up is pending,\n"
-		"8 no quorum, 70 a bug.\n\nMore: man ployzctl\n");
+	fprintf(to, "\nExit codes: 0 done, 1 the answer is no, 2 wrong usage or bad manifest, 3 "
+		    "cannot reach, 4 lease held,\n"
+		    "5 changed since the plan, 6 failed and nothing changed, 7 committed and "
+		    "cleaning up is pending,\n"
+		    "8 no quorum, 70 a bug.\n\nMore: man ployzctl\n");
 }
 
 int verb_version(struct ployzctl *ctl, int argc, char **argv)
@@ -85,7 +99,8 @@ static const char *nearest_verb(const char *word)
 static int unknown_verb(int argc, char **argv)
 {
 	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
-	_cleanup_free_ char *typed = argc > 1 ? xasprintf("%s %s", argv[0], argv[1]) : xstrdup(argv[0]);
+	_cleanup_free_ char *typed =
+		argc > 1 ? xasprintf("%s %s", argv[0], argv[1]) : xstrdup(argv[0]);
 	struct strbuf family = STRBUF_INIT;
 	const char *near;
 
@@ -97,9 +112,11 @@ static int unknown_verb(int argc, char **argv)
 	}
 	near = nearest_verb(typed);
 	if (family.size)
-		failure_set(&failure, FAILURE_INVALID, "ployzctl help", "'%s' is no verb; there is %s", typed, family.text);
+		failure_set(&failure, FAILURE_INVALID, "ployzctl help",
+			    "'%s' is no verb; there is %s", typed, family.text);
 	else if (near)
-		failure_set(&failure, FAILURE_INVALID, "ployzctl help", "'%s' is no verb; did you mean '%s'?", argv[0], near);
+		failure_set(&failure, FAILURE_INVALID, "ployzctl help",
+			    "'%s' is no verb; did you mean '%s'?", argv[0], near);
 	else
 		failure_set(&failure, FAILURE_INVALID, "ployzctl help", "'%s' is no verb", argv[0]);
 	strbuf_clear(&family);

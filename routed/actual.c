@@ -23,10 +23,12 @@ bool actual_has_backend(const struct actual *actual, const char *name)
 	return strv_contains(actual->backends, name);
 }
 
-struct actual_server *actual_server(const struct actual *actual, const char *backend, const char *name)
+struct actual_server *actual_server(const struct actual *actual, const char *backend,
+				    const char *name)
 {
 	for (size_t i = 0; i < actual->n_servers; i++)
-		if (streq(actual->servers[i].backend, backend) && streq(actual->servers[i].name, name))
+		if (streq(actual->servers[i].backend, backend) &&
+		    streq(actual->servers[i].name, name))
 			return &actual->servers[i];
 	return NULL;
 }
@@ -91,15 +93,17 @@ int actual_read_servers(struct actual *actual, const char *reply)
 		server.backend = xstrdup(words[1]);
 		server.name = xstrdup(words[3]);
 		server.address = xstrdup(words[4]);
-		server.state = admin & ADMIN_MAINT ? SERVER_DOWN : admin & ADMIN_DRAIN ? SERVER_DRAIN : SERVER_READY;
+		server.state = admin & ADMIN_MAINT   ? SERVER_DOWN
+			       : admin & ADMIN_DRAIN ? SERVER_DRAIN
+						     : SERVER_READY;
 		*array_add(actual->servers, actual->n_servers) = server;
 	}
 	return 0;
 }
 
-/* A line of `show stat` as CSV: pxname, svname, qcur, qmax, scur, … `scur` counts a session from the moment
- * it was given the server; `show servers conn` would miss some of a server that the configuration names.
- * 1: one of a server; 0: another line; -EBADMSG. */
+/* A line of `show stat` as CSV: pxname, svname, qcur, qmax, scur, … `scur` counts a session from
+ * the moment it was given the server; `show servers conn` would miss some of a server that the
+ * configuration names. 1: one of a server; 0: another line; -EBADMSG. */
 static int read_stat(const char *line, char **ret_backend, char **ret_server, int64_t *ret_sessions)
 {
 	_cleanup_(strv_freep) char **words = strv_split(line, ",");
@@ -142,7 +146,9 @@ static int read_stats(struct actual *actual, const char *reply, bool make)
 
 int actual_read_connections(struct actual *actual, const char *reply)
 {
-	return str_starts(reply, "# pxname,svname,qcur,qmax,scur,") ? read_stats(actual, reply, false) : -EBADMSG;
+	return str_starts(reply, "# pxname,svname,qcur,qmax,scur,")
+		       ? read_stats(actual, reply, false)
+		       : -EBADMSG;
 }
 
 int actual_read_older(struct actual *older, const char *reply)
@@ -165,7 +171,8 @@ char *actual_older_command(const char *reply)
 			old = str_starts(*line, "# old workers");
 		else if (old && strv_count(words) > 1 && streq(words[1], "worker") &&
 			 int_parse(words[0], 1, INT32_MAX, &pid) == 0)
-			strbuf_printf(&command, "%s@!%lld show stat -1 4 -1", command.size ? ";" : "", (long long)pid);
+			strbuf_printf(&command, "%s@!%lld show stat -1 4 -1",
+				      command.size ? ";" : "", (long long)pid);
 	}
 	return command.size ? strbuf_steal(&command) : NULL;
 }

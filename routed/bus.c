@@ -1,6 +1,7 @@
 #include "routed/routed.h"
 
-/* The doorplate: applied, drained, routes; `status` is every daemon's. routed says nothing of its own. */
+/* The doorplate: applied, drained, routes; `status` is every daemon's. routed says nothing of its
+ * own. */
 
 /* Askers repeat themselves; more than these are not kept waiting. */
 #define WAITERS_MAX 256
@@ -23,7 +24,8 @@ static void on_applied(struct bus_call *call, void *request, void *userdata)
 		return;
 	}
 	if (routed->n_applied == WAITERS_MAX) {
-		bus_call_failf(call, FAILURE_NOT_READY, "ask again", "too many wait for the gateway: %s",
+		bus_call_failf(call, FAILURE_NOT_READY, "ask again",
+			       "too many wait for the gateway: %s",
 			       routed->proxy_trouble ? routed->proxy_trouble : "it is behind");
 		return;
 	}
@@ -57,7 +59,8 @@ static int64_t connections_in(const struct actual *actual, char *const *instance
 	return sum;
 }
 
-/* A connection that was given its server a moment ago is not counted yet: two looks have to agree. */
+/* A connection that was given its server a moment ago is not counted yet: two looks have to
+ * agree. */
 #define QUIET_LOOKS 2
 
 void bus_drained(struct routed *routed)
@@ -90,11 +93,13 @@ static void on_drained(struct bus_call *call, void *request, void *userdata)
 		return;
 	}
 	if (routed->n_drained == WAITERS_MAX) {
-		bus_call_failf(call, FAILURE_NOT_READY, "ask again", "too many wait for connections to end");
+		bus_call_failf(call, FAILURE_NOT_READY, "ask again",
+			       "too many wait for connections to end");
 		return;
 	}
 	*array_add(routed->drained_waiters, routed->n_drained) = (struct waiter_drained){
-		.call = call, .until_usec = boot_now_usec() + (uint64_t)asked->wait_ms * 1000 };
+		.call = call, .until_usec = boot_now_usec() + (uint64_t)asked->wait_ms * 1000
+	};
 	sync_look(routed);
 }
 
@@ -108,10 +113,11 @@ void bus_drop_waiters(struct routed *routed)
 	free(routed->drained_waiters);
 }
 
-static void view_server(const struct routed *routed, const char *backend, const struct table_server *server,
-			struct route_server *view)
+static void view_server(const struct routed *routed, const char *backend,
+			const struct table_server *server, struct route_server *view)
 {
-	const struct actual_server *actual = actual_server(&routed->actual, backend, server->instance);
+	const struct actual_server *actual =
+		actual_server(&routed->actual, backend, server->instance);
 
 	view->instance = xstrdup(server->instance);
 	view->machine = xstrdup(server->machine);
@@ -121,7 +127,8 @@ static void view_server(const struct routed *routed, const char *backend, const 
 	view->connections = actual ? actual->connections : 0;
 }
 
-static void view_route(const struct routed *routed, const struct table_route *route, struct route_view *view)
+static void view_route(const struct routed *routed, const struct table_route *route,
+		       struct route_view *view)
 {
 	const struct table_backend *backend = table_backend(routed->table, route->owner);
 	_cleanup_free_ char *name = backend ? table_backend_name(backend) : NULL;
@@ -134,7 +141,8 @@ static void view_route(const struct routed *routed, const struct table_route *ro
 	view->strip = route->strip;
 	view->trouble = xstrdup(route->trouble);
 	for (size_t i = 0; name && i < backend->n_servers; i++)
-		view_server(routed, name, &backend->servers[i], array_add(view->servers, view->n_servers));
+		view_server(routed, name, &backend->servers[i],
+			    array_add(view->servers, view->n_servers));
 }
 
 static void on_routes(struct bus_call *call, _unused_ void *request, void *userdata)
@@ -146,7 +154,8 @@ static void on_routes(struct bus_call *call, _unused_ void *request, void *userd
 	list->sequence = routed->applied;
 	list->stale_since = stale ? time_format(stale) : NULL;
 	for (size_t i = 0; routed->table && i < routed->table->n_routes; i++)
-		view_route(routed, &routed->table->routes[i], array_add(list->routes, list->n_routes));
+		view_route(routed, &routed->table->routes[i],
+			   array_add(list->routes, list->n_routes));
 	bus_call_ok(call, list);
 	route_list_free(list);
 }
@@ -171,8 +180,8 @@ static json_t *troubles(const struct routed *routed)
 
 		if (!route->trouble)
 			continue;
-		text = xasprintf("%s of %s/%s is not served: %s", route->key, route->ns, route->service,
-				 route->trouble);
+		text = xasprintf("%s of %s/%s is not served: %s", route->key, route->ns,
+				 route->service, route->trouble);
 		add_text(list, text);
 	}
 	return list;
@@ -186,7 +195,8 @@ static json_t *status(void *userdata)
 
 	json_object_set_new(json, "log", projection_status(routed->projection));
 	json_object_set_new(json, "applied", json_integer(routed->applied));
-	json_object_set_new(json, "routes", json_integer(routed->table ? (json_int_t)routed->table->n_routes : 0));
+	json_object_set_new(json, "routes",
+			    json_integer(routed->table ? (json_int_t)routed->table->n_routes : 0));
 	json_object_set_new(proxy, "answers", json_boolean(routed->known));
 	if (routed->actual.pid) {
 		json_object_set_new(proxy, "pid", json_integer(routed->actual.pid));
@@ -207,5 +217,6 @@ static const struct bus_verb verbs[] = {
 
 int routed_serve(struct routed *routed)
 {
-	return bus_serve(routed->bus, ROUTED, routed->config->daemon.machine, verbs, ARRAY_SIZE(verbs), status, routed);
+	return bus_serve(routed->bus, ROUTED, routed->config->daemon.machine, verbs,
+			 ARRAY_SIZE(verbs), status, routed);
 }

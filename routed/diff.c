@@ -45,7 +45,8 @@ static bool slot_busy(const struct actual *actual, int64_t slot)
 		if (streq(actual->servers[i].backend, name))
 			return true;
 	for (size_t i = 0; i < actual->map.count; i++)
-		if (str_starts(actual->map.items[i].value, name) && actual->map.items[i].value[size] == '|')
+		if (str_starts(actual->map.items[i].value, name) &&
+		    actual->map.items[i].value[size] == '|')
 			return true;
 	return false;
 }
@@ -75,7 +76,8 @@ void diff_assign(struct table *table, const struct actual *actual, const struct 
 		struct table_backend *backend = &table->backends[i];
 		const struct table_backend *old = table_backend(before, backend->owner);
 
-		if (backend->kind == KIND_HTTP && !backend->slot && old && old->slot && !slot_taken(table, old->slot))
+		if (backend->kind == KIND_HTTP && !backend->slot && old && old->slot &&
+		    !slot_taken(table, old->slot))
 			backend->slot = old->slot;
 	}
 	for (size_t i = 0; i < table->n_backends; i++)
@@ -103,11 +105,11 @@ static void open_server(struct diff *diff, const struct actual *actual, const ch
 	const struct actual_server *server = actual_server(actual, backend, wanted->instance);
 
 	if (!server)
-		say(diff, xasprintf("add server %s/%s %s:%lld", backend, wanted->instance, wanted->address,
-				    (long long)wanted->port));
+		say(diff, xasprintf("add server %s/%s %s:%lld", backend, wanted->instance,
+				    wanted->address, (long long)wanted->port));
 	else if (!streq(server->address, wanted->address) || server->port != wanted->port)
-		say(diff, xasprintf("set server %s/%s addr %s port %lld", backend, wanted->instance, wanted->address,
-				    (long long)wanted->port));
+		say(diff, xasprintf("set server %s/%s addr %s port %lld", backend, wanted->instance,
+				    wanted->address, (long long)wanted->port));
 	if (!server || server->state != SERVER_READY)
 		say(diff, xasprintf("set server %s/%s state ready", backend, wanted->instance));
 }
@@ -121,9 +123,10 @@ static void open_servers(const struct table *table, const struct actual *actual,
 		if (!name)
 			continue;
 		if (!actual_has_backend(actual, name)) {
-			reload(diff, backend->kind == KIND_TCP ?
-				       xasprintf("port %lld is new", (long long)backend->listen) :
-				       xasprintf("the pool has no place for %s", backend->owner));
+			reload(diff,
+			       backend->kind == KIND_TCP
+				       ? xasprintf("port %lld is new", (long long)backend->listen)
+				       : xasprintf("the pool has no place for %s", backend->owner));
 			continue;
 		}
 		for (size_t j = 0; j < backend->n_servers; j++)
@@ -132,8 +135,10 @@ static void open_servers(const struct table *table, const struct actual *actual,
 	}
 }
 
-/* One key at a time, each at once for the proxy's threads: first what is new or moves, then what goes. */
-static void change_map(const struct table *table, const struct actual *actual, const char *map, struct diff *diff)
+/* One key at a time, each at once for the proxy's threads: first what is new or moves, then what
+ * goes. */
+static void change_map(const struct table *table, const struct actual *actual, const char *map,
+		       struct diff *diff)
 {
 	struct map wanted = MAP_INIT;
 
@@ -169,7 +174,8 @@ static bool is_open(const struct table *table, const struct actual_server *serve
 		const struct table_backend *backend = &table->backends[i];
 		_cleanup_free_ char *name = table_backend_name(backend);
 
-		for (size_t j = 0; name && streq(name, server->backend) && j < backend->n_servers; j++)
+		for (size_t j = 0; name && streq(name, server->backend) && j < backend->n_servers;
+		     j++)
 			if (server_is_open(&backend->servers[j]) &&
 			    streq(backend->servers[j].instance, server->name))
 				return true;
@@ -186,10 +192,12 @@ static void close_servers(const struct table *table, const struct actual *actual
 		if (is_open(table, server))
 			continue;
 		if (server->state == SERVER_READY) {
-			say(diff, xasprintf("set server %s/%s state drain", server->backend, server->name));
+			say(diff, xasprintf("set server %s/%s state drain", server->backend,
+					    server->name));
 		} else if (!server->connections) {
 			if (server->state != SERVER_DOWN)
-				say(diff, xasprintf("set server %s/%s state maint", server->backend, server->name));
+				say(diff, xasprintf("set server %s/%s state maint", server->backend,
+						    server->name));
 			say(diff, xasprintf("del server %s/%s", server->backend, server->name));
 		}
 	}
@@ -209,11 +217,13 @@ static void close_listens(const struct table *table, const struct actual *actual
 			wanted = streq(other, *name);
 		}
 		if (!wanted)
-			reload(diff, xasprintf("port %s is routed no more", *name + strlen("tcp-")));
+			reload(diff,
+			       xasprintf("port %s is routed no more", *name + strlen("tcp-")));
 	}
 }
 
-void diff_make(const struct table *table, const struct actual *actual, const char *map, struct diff *ret)
+void diff_make(const struct table *table, const struct actual *actual, const char *map,
+	       struct diff *ret)
 {
 	open_servers(table, actual, ret);
 	change_map(table, actual, map, ret);

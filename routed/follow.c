@@ -2,12 +2,14 @@
 
 /* The log as routed sees it: entries go into the view, and once a turn the view becomes a table. */
 
-static void on_entry(const char *subject, uint64_t sequence, const char *data, size_t size, void *userdata)
+static void on_entry(const char *subject, uint64_t sequence, const char *data, size_t size,
+		     void *userdata)
 {
 	struct routed *routed = userdata;
 
 	if (view_take(&routed->view, subject, sequence, data, size) == -EBADMSG)
-		log_warning("%s: %s", subject, (const char *)map_get(&routed->view.troubles, subject));
+		log_warning("%s: %s", subject,
+			    (const char *)map_get(&routed->view.troubles, subject));
 }
 
 static void on_settled(uint64_t sequence, void *userdata)
@@ -51,7 +53,8 @@ int routed_start(struct routed *routed)
 	if (r < 0)
 		return r;
 	sync_start(routed);
-	routed->projection = projection_new(routed->bus, routed->config->daemon.machine, &ops, routed);
+	routed->projection =
+		projection_new(routed->bus, routed->config->daemon.machine, &ops, routed);
 	return routed_serve(routed);
 }
 

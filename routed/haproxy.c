@@ -11,13 +11,13 @@ struct talk {
 	int fd;
 	sd_event_source *source;
 	struct timer *timer; /* the end of patience; or, after a failed connect, what tells of it */
-	int error;           /* of that connect */
+	int error;	     /* of that connect */
 	struct strbuf out, in;
-	size_t scanned;      /* of `in`: no prompt begins before */
-	size_t wanted;       /* replies, that to `prompt` among them */
+	size_t scanned; /* of `in`: no prompt begins before */
+	size_t wanted;	/* replies, that to `prompt` among them */
 	char **replies;
 	size_t n_replies;
-	bool master;         /* one reply, ended by the end of the connection */
+	bool master; /* one reply, ended by the end of the connection */
 	talk_fn fn;
 	void *userdata;
 };
@@ -152,8 +152,8 @@ static struct talk *talk_new(sd_event *loop, const char *socket_path, talk_fn fn
 	return talk;
 }
 
-void haproxy_talk(sd_event *loop, const char *socket_path, char *const *commands, talk_fn fn, void *userdata,
-		  struct talk **ret)
+void haproxy_talk(sd_event *loop, const char *socket_path, char *const *commands, talk_fn fn,
+		  void *userdata, struct talk **ret)
 {
 	struct talk *talk = talk_new(loop, socket_path, fn, userdata);
 
@@ -163,8 +163,8 @@ void haproxy_talk(sd_event *loop, const char *socket_path, char *const *commands
 	*ret = talk;
 }
 
-void haproxy_master(sd_event *loop, const char *socket_path, const char *command, talk_fn fn, void *userdata,
-		    struct talk **ret)
+void haproxy_master(sd_event *loop, const char *socket_path, const char *command, talk_fn fn,
+		    void *userdata, struct talk **ret)
 {
 	struct talk *talk = talk_new(loop, socket_path, fn, userdata);
 

@@ -35,7 +35,8 @@ struct table *prepare_saved(const struct routed_config *config)
 	if (r >= 0)
 		r = codec_parse(&table_schema, text, size, CODEC_LENIENT, &table, &failure);
 	if (r < 0) {
-		log_errno(LOG_WARNING, r, "%s cannot be read, the gateway starts without routes", path);
+		log_errno(LOG_WARNING, r, "%s cannot be read, the gateway starts without routes",
+			  path);
 		failure_clear(&failure);
 		return codec_new(&table_schema);
 	}
@@ -59,14 +60,15 @@ static int write_when_changed(const char *path, char *text, char **last, unsigne
 
 int prepare_write(struct routed *routed)
 {
-	struct render render = { routed->config->gateway_http, routed->config->gateway_address, routed->socket,
-				 routed->map_path, routed->config->pool };
+	struct render render = { routed->config->gateway_http, routed->config->gateway_address,
+				 routed->socket, routed->map_path, routed->config->pool };
 	_cleanup_free_ char *saved = NULL;
 	int map, config, r;
 
-	map = write_when_changed(routed->map_path, render_map(routed->table), &routed->rendered_map, 0644);
-	config = write_when_changed(routed->config_path, render_config(routed->table, &render), &routed->rendered,
-				    0644);
+	map = write_when_changed(routed->map_path, render_map(routed->table), &routed->rendered_map,
+				 0644);
+	config = write_when_changed(routed->config_path, render_config(routed->table, &render),
+				    &routed->rendered, 0644);
 	if (map < 0 || config < 0)
 		return MIN2(map, config);
 	if (!map && !config)
@@ -84,14 +86,15 @@ static int try_listen(const char *address, int64_t port)
 	bool six = strchr(address, ':') != NULL;
 	int fd, r = 0, on = 1;
 
-	if (six ? inet_pton(AF_INET6, address, &in6.sin6_addr) != 1 :
-		  !streq(address, "*") && inet_pton(AF_INET, address, &in.sin_addr) != 1)
+	if (six ? inet_pton(AF_INET6, address, &in6.sin6_addr) != 1
+		: !streq(address, "*") && inet_pton(AF_INET, address, &in.sin_addr) != 1)
 		return 0; /* a form that HAProxy may know */
 	fd = socket(six ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return 0;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, six ? (struct sockaddr *)&in6 : (struct sockaddr *)&in, six ? sizeof(in6) : sizeof(in)) < 0 ||
+	if (bind(fd, six ? (struct sockaddr *)&in6 : (struct sockaddr *)&in,
+		 six ? sizeof(in6) : sizeof(in)) < 0 ||
 	    listen(fd, 1) < 0)
 		r = -errno;
 	close(fd);
@@ -126,14 +129,15 @@ void prepare_check_listens(struct routed *routed)
 		_cleanup_free_ char *name = xasprintf("tcp-%lld", (long long)route->listen);
 		int r;
 
-		if (route->kind != KIND_TCP || !route->owner || actual_has_backend(&routed->actual, name))
+		if (route->kind != KIND_TCP || !route->owner ||
+		    actual_has_backend(&routed->actual, name))
 			continue;
 		r = try_listen(routed->config->gateway_address, route->listen);
 		if (r == 0)
 			continue;
 		/* One port that cannot be had would keep HAProxy from all of its configuration. */
-		route->trouble = xasprintf("port %lld cannot be listened on: %s", (long long)route->listen,
-					   strerror(-r));
+		route->trouble = xasprintf("port %lld cannot be listened on: %s",
+					   (long long)route->listen, strerror(-r));
 		log_warning("%s: %s", route->key, route->trouble);
 		drop_backend(routed->table, route->owner);
 		free(steal(route->owner));
@@ -167,9 +171,11 @@ static int check_binds(const struct routed_config *config)
 		if (r == 0)
 			r = try_listen(address, port);
 		if (r < 0) {
-			log_error("the gateway cannot listen on %s (%s): %s, or give it another address with gateway-http",
-				  *bind, strerror(-r), r == -EADDRINUSE ? "end the program that uses it" :
-									  "make it an address of this machine");
+			log_error("the gateway cannot listen on %s (%s): %s, or give it another "
+				  "address with gateway-http",
+				  *bind, strerror(-r),
+				  r == -EADDRINUSE ? "end the program that uses it"
+						   : "make it an address of this machine");
 			return r;
 		}
 	}
@@ -192,6 +198,7 @@ int routed_prepare(const struct routed_config *config)
 	if (r >= 0)
 		r = directory_make(config->daemon.state, 0700);
 	if (r < 0)
-		return log_errno(LOG_ERR, r, "%s and %s cannot be made", config->daemon.run, config->daemon.state);
+		return log_errno(LOG_ERR, r, "%s and %s cannot be made", config->daemon.run,
+				 config->daemon.state);
 	return prepare_write(routed);
 }

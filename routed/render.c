@@ -4,7 +4,8 @@ int render_bind_parse(const char *bind, char **ret_address, int64_t *ret_port)
 {
 	const char *colon = strrchr(bind, ':');
 
-	if (!colon || colon == bind || strpbrk(bind, " \t\"'\\#,") || int_parse(colon + 1, 1, 65535, ret_port) < 0)
+	if (!colon || colon == bind || strpbrk(bind, " \t\"'\\#,") ||
+	    int_parse(colon + 1, 1, 65535, ret_port) < 0)
 		return -EINVAL;
 	*ret_address = xstrndup(bind, (size_t)(colon - bind));
 	return 0;
@@ -12,16 +13,18 @@ int render_bind_parse(const char *bind, char **ret_address, int64_t *ret_port)
 
 static void render_global(struct strbuf *out, const struct render *render)
 {
-	strbuf_puts(out, "# Written by routed at each change: what HAProxy starts from. Do not edit.\n");
-	strbuf_printf(out, "global\n"
-			   "\tfd-hard-limit 100000\n"
-			   "\thard-stop-after 1h\n"
-			   "\tstats socket %s mode 600 level admin expose-fd listeners\n"
-			   "\tstats timeout 1m\n\n",
+	strbuf_puts(out,
+		    "# Written by routed at each change: what HAProxy starts from. Do not edit.\n");
+	strbuf_printf(out,
+		      "global\n"
+		      "\tfd-hard-limit 100000\n"
+		      "\thard-stop-after 1h\n"
+		      "\tstats socket %s mode 600 level admin expose-fd listeners\n"
+		      "\tstats timeout 1m\n\n",
 		      render->socket);
-	/* Refused connections are tried again for 20 s and more: a service whose only instance is being
-	 * replaced holds its requests. A request that reached a server is
-	 * never sent again: one that kills a server would kill them all. */
+	/* Refused connections are tried again for 20 s and more: a service whose only instance is
+	 * being replaced holds its requests. A request that reached a server is never sent again:
+	 * one that kills a server would kill them all. */
 	strbuf_puts(out, "defaults\n"
 			 "\tmode http\n"
 			 "\tbalance roundrobin\n"
@@ -35,13 +38,16 @@ static void render_global(struct strbuf *out, const struct render *render)
 			 "\tretries 20\n"
 			 "\toption redispatch 1\n"
 			 "\tretry-on conn-failure\n"
-			 "\thttp-error status 502 content-type text/plain string \"the service broke off its answer\\n\"\n"
-			 "\thttp-error status 503 content-type text/plain string \"the service cannot be reached\\n\"\n"
-			 "\thttp-error status 504 content-type text/plain string \"the service did not answer in time\\n\"\n\n");
+			 "\thttp-error status 502 content-type text/plain string \"the service "
+			 "broke off its answer\\n\"\n"
+			 "\thttp-error status 503 content-type text/plain string \"the service "
+			 "cannot be reached\\n\"\n"
+			 "\thttp-error status 504 content-type text/plain string \"the service did "
+			 "not answer in time\\n\"\n\n");
 }
 
-/* The map says for the longest known beginning of host and path: <backend>|<segments to strip>|<owner>. A host's
- * own routes go before those of a wildcard. */
+/* The map says for the longest known beginning of host and path: <backend>|<segments to
+ * strip>|<owner>. A host's own routes go before those of a wildcard. */
 static void render_gateway(struct strbuf *out, const struct render *render)
 {
 	strbuf_puts(out, "frontend gateway\n");
@@ -53,9 +59,13 @@ static void render_gateway(struct strbuf *out, const struct render *render)
 			 "\thttp-request set-header X-Forwarded-Proto https if { ssl_fc }\n"
 			 "\thttp-request set-header X-Forwarded-Host %[req.hdr(host)]\n"
 			 "\thttp-request set-var-fmt(txn.key) \"%[var(txn.host)]%[path]/\"\n");
-	strbuf_printf(out, "\thttp-request set-var(txn.to) var(txn.key),map_beg(%s)\n", render->map);
-	strbuf_puts(out, "\thttp-request set-var-fmt(txn.key) \"*.%[var(txn.host),field(2,.,0)]%[path]/\"\n");
-	strbuf_printf(out, "\thttp-request set-var(txn.to) var(txn.key),map_beg(%s) unless { var(txn.to) -m found }\n",
+	strbuf_printf(out, "\thttp-request set-var(txn.to) var(txn.key),map_beg(%s)\n",
+		      render->map);
+	strbuf_puts(out, "\thttp-request set-var-fmt(txn.key) "
+			 "\"*.%[var(txn.host),field(2,.,0)]%[path]/\"\n");
+	strbuf_printf(out,
+		      "\thttp-request set-var(txn.to) var(txn.key),map_beg(%s) unless { "
+		      "var(txn.to) -m found }\n",
 		      render->map);
 	strbuf_puts(out, "\thttp-request return status 404 content-type text/plain lf-string "
 			 "\"nothing is routed at host '%[var(txn.host)]', path '%[path]'\\n\" "
@@ -65,8 +75,9 @@ static void render_gateway(struct strbuf *out, const struct render *render)
 			 "\"%[var(txn.to),field(3,|)] has no ready instance\\n\" "
 			 "if { var(txn.backend),nbsrv eq 0 }\n");
 	for (int i = 1; i <= STRIP_MAX; i++)
-		strbuf_printf(out, "\thttp-request set-path \"/%%[path,field(%d,/,0)]\" "
-				   "if { var(txn.to),field(2,|) %d }\n",
+		strbuf_printf(out,
+			      "\thttp-request set-path \"/%%[path,field(%d,/,0)]\" "
+			      "if { var(txn.to),field(2,|) %d }\n",
 			      i + 2, i);
 	strbuf_puts(out, "\tuse_backend %[var(txn.backend)]\n\n");
 }
@@ -76,7 +87,8 @@ static void render_servers(struct strbuf *out, const struct table_backend *backe
 	for (size_t i = 0; backend && i < backend->n_servers; i++)
 		if (server_is_open(&backend->servers[i]))
 			strbuf_printf(out, "\tserver %s %s:%lld\n", backend->servers[i].instance,
-				      backend->servers[i].address, (long long)backend->servers[i].port);
+				      backend->servers[i].address,
+				      (long long)backend->servers[i].port);
 }
 
 static const struct table_backend *backend_in(const struct table *table, int64_t slot)
@@ -98,7 +110,8 @@ static int64_t pool_size(const struct table *table, int64_t pool)
 	return (highest + pool - 1) / pool * pool;
 }
 
-static void render_tcp(struct strbuf *out, const struct table_backend *backend, const struct render *render)
+static void render_tcp(struct strbuf *out, const struct table_backend *backend,
+		       const struct render *render)
 {
 	strbuf_printf(out,
 		      "\n# %s\n"
@@ -111,8 +124,9 @@ static void render_tcp(struct strbuf *out, const struct table_backend *backend, 
 		      "\tmode tcp\n"
 		      "\tbalance leastconn\n"
 		      "\ttimeout server 1h\n",
-		      backend->owner, (long long)backend->listen, render->address, (long long)backend->listen,
-		      (long long)backend->listen, (long long)backend->listen);
+		      backend->owner, (long long)backend->listen, render->address,
+		      (long long)backend->listen, (long long)backend->listen,
+		      (long long)backend->listen);
 	render_servers(out, backend);
 }
 
@@ -123,7 +137,8 @@ char *render_config(const struct table *table, const struct render *render)
 
 	render_global(&out, render);
 	render_gateway(&out, render);
-	strbuf_puts(&out, "# Backends without a service wait for one: they cannot be made while HAProxy runs.\n");
+	strbuf_puts(&out, "# Backends without a service wait for one: they cannot be made while "
+			  "HAProxy runs.\n");
 	for (int64_t slot = 1; slot <= pool; slot++) {
 		strbuf_printf(&out, "backend p%lld\n", (long long)slot);
 		render_servers(&out, backend_in(table, slot));
@@ -138,7 +153,8 @@ char *render_map(const struct table *table)
 {
 	struct strbuf out = STRBUF_INIT;
 
-	strbuf_puts(&out, "# Written by routed: beginning of host and path, backend|segments to strip|owner.\n");
+	strbuf_puts(&out, "# Written by routed: beginning of host and path, backend|segments to "
+			  "strip|owner.\n");
 	for (size_t i = 0; i < table->n_routes; i++) {
 		const struct table_route *route = &table->routes[i];
 		_cleanup_free_ char *value = NULL;

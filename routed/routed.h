@@ -6,10 +6,11 @@
 
 #define ROUTED "routed"
 
-/* Connections of a server that nobody waits for are looked at this often; also how soon another HAProxy
- * process is noticed. */
+/* Connections of a server that nobody waits for are looked at this often; also how soon another
+ * HAProxy process is noticed. */
 #define LOOK_USEC 1000000ull
-/* HAProxy tells nobody that a connection ended: while somebody waits for that it is asked this often. */
+/* HAProxy tells nobody that a connection ended: while somebody waits for that it is asked this
+ * often. */
 #define DRAIN_USEC 50000ull
 /* One conversation with HAProxy: it answers within milliseconds or not at all. */
 #define TALK_USEC 5000000ull
@@ -25,10 +26,10 @@
 
 struct routed_config {
 	struct daemon_config daemon;
-	bool prepare;          /* --prepare */
+	bool prepare;	       /* --prepare */
 	char **gateway_http;   /* --gateway-http: binds of the HTTP gateway */
 	char *gateway_address; /* --gateway-address: where tcp routes listen */
-	int64_t pool;          /* --pool: HTTP backends that are declared ahead */
+	int64_t pool;	       /* --pool: HTTP backends that are declared ahead */
 };
 
 /* ---- table.c: what the proxy should do ---- */
@@ -53,7 +54,7 @@ struct table_server {
 struct table_backend {
 	char *owner; /* <ns>/<service>/<port>, for tcp with the listening port behind it */
 	int kind;
-	int64_t slot;   /* http: number of the pool's backend, from 1; 0: none yet */
+	int64_t slot;	/* http: number of the pool's backend, from 1; 0: none yet */
 	int64_t listen; /* tcp */
 	struct table_server *servers;
 	size_t n_servers;
@@ -65,8 +66,8 @@ struct table_route {
 	char *host, *path; /* http */
 	bool strip;
 	int64_t listen; /* tcp */
-	char *owner;    /* of its backend; NULL with trouble */
-	char *trouble;  /* why it is not served, or NULL */
+	char *owner;	/* of its backend; NULL with trouble */
+	char *trouble;	/* why it is not served, or NULL */
 };
 struct table {
 	int64_t sequence; /* of the log */
@@ -78,7 +79,8 @@ struct table {
 };
 DEFINE_MODEL(table);
 
-/* What the log says, decoded; an entry that cannot be decoded leaves the last good one in its place. */
+/* What the log says, decoded; an entry that cannot be decoded leaves the last good one in its
+ * place. */
 struct view_head {
 	struct head *head;
 	uint64_t committed; /* sequence of its commit; 0: nothing was ever committed */
@@ -88,26 +90,31 @@ struct view {
 	struct map facts;    /* subject → struct instances */
 	struct map troubles; /* subject → why its last entry could not be read */
 };
-/* Takes one entry of the log; `data` NULL: it is gone. Other subjects than heads and facts are ignored.
- * 1: it was one of ours; 0: it was not; -EBADMSG: it was, and could not be read (the view remembers why). */
-int view_take(struct view *view, const char *subject, uint64_t sequence, const char *data, size_t size);
+/* Takes one entry of the log; `data` NULL: it is gone. Other subjects than heads and facts are
+ * ignored. 1: it was one of ours; 0: it was not; -EBADMSG: it was, and could not be read (the view
+ * remembers why). */
+int view_take(struct view *view, const char *subject, uint64_t sequence, const char *data,
+	      size_t size);
 void view_clear(struct view *view);
 
-/* The routing table of a view. `taken` lists ports that tcp routes cannot have (the HTTP gateway's own). */
-struct table *table_build(const struct view *view, uint64_t sequence, const int64_t *taken, size_t n_taken);
+/* The routing table of a view. `taken` lists ports that tcp routes cannot have (the HTTP gateway's
+ * own). */
+struct table *table_build(const struct view *view, uint64_t sequence, const int64_t *taken,
+			  size_t n_taken);
 struct table_backend *table_backend(const struct table *table, const char *owner);
 /* Whether new connections go there. */
 static inline bool server_is_open(const struct table_server *server)
 {
 	return server->address && server->state >= SERVER_HELD;
 }
-/* The name of a backend in HAProxy: p7, tcp-5432; owned by the caller, NULL for one without a slot. */
+/* The name of a backend in HAProxy: p7, tcp-5432; owned by the caller, NULL for one without a
+ * slot. */
 char *table_backend_name(const struct table_backend *backend);
-/* What the map says for an HTTP route: <backend>|<segments to strip>|<owner>; owned by the caller. NULL when
- * its backend has no slot. */
+/* What the map says for an HTTP route: <backend>|<segments to strip>|<owner>; owned by the caller.
+ * NULL when its backend has no slot. */
 char *table_map_value(const struct table *table, const struct table_route *route);
-/* The key of an HTTP route in the map: host and path with a slash behind it, so that the longest match
- * of the beginning is a match by segment. Owned by the caller. */
+/* The key of an HTTP route in the map: host and path with a slash behind it, so that the longest
+ * match of the beginning is a match by segment. Owned by the caller. */
 char *table_map_key(const struct table_route *route);
 
 /* ---- actual.c: what the proxy does ---- */
@@ -115,7 +122,7 @@ char *table_map_key(const struct table_route *route);
 struct actual_server {
 	char *backend, *name, *address;
 	int64_t port;
-	int state;           /* enum server_state; SERVER_DOWN: maint */
+	int state;	     /* enum server_state; SERVER_DOWN: maint */
 	int64_t connections; /* in use */
 };
 struct actual {
@@ -130,7 +137,8 @@ struct actual {
 };
 void actual_clear(struct actual *actual);
 bool actual_has_backend(const struct actual *actual, const char *name);
-struct actual_server *actual_server(const struct actual *actual, const char *backend, const char *name);
+struct actual_server *actual_server(const struct actual *actual, const char *backend,
+				    const char *name);
 /* Each reads one reply of HAProxy. 0 or -EBADMSG. */
 int actual_read_info(struct actual *actual, const char *reply);
 int actual_read_backends(struct actual *actual, const char *reply);
@@ -147,18 +155,19 @@ int actual_read_older(struct actual *older, const char *reply);
 
 struct diff {
 	char **commands; /* for the runtime socket, in order */
-	char *reload;    /* why a reload is needed after them, or NULL */
+	char *reload;	 /* why a reload is needed after them, or NULL */
 };
 void diff_clear(struct diff *diff);
-/* Gives each HTTP backend of the table its slot: the one it has in the proxy, or else in `before` (may be
- * NULL), or a free one; slots beyond the pool mean a reload. */
+/* Gives each HTTP backend of the table its slot: the one it has in the proxy, or else in `before`
+ * (may be NULL), or a free one; slots beyond the pool mean a reload. */
 void diff_assign(struct table *table, const struct actual *actual, const struct table *before);
-void diff_make(const struct table *table, const struct actual *actual, const char *map, struct diff *ret);
+void diff_make(const struct table *table, const struct actual *actual, const char *map,
+	       struct diff *ret);
 
 /* ---- render.c: haproxy.cfg ---- */
 
 struct render {
-	char **http;         /* binds */
+	char **http;	     /* binds */
 	const char *address; /* of tcp listens */
 	const char *socket;  /* runtime socket */
 	const char *map;     /* the map's file */
@@ -173,14 +182,16 @@ int render_bind_parse(const char *bind, char **ret_address, int64_t *ret_port);
 /* ---- haproxy.c: conversations over its sockets ---- */
 
 /* Sends commands one after the other and gathers the replies. `fn` is called once, never before
- * haproxy_talk has returned: with 0 and as many replies as there were commands, or a negative errno. */
+ * haproxy_talk has returned: with 0 and as many replies as there were commands, or a negative
+ * errno. */
 struct talk;
 typedef void (*talk_fn)(int error, char *const *replies, void *userdata);
-void haproxy_talk(sd_event *loop, const char *socket, char *const *commands, talk_fn fn, void *userdata,
-		  struct talk **ret);
-/* The same of the master's socket, which ends the connection after one command: one reply, maybe empty. */
-void haproxy_master(sd_event *loop, const char *socket, const char *command, talk_fn fn, void *userdata,
-		    struct talk **ret);
+void haproxy_talk(sd_event *loop, const char *socket, char *const *commands, talk_fn fn,
+		  void *userdata, struct talk **ret);
+/* The same of the master's socket, which ends the connection after one command: one reply, maybe
+ * empty. */
+void haproxy_master(sd_event *loop, const char *socket, const char *command, talk_fn fn,
+		    void *userdata, struct talk **ret);
 void talk_free(struct talk *talk);
 DEFINE_CLEANUP(struct talk, talk_free);
 
@@ -188,8 +199,8 @@ DEFINE_CLEANUP(struct talk, talk_free);
 
 enum sync_step {
 	SYNC_IDLE,
-	SYNC_READING,   /* what HAProxy has */
-	SYNC_WRITING,   /* the difference */
+	SYNC_READING,	/* what HAProxy has */
+	SYNC_WRITING,	/* the difference */
 	SYNC_RELOADING, /* the master was asked; waiting for another process */
 };
 
@@ -200,7 +211,7 @@ struct waiter_applied {
 struct waiter_drained {
 	struct bus_call *call;
 	uint64_t until_usec; /* CLOCK_BOOTTIME */
-	int quiet;           /* looks in a row that found no connection */
+	int quiet;	     /* looks in a row that found no connection */
 };
 
 struct routed {
@@ -210,27 +221,28 @@ struct routed {
 	struct bus *bus;
 	struct projection *projection;
 	struct view view;
-	struct table *table;     /* wanted; replaced whole */
-	struct actual actual;    /* as last read */
-	struct actual older;     /* servers of the processes that a reload replaced and that still serve */
-	struct diff diff;        /* on its way to HAProxy */
-	int64_t *taken;          /* ports of the HTTP gateway */
+	struct table *table;  /* wanted; replaced whole */
+	struct actual actual; /* as last read */
+	struct actual
+		older;	  /* servers of the processes that a reload replaced and that still serve */
+	struct diff diff; /* on its way to HAProxy */
+	int64_t *taken;	  /* ports of the HTTP gateway */
 	size_t n_taken;
 	char *socket, *master, *map_path, *config_path, *saved_path;
-	char *rendered;          /* what haproxy.cfg holds, so that it is only written when it changed */
+	char *rendered; /* what haproxy.cfg holds, so that it is only written when it changed */
 	char *rendered_map;
-	struct talk *talk;       /* one conversation at a time */
+	struct talk *talk; /* one conversation at a time */
 	enum sync_step step;
-	bool changed;            /* the table changed while a conversation was on its way */
-	bool known;              /* `actual` is what HAProxy has */
-	int64_t sequence;        /* of the table that is being applied */
-	int64_t applied;         /* HAProxy has the log up to here */
-	int64_t reload_pid;      /* the process that a reload replaces */
-	uint64_t reload_until;   /* CLOCK_BOOTTIME */
-	int64_t reloads;         /* asked for by this process */
-	char *reload_trouble;    /* why the last one did not work, or NULL */
-	char *proxy_trouble;     /* why HAProxy cannot be talked to, or NULL */
-	struct timer *look;      /* connections, and whether it is still the same process */
+	bool changed;	       /* the table changed while a conversation was on its way */
+	bool known;	       /* `actual` is what HAProxy has */
+	int64_t sequence;      /* of the table that is being applied */
+	int64_t applied;       /* HAProxy has the log up to here */
+	int64_t reload_pid;    /* the process that a reload replaces */
+	uint64_t reload_until; /* CLOCK_BOOTTIME */
+	int64_t reloads;       /* asked for by this process */
+	char *reload_trouble;  /* why the last one did not work, or NULL */
+	char *proxy_trouble;   /* why HAProxy cannot be talked to, or NULL */
+	struct timer *look;    /* connections, and whether it is still the same process */
 	struct timer *retry;
 	struct waiter_applied *applied_waiters;
 	size_t n_applied;
@@ -248,8 +260,8 @@ void sync_look(struct routed *routed);
 
 /* The table that was saved last, or an empty one. */
 struct table *prepare_saved(const struct routed_config *config);
-/* Writes haproxy.cfg and its map when they changed, the table into the state directory. 0 or negative errno
- * after having said why. */
+/* Writes haproxy.cfg and its map when they changed, the table into the state directory. 0 or
+ * negative errno after having said why. */
 int prepare_write(struct routed *routed);
 /* Puts the paths of `config` into the struct. */
 void prepare_paths(struct routed *routed);

@@ -1,8 +1,9 @@
 #include "routed/routed.h"
 
-/* One cycle: read what HAProxy has, say the difference, and where that needs a reload ask its master for one;
- * then read again until there is no difference. Every cycle begins with what HAProxy says of itself, so a
- * restarted routed, a restarted HAProxy and a plain change are one case. */
+/* One cycle: read what HAProxy has, say the difference, and where that needs a reload ask its
+ * master for one; then read again until there is no difference. Every cycle begins with what
+ * HAProxy says of itself, so a restarted routed, a restarted HAProxy and a plain change are one
+ * case. */
 
 #define RELOAD_LOOK_USEC 20000ull
 #define RELOAD_AGAIN_USEC 30000000ull /* after one that failed */
@@ -69,7 +70,8 @@ static void on_processes(int error, char *const *replies, void *userdata)
 
 	routed->talk = NULL;
 	if (command) {
-		haproxy_master(routed->loop, routed->master, command, on_older, routed, &routed->talk);
+		haproxy_master(routed->loop, routed->master, command, on_older, routed,
+			       &routed->talk);
 		return;
 	}
 	actual_clear(&routed->older);
@@ -77,8 +79,8 @@ static void on_processes(int error, char *const *replies, void *userdata)
 	cycle_end(routed);
 }
 
-/* HAProxy does what the table says. While somebody waits for connections to end, those of the processes that
- * a reload replaced count too: they serve them to their end. */
+/* HAProxy does what the table says. While somebody waits for connections to end, those of the
+ * processes that a reload replaced count too: they serve them to their end. */
 static void settled(struct routed *routed)
 {
 	routed->step = SYNC_IDLE;
@@ -90,7 +92,8 @@ static void settled(struct routed *routed)
 	}
 	bus_applied(routed);
 	if (routed->n_drained)
-		haproxy_master(routed->loop, routed->master, "show proc", on_processes, routed, &routed->talk);
+		haproxy_master(routed->loop, routed->master, "show proc", on_processes, routed,
+			       &routed->talk);
 	else
 		cycle_end(routed);
 }
@@ -105,19 +108,22 @@ static void reload_failed(struct routed *routed, char *why)
 	cycle_end(routed);
 }
 
-/* HAProxy 2.6 ends the connection at once; 2.7 and later answer when it is done, `Success=0` with the reason. */
+/* HAProxy 2.6 ends the connection at once; 2.7 and later answer when it is done, `Success=0` with
+ * the reason. */
 static void on_reload_asked(int error, char *const *replies, void *userdata)
 {
 	struct routed *routed = userdata;
 
 	routed->talk = NULL;
 	if (error && error != -ECONNRESET) {
-		reload_failed(routed, xasprintf("HAProxy's master does not answer at %s (%s): is it run with -W -S?",
+		reload_failed(routed, xasprintf("HAProxy's master does not answer at %s (%s): is "
+						"it run with -W -S?",
 						routed->master, strerror(-error)));
 		return;
 	}
 	if (!error && replies[0] && strstr(replies[0], "Success=0")) {
-		reload_failed(routed, xasprintf("HAProxy refuses the new configuration: %.600s", replies[0]));
+		reload_failed(routed, xasprintf("HAProxy refuses the new configuration: %.600s",
+						replies[0]));
 		return;
 	}
 	timer_arm(routed->retry, RELOAD_LOOK_USEC);
@@ -142,11 +148,12 @@ static void ask_reload(struct routed *routed)
 	routed->reloads++;
 	routed->reload_pid = routed->actual.pid;
 	routed->reload_until = boot_now_usec() + RELOAD_USEC;
-	haproxy_master(routed->loop, routed->master, "reload", on_reload_asked, routed, &routed->talk);
+	haproxy_master(routed->loop, routed->master, "reload", on_reload_asked, routed,
+		       &routed->talk);
 }
 
-/* Whether this reply says that the command was carried out. A server with idle connections is not deleted
- * yet: the next look tries again. */
+/* Whether this reply says that the command was carried out. A server with idle connections is not
+ * deleted yet: the next look tries again. */
 static bool was_done(const char *command, const char *reply)
 {
 	if (str_starts(command, "del server"))
@@ -164,13 +171,15 @@ static void on_written(int error, char *const *replies, void *userdata)
 
 	routed->talk = NULL;
 	if (error) {
-		in_trouble(routed, xasprintf("HAProxy does not answer at %s: %s", routed->socket, strerror(-error)));
+		in_trouble(routed, xasprintf("HAProxy does not answer at %s: %s", routed->socket,
+					     strerror(-error)));
 		return;
 	}
 	for (size_t i = 0; routed->diff.commands[i]; i++) {
 		log_debug("haproxy: %s: %s", routed->diff.commands[i], replies[i]);
 		if (!was_done(routed->diff.commands[i], replies[i])) {
-			in_trouble(routed, xasprintf("HAProxy answers '%s' with '%.200s'", routed->diff.commands[i],
+			in_trouble(routed, xasprintf("HAProxy answers '%s' with '%.200s'",
+						     routed->diff.commands[i],
 						     replies[i] + strspn(replies[i], "\r\n")));
 			return;
 		}
@@ -192,7 +201,8 @@ static void write_diff(struct routed *routed)
 	diff_make(routed->table, &routed->actual, routed->map_path, &routed->diff);
 	if (routed->diff.commands) {
 		routed->step = SYNC_WRITING;
-		haproxy_talk(routed->loop, routed->socket, routed->diff.commands, on_written, routed, &routed->talk);
+		haproxy_talk(routed->loop, routed->socket, routed->diff.commands, on_written,
+			     routed, &routed->talk);
 	} else if (routed->diff.reload) {
 		ask_reload(routed);
 	} else {
@@ -219,7 +229,8 @@ static int take_replies(struct routed *routed, char *const *replies)
 		return r;
 	}
 	if (routed->actual.pid != actual.pid && routed->step != SYNC_RELOADING)
-		log_info("%s HAProxy %s, process %lld", routed->actual.pid ? "there is a new" : "found",
+		log_info("%s HAProxy %s, process %lld",
+			 routed->actual.pid ? "there is a new" : "found",
 			 actual.version ? actual.version : "", (long long)actual.pid);
 	actual_clear(&routed->actual);
 	routed->actual = actual;
@@ -236,17 +247,21 @@ static void on_read(int error, char *const *replies, void *userdata)
 	routed->talk = NULL;
 	if (!error)
 		r = take_replies(routed, replies);
-	if (reloading && (r < 0 || routed->actual.stopping || routed->actual.pid == routed->reload_pid)) {
+	if (reloading &&
+	    (r < 0 || routed->actual.stopping || routed->actual.pid == routed->reload_pid)) {
 		if (boot_now_usec() < routed->reload_until)
 			timer_arm(routed->retry, RELOAD_LOOK_USEC);
 		else
-			reload_failed(routed, xstrdup("HAProxy did not take the new configuration; its log says why"));
+			reload_failed(routed, xstrdup("HAProxy did not take the new configuration; "
+						      "its log says why"));
 		return;
 	}
 	if (r < 0) {
-		in_trouble(routed, r == -EBADMSG ?
-			xasprintf("the HAProxy at %s does not run with routed's configuration", routed->socket) :
-			xasprintf("HAProxy does not answer at %s: %s", routed->socket, strerror(-r)));
+		in_trouble(routed, r == -EBADMSG ? xasprintf("the HAProxy at %s does not run with "
+							     "routed's configuration",
+							     routed->socket)
+						 : xasprintf("HAProxy does not answer at %s: %s",
+							     routed->socket, strerror(-r)));
 		return;
 	}
 	if (reloading) {
@@ -260,8 +275,12 @@ static void on_read(int error, char *const *replies, void *userdata)
 static void cycle(struct routed *routed)
 {
 	_cleanup_free_ char *show_map = xasprintf("show map %s", routed->map_path);
-	char *const commands[] = { (char *)"show info", (char *)"show backend", (char *)"show servers state",
-				   (char *)"show stat -1 4 -1", show_map, NULL };
+	char *const commands[] = { (char *)"show info",
+				   (char *)"show backend",
+				   (char *)"show servers state",
+				   (char *)"show stat -1 4 -1",
+				   show_map,
+				   NULL };
 
 	if (routed->talk || !routed->table) {
 		routed->changed = true;
@@ -304,7 +323,8 @@ void sync_table(struct routed *routed, uint64_t sequence)
 		diff_assign(routed->table, &routed->actual, before);
 	else
 		/* A slot that was chosen and waits for its reload stays chosen. */
-		diff_assign(routed->table, &routed->actual, routed->step == SYNC_RELOADING ? before : NULL);
+		diff_assign(routed->table, &routed->actual,
+			    routed->step == SYNC_RELOADING ? before : NULL);
 	table_free(before);
 	routed->changed = true;
 	/* A conversation or a reload that is on its way ends in a cycle of its own. */

@@ -12,7 +12,9 @@ static const struct codec_field server_fields[] = {
 	FIELD_END,
 };
 static const struct codec_schema server_schema = {
-	.name = "table_server", .size = sizeof(struct table_server), .fields = server_fields,
+	.name = "table_server",
+	.size = sizeof(struct table_server),
+	.fields = server_fields,
 };
 
 static const struct codec_field backend_fields[] = {
@@ -24,7 +26,9 @@ static const struct codec_field backend_fields[] = {
 	FIELD_END,
 };
 static const struct codec_schema backend_schema = {
-	.name = "table_backend", .size = sizeof(struct table_backend), .fields = backend_fields,
+	.name = "table_backend",
+	.size = sizeof(struct table_backend),
+	.fields = backend_fields,
 };
 
 static const struct codec_field route_fields[] = {
@@ -42,7 +46,9 @@ static const struct codec_field route_fields[] = {
 	FIELD_END,
 };
 static const struct codec_schema route_schema = {
-	.name = "table_route", .size = sizeof(struct table_route), .fields = route_fields,
+	.name = "table_route",
+	.size = sizeof(struct table_route),
+	.fields = route_fields,
 };
 
 static const struct codec_field table_fields[] = {
@@ -52,7 +58,9 @@ static const struct codec_field table_fields[] = {
 	FIELD(struct table, troubles, CODEC_STRV),
 	FIELD_END,
 };
-const struct codec_schema table_schema = { .name = "table", .size = sizeof(struct table), .fields = table_fields };
+const struct codec_schema table_schema = { .name = "table",
+					   .size = sizeof(struct table),
+					   .fields = table_fields };
 
 struct table_backend *table_backend(const struct table *table, const char *owner)
 {
@@ -136,8 +144,8 @@ static enum server_state state_of(int state)
 	return state == INSTANCE_DRAINING || state == INSTANCE_STOPPED ? SERVER_DRAIN : SERVER_DOWN;
 }
 
-/* In a stop-first switch the head still names what was stopped while nothing else is ready. Its server
- * stays open: refused connections are repeated until the commit brings the next one. */
+/* In a stop-first switch the head still names what was stopped while nothing else is ready. Its
+ * server stays open: refused connections are repeated until the commit brings the next one. */
 static void hold(struct table_backend *backend)
 {
 	for (size_t i = 0; i < backend->n_servers; i++)
@@ -148,14 +156,15 @@ static void hold(struct table_backend *backend)
 			backend->servers[i].state = SERVER_HELD;
 }
 
-static void add_servers(struct build *build, const struct head *head, const char *service, const struct port *port,
-			struct table_backend *backend)
+static void add_servers(struct build *build, const struct head *head, const char *service,
+			const struct port *port, struct table_backend *backend)
 {
 	const struct head_service *placed = head_service(head, service);
 
 	for (size_t i = 0; placed && i < placed->n_slots; i++) {
 		const struct slot *slot = &placed->slots[i];
-		_cleanup_free_ char *subject = subject_make(SUBJECT_INSTANCES, slot->machine, head->ns);
+		_cleanup_free_ char *subject =
+			subject_make(SUBJECT_INSTANCES, slot->machine, head->ns);
 		const struct instances *facts = map_get(&build->view->facts, subject);
 		const struct instance *fact = facts ? instances_find(facts, slot->instance) : NULL;
 		struct table_server *server = array_add(backend->servers, backend->n_servers);
@@ -169,12 +178,14 @@ static void add_servers(struct build *build, const struct head *head, const char
 	hold(backend);
 }
 
-static const char *backend_for(struct build *build, const struct head *head, const struct service *service,
-			       const struct port *port, enum route_kind kind, int64_t listen)
+static const char *backend_for(struct build *build, const struct head *head,
+			       const struct service *service, const struct port *port,
+			       enum route_kind kind, int64_t listen)
 {
-	_cleanup_free_ char *owner = kind == KIND_TCP ?
-		xasprintf("%s/%s/%s/%lld", head->ns, service->name, port->name, (long long)listen) :
-		xasprintf("%s/%s/%s", head->ns, service->name, port->name);
+	_cleanup_free_ char *owner =
+		kind == KIND_TCP ? xasprintf("%s/%s/%s/%lld", head->ns, service->name, port->name,
+					     (long long)listen)
+				 : xasprintf("%s/%s/%s", head->ns, service->name, port->name);
 	struct table_backend *backend = table_backend(build->table, owner);
 
 	if (backend)
@@ -211,12 +222,14 @@ static char *trouble(struct build *build, const struct table_route *route, const
 		if (route->path[0] != '/' || strpbrk(route->path, " \t\r\n;\\|#\"'"))
 			return xasprintf("'%s' is not a path", route->path);
 		if (route->strip && segments(route->path) > STRIP_MAX)
-			return xasprintf("no more than %d segments of a path can be stripped", STRIP_MAX);
+			return xasprintf("no more than %d segments of a path can be stripped",
+					 STRIP_MAX);
 		return NULL;
 	}
 	for (size_t i = 0; i < build->n_taken; i++)
 		if (build->taken[i] == route->listen)
-			return xasprintf("port %lld is the HTTP gateway's own", (long long)route->listen);
+			return xasprintf("port %lld is the HTTP gateway's own",
+					 (long long)route->listen);
 	return NULL;
 }
 
@@ -234,8 +247,8 @@ static void add_route(struct build *build, const struct head *head, const struct
 		_cleanup_free_ char *key = build_key(&route);
 
 		map_put(&build->keys, key, xasprintf("%s/%s", head->ns, service->name));
-		route.owner = xstrdup(backend_for(build, head, service, port, (enum route_kind)route.kind,
-						  route.listen));
+		route.owner = xstrdup(backend_for(build, head, service, port,
+						  (enum route_kind)route.kind, route.listen));
 	}
 	*array_add(build->table->routes, build->table->n_routes) = route;
 }
@@ -256,16 +269,22 @@ static void add_service(struct build *build, const struct head *head, const stru
 		const struct route_spec *spec = &service->routes[i];
 
 		if (spec->tcp)
-			add_route(build, head, service, (struct table_route){
-				.key = route_key_tcp(spec->tcp->listen), .kind = KIND_TCP,
-				.port = spec->tcp->port, .listen = spec->tcp->listen });
+			add_route(build, head, service,
+				  (struct table_route){ .key = route_key_tcp(spec->tcp->listen),
+							.kind = KIND_TCP,
+							.port = spec->tcp->port,
+							.listen = spec->tcp->listen });
 		for (char **host = spec->http ? spec->http->hosts : NULL; host && *host; host++) {
 			char *name = lower(*host);
 
-			add_route(build, head, service, (struct table_route){
-				.key = route_key_http(name, spec->http->path), .kind = KIND_HTTP,
-				.port = spec->http->port, .host = name, .path = xstrdup(spec->http->path),
-				.strip = spec->http->strip });
+			add_route(
+				build, head, service,
+				(struct table_route){ .key = route_key_http(name, spec->http->path),
+						      .kind = KIND_HTTP,
+						      .port = spec->http->port,
+						      .host = name,
+						      .path = xstrdup(spec->http->path),
+						      .strip = spec->http->strip });
 		}
 	}
 }
@@ -273,10 +292,12 @@ static void add_service(struct build *build, const struct head *head, const stru
 static void add_troubles(struct build *build)
 {
 	for (struct map_item *i = NULL; (i = map_next(&build->view->troubles, i));)
-		strv_push(&build->table->troubles, xasprintf("%s: %s", i->key, (const char *)i->value));
+		strv_push(&build->table->troubles,
+			  xasprintf("%s: %s", i->key, (const char *)i->value));
 }
 
-struct table *table_build(const struct view *view, uint64_t sequence, const int64_t *taken, size_t n_taken)
+struct table *table_build(const struct view *view, uint64_t sequence, const int64_t *taken,
+			  size_t n_taken)
 {
 	struct build build = { .view = view, .keys = MAP_INIT, .taken = taken, .n_taken = n_taken };
 	struct ranked *ranked = xcalloc(view->heads.count + 1, sizeof(*ranked));

@@ -15,8 +15,8 @@ static void facts_free(void *p)
 	instances_free(p);
 }
 
-static int take_head(struct view *view, const char *subject, uint64_t sequence, const char *data, size_t size,
-		     struct failure *failure)
+static int take_head(struct view *view, const char *subject, uint64_t sequence, const char *data,
+		     size_t size, struct failure *failure)
 {
 	struct view_head *entry;
 	void *head = NULL;
@@ -32,7 +32,8 @@ static int take_head(struct view *view, const char *subject, uint64_t sequence, 
 	return 0;
 }
 
-static int take_facts(struct view *view, const char *subject, const char *data, size_t size, struct failure *failure)
+static int take_facts(struct view *view, const char *subject, const char *data, size_t size,
+		      struct failure *failure)
 {
 	void *facts = NULL;
 	int r;
@@ -44,7 +45,8 @@ static int take_facts(struct view *view, const char *subject, const char *data, 
 	return 0;
 }
 
-int view_take(struct view *view, const char *subject, uint64_t sequence, const char *data, size_t size)
+int view_take(struct view *view, const char *subject, uint64_t sequence, const char *data,
+	      size_t size)
 {
 	bool is_head = subject_match(SUBJECT_NAMESPACE, subject, NULL, NULL);
 	struct failure failure = FAILURE_INIT;
@@ -60,8 +62,8 @@ int view_take(struct view *view, const char *subject, uint64_t sequence, const c
 			facts_free(map_remove(&view->facts, subject));
 		return 1;
 	}
-	r = is_head ? take_head(view, subject, sequence, data, size, &failure) :
-		      take_facts(view, subject, data, size, &failure);
+	r = is_head ? take_head(view, subject, sequence, data, size, &failure)
+		    : take_facts(view, subject, data, size, &failure);
 	if (r == 0)
 		return 1;
 	free(map_put(&view->troubles, subject,

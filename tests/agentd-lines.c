@@ -14,8 +14,14 @@ static void on_line(const char *stream, const char *line, size_t size, bool cut,
 
 static void frame(struct strbuf *out, int stream, const char *text, size_t size)
 {
-	const unsigned char header[8] = { (unsigned char)stream, 0, 0, 0, (unsigned char)(size >> 24),
-					  (unsigned char)(size >> 16), (unsigned char)(size >> 8), (unsigned char)size };
+	const unsigned char header[8] = { (unsigned char)stream,
+					  0,
+					  0,
+					  0,
+					  (unsigned char)(size >> 24),
+					  (unsigned char)(size >> 16),
+					  (unsigned char)(size >> 8),
+					  (unsigned char)size };
 
 	strbuf_add(out, header, sizeof(header));
 	strbuf_add(out, text, size);
@@ -48,7 +54,8 @@ static void frames(void)
 	frame(&bytes, 1, "", 0);
 	frame(&bytes, 1, "\nend", 4);
 	for (size_t step = 1; step <= bytes.size; step += 3)
-		feed(&bytes, step, "stdout:one;stderr:bad;stdout:two;stdout:;stdout:end;", "frames cut anywhere");
+		feed(&bytes, step, "stdout:one;stderr:bad;stdout:two;stdout:;stdout:end;",
+		     "frames cut anywhere");
 	memset(long_line, 'x', 100000);
 	for (int i = 0; i < 30; i++)
 		frame(&endless, 1, long_line, 100000);
@@ -95,19 +102,26 @@ static void references(void)
 		_cleanup_free_ char *repository = NULL, *tag = NULL;
 
 		images_split(rows[i].reference, &repository, &tag);
-		ok(streq(repository, rows[i].repository) && streq(tag, rows[i].tag), "%s: %s and %s", rows[i].reference,
-		   repository, tag);
+		ok(streq(repository, rows[i].repository) && streq(tag, rows[i].tag),
+		   "%s: %s and %s", rows[i].reference, repository, tag);
 	}
 }
 
 static void pulls(void)
 {
 	static const char *const lines[] = {
-		"{\"status\":\"Downloading\",\"id\":\"a\",\"progressDetail\":{\"current\":5,\"total\":10}}",
-		"{\"status\":\"Downloading\",\"id\":\"b\",\"progressDetail\":{\"current\":99,\"total\":30}}",
-		"{\"status\":\"Extracting\",\"id\":\"a\",\"progressDetail\":{\"current\":1,\"total\":10}}",
-		"{\"status\":\"Downloading\",\"id\":\"c\",\"progressDetail\":{\"current\":-1,\"total\":-5}}",
-		"not json", "[]", "{\"id\":7}", "",
+		"{\"status\":\"Downloading\",\"id\":\"a\",\"progressDetail\":{\"current\":5,"
+		"\"total\":10}}",
+		"{\"status\":\"Downloading\",\"id\":\"b\",\"progressDetail\":{\"current\":99,"
+		"\"total\":30}}",
+		"{\"status\":\"Extracting\",\"id\":\"a\",\"progressDetail\":{\"current\":1,"
+		"\"total\":10}}",
+		"{\"status\":\"Downloading\",\"id\":\"c\",\"progressDetail\":{\"current\":-1,"
+		"\"total\":-5}}",
+		"not json",
+		"[]",
+		"{\"id\":7}",
+		"",
 	};
 	struct pull_layers layers = { MAP_INIT, NULL };
 	int64_t done, total;
@@ -128,8 +142,11 @@ static void bridges(void)
 	static const struct {
 		const char *subnet, *address;
 	} rows[] = {
-		{ "10.101.7.0/24", "10.101.7.1" }, { "10.101.7.0/16", NULL }, { "10.101.7.4/24", NULL },
-		{ "10.101.7.0", NULL },		   { "x/24", NULL },
+		{ "10.101.7.0/24", "10.101.7.1" },
+		{ "10.101.7.0/16", NULL },
+		{ "10.101.7.4/24", NULL },
+		{ "10.101.7.0", NULL },
+		{ "x/24", NULL },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

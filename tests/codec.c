@@ -14,7 +14,10 @@ static const struct codec_field part_fields[] = {
 	FIELD_END,
 };
 static const struct codec_schema part_schema = {
-	.name = "part", .size = sizeof(struct part), .fields = part_fields, .keyed = true,
+	.name = "part",
+	.size = sizeof(struct part),
+	.fields = part_fields,
+	.keyed = true,
 };
 
 struct thing {
@@ -52,7 +55,9 @@ static const struct codec_field thing_fields[] = {
 	FIELD_END,
 };
 static const struct codec_schema thing_schema = {
-	.name = "thing", .size = sizeof(struct thing), .fields = thing_fields,
+	.name = "thing",
+	.size = sizeof(struct thing),
+	.fields = thing_fields,
 };
 
 static const struct {
@@ -74,16 +79,22 @@ static const struct {
 	{ "{\"id\":\"a\",\"number\":1.5}", "number", "wants a whole number, not a number" },
 	{ "{\"id\":\"a\",\"real\":-1}", "real", "must not be negative" },
 	{ "{\"id\":\"a\",\"colour\":\"blue\"}", "colour", "wants one of red, green, not 'blue'" },
-	{ "{\"id\":\"a\",\"wait\":\"soon\"}", "wait", "wants a duration such as 500ms, 10s, 5m or 1h, not 'soon'" },
+	{ "{\"id\":\"a\",\"wait\":\"soon\"}", "wait",
+	  "wants a duration such as 500ms, 10s, 5m or 1h, not 'soon'" },
 	{ "{\"id\":\"a\",\"wait\":5}", "wait", "wants a duration such as 10s, not a number" },
-	{ "{\"id\":\"a\",\"room\":\"64MB\"}", "room", "wants a size such as 64M or 2G, not '64MB'" },
+	{ "{\"id\":\"a\",\"room\":\"64MB\"}", "room",
+	  "wants a size such as 64M or 2G, not '64MB'" },
 	{ "{\"id\":\"a\",\"words\":\"w\"}", "words", "wants a list of strings, not a string" },
-	{ "{\"id\":\"a\",\"words\":[\"w\",3]}", "words[1]", "wants a string: put it in quotes, not a number" },
-	{ "{\"id\":\"a\",\"env\":{\"A\":1}}", "env.A", "wants a string: put it in quotes, not a number" },
+	{ "{\"id\":\"a\",\"words\":[\"w\",3]}", "words[1]",
+	  "wants a string: put it in quotes, not a number" },
+	{ "{\"id\":\"a\",\"env\":{\"A\":1}}", "env.A",
+	  "wants a string: put it in quotes, not a number" },
 	{ "{\"id\":\"a\",\"text\":\"a\\u0000b\"}", "text", "holds a zero byte" },
 	{ "{\"id\":\"a\",\"parts\":{\"X\":{}}}", "parts.X", "'X' is not a valid name" },
-	{ "{\"id\":\"a\",\"parts\":{\"x\":{\"size\":0}}}", "parts.x.size", "must be between 1 and 10" },
-	{ "{\"id\":\"a\",\"list\":[{},{\"size\":11}]}", "list[1].size", "must be between 1 and 10" },
+	{ "{\"id\":\"a\",\"parts\":{\"x\":{\"size\":0}}}", "parts.x.size",
+	  "must be between 1 and 10" },
+	{ "{\"id\":\"a\",\"list\":[{},{\"size\":11}]}", "list[1].size",
+	  "must be between 1 and 10" },
 	{ "{\"id\":\"a\",\"one\":[]}", "one", "wants an object, not a list" },
 };
 
@@ -92,9 +103,11 @@ static void test_rows(void)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct failure failure = FAILURE_INIT;
 		void *thing = NULL;
-		int r = codec_parse(&thing_schema, rows[i].json, strlen(rows[i].json), CODEC_STRICT, &thing, &failure);
+		int r = codec_parse(&thing_schema, rows[i].json, strlen(rows[i].json), CODEC_STRICT,
+				    &thing, &failure);
 
-		ok((r < 0) == (rows[i].message != NULL), "%s %s", rows[i].json, rows[i].message ? "is refused" : "is good");
+		ok((r < 0) == (rows[i].message != NULL), "%s %s", rows[i].json,
+		   rows[i].message ? "is refused" : "is good");
 		is(failure.message, rows[i].message, "  in these words");
 		is(failure.path, rows[i].path, "  at this place");
 		codec_destroy(&thing_schema, thing);
@@ -104,15 +117,18 @@ static void test_rows(void)
 
 static void test_round_trip(void)
 {
-	static const char text[] =
-		"{\"id\":\"a\",\"text\":\"t\",\"flag\":false,\"number\":-2,\"real\":0.5,\"colour\":\"green\",\"wait\":\"90s\","
-		"\"room\":1024,\"words\":[\"x\",\"y\"],\"env\":{\"B\":\"2\",\"A\":\"1\"},\"parts\":{\"p\":{\"size\":4},\"o\":{\"size\":3}},"
-		"\"list\":[{\"size\":9}],\"one\":{\"size\":5,\"name\":\"uno\"},\"raw\":[1,{\"k\":null}]}";
+	static const char text[] = "{\"id\":\"a\",\"text\":\"t\",\"flag\":false,\"number\":-2,"
+				   "\"real\":0.5,\"colour\":\"green\",\"wait\":\"90s\","
+				   "\"room\":1024,\"words\":[\"x\",\"y\"],\"env\":{\"B\":\"2\","
+				   "\"A\":\"1\"},\"parts\":{\"p\":{\"size\":4},\"o\":{\"size\":3}},"
+				   "\"list\":[{\"size\":9}],\"one\":{\"size\":5,\"name\":\"uno\"},"
+				   "\"raw\":[1,{\"k\":null}]}";
 	_cleanup_free_ char *back = NULL, *again = NULL;
 	void *object = NULL;
 	struct thing *thing, *copy;
 
-	ok(codec_parse(&thing_schema, text, strlen(text), CODEC_LENIENT, &object, NULL) == 0, "every type decodes");
+	ok(codec_parse(&thing_schema, text, strlen(text), CODEC_LENIENT, &object, NULL) == 0,
+	   "every type decodes");
 	thing = object;
 	ok(thing->n_parts == 2 && streq(thing->parts[0].name, "p") && thing->parts[1].size == 3,
 	   "a map keeps the document's order and its keys");
@@ -135,16 +151,21 @@ int main(void)
 
 	test_rows();
 	test_round_trip();
-	ok(codec_parse(&thing_schema, "{\"id\":\"a\",\"zzz\":1}", 18, CODEC_LENIENT, &object, NULL) == 0,
+	ok(codec_parse(&thing_schema, "{\"id\":\"a\",\"zzz\":1}", 18, CODEC_LENIENT, &object,
+		       NULL) == 0,
 	   "unknown keys pass on the bus");
 	thing = object;
-	ok(streq(thing->text, "default") && thing->flag && thing->wait == 1000000 && thing->colour == 0 && !thing->words,
+	ok(streq(thing->text, "default") && thing->flag && thing->wait == 1000000 &&
+		   thing->colour == 0 && !thing->words,
 	   "what is absent has its default");
 	text = codec_print(&thing_schema, thing);
-	ok(!strstr(text, "number") && strstr(text, "\"flag\":true"), "a default is left out where its row says so");
+	ok(!strstr(text, "number") && strstr(text, "\"flag\":true"),
+	   "a default is left out where its row says so");
 	codec_destroy(&thing_schema, thing);
-	ok(codec_parse(&thing_schema, "{\"id\":", 6, CODEC_LENIENT, &object, NULL) < 0, "half a document is refused");
-	ok(codec_parse(&thing_schema, "{\"id\":\"a\",\"id\":\"b\"}", 19, CODEC_LENIENT, &object, NULL) < 0,
+	ok(codec_parse(&thing_schema, "{\"id\":", 6, CODEC_LENIENT, &object, NULL) < 0,
+	   "half a document is refused");
+	ok(codec_parse(&thing_schema, "{\"id\":\"a\",\"id\":\"b\"}", 19, CODEC_LENIENT, &object,
+		       NULL) < 0,
 	   "a key that stands twice is refused");
 	return tap_done();
 }

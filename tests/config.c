@@ -18,10 +18,12 @@ struct settings {
 static const struct config_row rows[] = {
 	{ "name", CONFIG_STRING, offsetof(struct settings, name), "nobody", "NAME", "who", 0, 0 },
 	{ "level", CONFIG_INT, offsetof(struct settings, level), "3", "N", "how much", 0, 7 },
-	{ "wait", CONFIG_DURATION, offsetof(struct settings, wait), "1s", "TIME", "how long", 0, 0 },
+	{ "wait", CONFIG_DURATION, offsetof(struct settings, wait), "1s", "TIME", "how long", 0,
+	  0 },
 	{ "room", CONFIG_SIZE, offsetof(struct settings, room), NULL, "SIZE", "how large", 0, 0 },
 	{ "on", CONFIG_BOOL, offsetof(struct settings, on), NULL, NULL, "whether", 0, 0 },
-	{ "listen", CONFIG_STRV, offsetof(struct settings, listen), "*:80", "ADDRESS", "where", 0, 0 },
+	{ "listen", CONFIG_STRV, offsetof(struct settings, listen), "*:80", "ADDRESS", "where", 0,
+	  0 },
 	CONFIG_END,
 };
 
@@ -46,13 +48,15 @@ static char *show(const struct settings *s)
 {
 	_cleanup_free_ char *listen = strv_join(s->listen, " "), *wait = duration_format(s->wait);
 
-	return xasprintf("%s %lld %s %s %s", s->name, (long long)s->level, wait, s->on ? "yes" : "no", listen);
+	return xasprintf("%s %lld %s %s %s", s->name, (long long)s->level, wait,
+			 s->on ? "yes" : "no", listen);
 }
 
 static void test_arguments(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
-		_cleanup_free_ char *all = xasprintf("program %s", lines[i].arguments), *shown = NULL;
+		_cleanup_free_ char *all = xasprintf("program %s", lines[i].arguments),
+				    *shown = NULL;
 		_cleanup_(strv_freep) char **argv = strv_split(all, " ");
 		struct failure failure = FAILURE_INIT;
 		struct settings settings;
@@ -99,7 +103,8 @@ static void test_files(void)
 		file_write_atomic(path, files[i].text, strlen(files[i].text), 0600);
 		config_init(rows, &settings);
 		r = config_read(rows, &settings, path, files[i].shared, &failure);
-		is(failure.message ? failure.message + strlen(path) : NULL, files[i].message, files[i].text);
+		is(failure.message ? failure.message + strlen(path) : NULL, files[i].message,
+		   files[i].text);
 		if (r == 0) {
 			shown = show(&settings);
 			is(shown, files[i].shown, "  gives these values");
@@ -108,7 +113,8 @@ static void test_files(void)
 		failure_clear(&failure);
 	}
 	unlink(path);
-	is_int(config_read(rows, &(struct settings){ 0 }, path, false, NULL), -ENOENT, "a file that is not there is told apart");
+	is_int(config_read(rows, &(struct settings){ 0 }, path, false, NULL), -ENOENT,
+	       "a file that is not there is told apart");
 }
 
 int main(void)

@@ -9,14 +9,20 @@ static struct zone *make_zone(void)
 	struct zone *zone = zone_new();
 	struct strbuf head = STRBUF_INIT, facts = STRBUF_INIT;
 
-	strbuf_puts(&head, "{\"namespace\":\"shop\",\"revision\":1,\"deploy\":\"d\",\"manifest\":{\"namespace\":\"shop\","
-			   "\"services\":{\"web\":{\"image\":\"x\",\"ports\":{\"http\":{\"port\":80}}}}},"
-			   "\"services\":[{\"name\":\"web\",\"slots\":[");
+	strbuf_puts(&head,
+		    "{\"namespace\":\"shop\",\"revision\":1,\"deploy\":\"d\",\"manifest\":{"
+		    "\"namespace\":\"shop\","
+		    "\"services\":{\"web\":{\"image\":\"x\",\"ports\":{\"http\":{\"port\":80}}}}},"
+		    "\"services\":[{\"name\":\"web\",\"slots\":[");
 	strbuf_puts(&facts, "{\"machine\":\"m\",\"namespace\":\"shop\",\"instances\":[");
 	for (int i = 0; i < SLOTS; i++) {
-		strbuf_printf(&head, "%s{\"slot\":%d,\"instance\":\"i%d\",\"machine\":\"m\"}", i ? "," : "", i, i);
-		strbuf_printf(&facts, "%s{\"id\":\"i%d\",\"namespace\":\"shop\",\"service\":\"web\",\"slot\":%d,"
-				      "\"state\":\"ready\",\"address\":\"10.101.1.%d\"}", i ? "," : "", i, i, i + 2);
+		strbuf_printf(&head, "%s{\"slot\":%d,\"instance\":\"i%d\",\"machine\":\"m\"}",
+			      i ? "," : "", i, i);
+		strbuf_printf(
+			&facts,
+			"%s{\"id\":\"i%d\",\"namespace\":\"shop\",\"service\":\"web\",\"slot\":%d,"
+			"\"state\":\"ready\",\"address\":\"10.101.1.%d\"}",
+			i ? "," : "", i, i, i + 2);
 	}
 	strbuf_puts(&head, "]}]}");
 	strbuf_puts(&facts, "]}");
@@ -62,27 +68,36 @@ static void test_sizes(const struct zone *zone)
 		unsigned answers; /* 0: as many as fit */
 	} rows[] = {
 		{ "one slot", "1.web.shop.ployz.internal", KNOT_RRTYPE_A, 0, false, 512, false, 1 },
-		{ "without EDNS", "web.shop.ployz.internal", KNOT_RRTYPE_A, 0, false, 512, true, 0 },
-		{ "a tiny EDNS size", "web.shop.ployz.internal", KNOT_RRTYPE_A, 100, false, 512, true, 0 },
-		{ "a huge EDNS size", "web.shop.ployz.internal", KNOT_RRTYPE_A, 65000, false, 1232, true, 0 },
+		{ "without EDNS", "web.shop.ployz.internal", KNOT_RRTYPE_A, 0, false, 512, true,
+		  0 },
+		{ "a tiny EDNS size", "web.shop.ployz.internal", KNOT_RRTYPE_A, 100, false, 512,
+		  true, 0 },
+		{ "a huge EDNS size", "web.shop.ployz.internal", KNOT_RRTYPE_A, 65000, false, 1232,
+		  true, 0 },
 		{ "TCP", "web.shop.ployz.internal", KNOT_RRTYPE_A, 0, true, 65535, false, SLOTS },
-		{ "SRV, cut", "_http._tcp.web.shop.ployz.internal", KNOT_RRTYPE_SRV, 1232, false, 1232, true, 0 },
-		{ "SRV over TCP", "_http._tcp.web.shop.ployz.internal", KNOT_RRTYPE_SRV, 0, true, 65535, false, SLOTS },
+		{ "SRV, cut", "_http._tcp.web.shop.ployz.internal", KNOT_RRTYPE_SRV, 1232, false,
+		  1232, true, 0 },
+		{ "SRV over TCP", "_http._tcp.web.shop.ployz.internal", KNOT_RRTYPE_SRV, 0, true,
+		  65535, false, SLOTS },
 	};
 	static uint8_t query[600], out[65535];
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct answer_caller caller = { .allowed = true, .tcp = rows[i].tcp, .loaded = true };
-		size_t size = 0, asked = make_query(rows[i].name, rows[i].type, rows[i].payload, query);
+		struct answer_caller caller = { .allowed = true,
+						.tcp = rows[i].tcp,
+						.loaded = true };
+		size_t size = 0,
+		       asked = make_query(rows[i].name, rows[i].type, rows[i].payload, query);
 		int verdict = answer_make(zone, &caller, query, asked, out, &size);
 		knot_pkt_t *parsed = knot_pkt_new(out, (uint16_t)size, NULL);
 		unsigned count;
 
-		ok(verdict == ANSWER_SEND && size <= rows[i].most && knot_pkt_parse(parsed, 0) == KNOT_EOK,
+		ok(verdict == ANSWER_SEND && size <= rows[i].most &&
+			   knot_pkt_parse(parsed, 0) == KNOT_EOK,
 		   "%s: %zu bytes, a whole packet", rows[i].what, size);
 		count = knot_wire_get_ancount(out);
-		ok(rows[i].answers ? count == rows[i].answers : count > 0 && count < SLOTS, "%s: %u answers",
-		   rows[i].what, count);
+		ok(rows[i].answers ? count == rows[i].answers : count > 0 && count < SLOTS,
+		   "%s: %u answers", rows[i].what, count);
 		is_int(!!knot_wire_get_tc(out), rows[i].cut, rows[i].what);
 		is_int(knot_pkt_has_edns(parsed), rows[i].payload != 0, rows[i].what);
 		knot_pkt_free(parsed);
@@ -97,28 +112,39 @@ static void test_rules(const struct zone *zone)
 		bool allowed, loaded;
 		int verdict, rcode;
 	} rows[] = {
-		{ "strangers", "web.shop.ployz.internal", KNOT_RRTYPE_A, false, true, ANSWER_SEND, KNOT_RCODE_REFUSED },
-		{ "strangers for others", "example.org", KNOT_RRTYPE_A, false, true, ANSWER_SEND, KNOT_RCODE_REFUSED },
-		{ "before the log", "web.shop.ployz.internal", KNOT_RRTYPE_A, true, false, ANSWER_SEND, KNOT_RCODE_SERVFAIL },
-		{ "others before the log", "example.org", KNOT_RRTYPE_A, true, false, ANSWER_FORWARD, 0 },
-		{ "a transfer", "ployz.internal", KNOT_RRTYPE_AXFR, true, true, ANSWER_SEND, KNOT_RCODE_REFUSED },
-		{ "an unknown type", "web.shop.ployz.internal", 65280, true, true, ANSWER_SEND, KNOT_RCODE_NOERROR },
-		{ "an unknown name", "nix.shop.ployz.internal", KNOT_RRTYPE_A, true, true, ANSWER_SEND, KNOT_RCODE_NXDOMAIN },
-		{ "a single label", "nix", KNOT_RRTYPE_A, true, true, ANSWER_SEND, KNOT_RCODE_NXDOMAIN },
+		{ "strangers", "web.shop.ployz.internal", KNOT_RRTYPE_A, false, true, ANSWER_SEND,
+		  KNOT_RCODE_REFUSED },
+		{ "strangers for others", "example.org", KNOT_RRTYPE_A, false, true, ANSWER_SEND,
+		  KNOT_RCODE_REFUSED },
+		{ "before the log", "web.shop.ployz.internal", KNOT_RRTYPE_A, true, false,
+		  ANSWER_SEND, KNOT_RCODE_SERVFAIL },
+		{ "others before the log", "example.org", KNOT_RRTYPE_A, true, false,
+		  ANSWER_FORWARD, 0 },
+		{ "a transfer", "ployz.internal", KNOT_RRTYPE_AXFR, true, true, ANSWER_SEND,
+		  KNOT_RCODE_REFUSED },
+		{ "an unknown type", "web.shop.ployz.internal", 65280, true, true, ANSWER_SEND,
+		  KNOT_RCODE_NOERROR },
+		{ "an unknown name", "nix.shop.ployz.internal", KNOT_RRTYPE_A, true, true,
+		  ANSWER_SEND, KNOT_RCODE_NXDOMAIN },
+		{ "a single label", "nix", KNOT_RRTYPE_A, true, true, ANSWER_SEND,
+		  KNOT_RCODE_NXDOMAIN },
 	};
 	static uint8_t query[600], out[65535];
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct answer_caller caller = { .allowed = rows[i].allowed, .loaded = rows[i].loaded };
+		struct answer_caller caller = { .allowed = rows[i].allowed,
+						.loaded = rows[i].loaded };
 		size_t size = 0, asked = make_query(rows[i].name, rows[i].type, 0, query);
 		int verdict = answer_make(zone, &caller, query, asked, out, &size);
 
-		ok(verdict == rows[i].verdict && (verdict != ANSWER_SEND || knot_wire_get_rcode(out) == rows[i].rcode),
+		ok(verdict == rows[i].verdict &&
+			   (verdict != ANSWER_SEND || knot_wire_get_rcode(out) == rows[i].rcode),
 		   "%s", rows[i].what);
 	}
 }
 
-/* Every cut of a good packet, and every single byte of it changed: an answer or none, never more. */
+/* Every cut of a good packet, and every single byte of it changed: an answer or none, never
+ * more. */
 static void test_damage(const struct zone *zone)
 {
 	struct answer_caller caller = { .allowed = true, .loaded = true };
@@ -130,8 +156,10 @@ static void test_damage(const struct zone *zone)
 	for (size_t cut = 0; cut < asked; cut++) {
 		int verdict = answer_make(zone, &caller, query, cut, out, &size);
 
-		wrong += cut < KNOT_WIRE_HEADER_SIZE ? verdict != ANSWER_DROP :
-						       verdict != ANSWER_SEND || knot_wire_get_rcode(out) != KNOT_RCODE_FORMERR;
+		wrong += cut < KNOT_WIRE_HEADER_SIZE
+				 ? verdict != ANSWER_DROP
+				 : verdict != ANSWER_SEND ||
+					   knot_wire_get_rcode(out) != KNOT_RCODE_FORMERR;
 	}
 	is_int(wrong, 0, "each cut: FORMERR, and silence without a whole header");
 	for (size_t at = 0; at < asked; at++) {
@@ -141,7 +169,8 @@ static void test_damage(const struct zone *zone)
 			rounds++;
 			size = 0;
 			if (answer_make(zone, &caller, damaged, asked, out, &size) == ANSWER_SEND &&
-			    (size < KNOT_WIRE_HEADER_SIZE || size > DNSD_UDP_MOST || !knot_wire_get_qr(out)))
+			    (size < KNOT_WIRE_HEADER_SIZE || size > DNSD_UDP_MOST ||
+			     !knot_wire_get_qr(out)))
 				wrong++;
 		}
 	}

@@ -19,7 +19,8 @@ static void test_judge(void)
 {
 	struct forward *forward = with_upstreams(2);
 	struct client client = { .listener = 1 };
-	struct forward_query *query = forward_add(forward, &client, question, QUESTION_SIZE, 512, 0xabcd);
+	struct forward_query *query =
+		forward_add(forward, &client, question, QUESTION_SIZE, 512, 0xabcd);
 	const struct {
 		const char *name;
 		size_t at;
@@ -31,7 +32,8 @@ static void test_judge(void)
 		{ "a question is no answer", 2, 0x01, FORWARD_IGNORE },
 		{ "another name", 13, 'f', FORWARD_IGNORE },
 		{ "the name in another case", 13, 'E', FORWARD_ANSWER },
-		{ "another type, also one that differs as cases do", QUESTION_SIZE - 3, 0x61, FORWARD_IGNORE },
+		{ "another type, also one that differs as cases do", QUESTION_SIZE - 3, 0x61,
+		  FORWARD_IGNORE },
 		{ "another class", QUESTION_SIZE - 1, 3, FORWARD_IGNORE },
 		{ "no question", 5, 0, FORWARD_IGNORE },
 		{ "truncated", 2, 0x83, FORWARD_USE_TCP },
@@ -45,7 +47,8 @@ static void test_judge(void)
 		memcpy(answer, question, QUESTION_SIZE);
 		memcpy(answer, "\xab\xcd\x81\x80", 4);
 		answer[rows[i].at] = rows[i].value;
-		is_int(forward_judge(forward, query, answer, sizeof(answer)), rows[i].verdict, rows[i].name);
+		is_int(forward_judge(forward, query, answer, sizeof(answer)), rows[i].verdict,
+		       rows[i].name);
 		is_int(forward_judge(forward, query, answer, 11), FORWARD_IGNORE, "cut short");
 	}
 	ok(forward_next(forward, query) && query->at == 1, "the next one");
@@ -68,12 +71,18 @@ static void test_places(void)
 	static const struct {
 		const char *text, *expected;
 	} rows[] = {
-		{ "192.0.2.1", "192.0.2.1:53" },	{ "192.0.2.1:5300", "192.0.2.1:5300" },
-		{ "::1", "[::1]:53" },			{ "[fd00::1]:5300", "[fd00::1]:5300" },
-		{ "[::1]", "[::1]:53" },		{ "192.0.2.1:", NULL },
-		{ "192.0.2.1:70000", NULL },		{ "localhost", NULL },
-		{ "[::1", NULL },			{ "[::1]x", NULL },
-		{ "", NULL },				{ "1.2.3", NULL },
+		{ "192.0.2.1", "192.0.2.1:53" },
+		{ "192.0.2.1:5300", "192.0.2.1:5300" },
+		{ "::1", "[::1]:53" },
+		{ "[fd00::1]:5300", "[fd00::1]:5300" },
+		{ "[::1]", "[::1]:53" },
+		{ "192.0.2.1:", NULL },
+		{ "192.0.2.1:70000", NULL },
+		{ "localhost", NULL },
+		{ "[::1", NULL },
+		{ "[::1]x", NULL },
+		{ "", NULL },
+		{ "1.2.3", NULL },
 	};
 	struct place_of place, *places;
 
@@ -83,15 +92,18 @@ static void test_places(void)
 
 		is(text, rows[i].expected, rows[i].text);
 	}
-	is_int((long long)places_of_resolv_conf("# nameserver 9.9.9.9\nsearch a b\nnameserver 192.0.2.1\n"
-						"nameserver\t::1 \nnameserver x\nnameserver", &places), 2,
-	       "resolv.conf");
+	is_int((long long)places_of_resolv_conf(
+		       "# nameserver 9.9.9.9\nsearch a b\nnameserver 192.0.2.1\n"
+		       "nameserver\t::1 \nnameserver x\nnameserver",
+		       &places),
+	       2, "resolv.conf");
 	free(places);
 	place_parse("127.9.9.9", 1, &place);
 	ok(place_is_loopback(&place) && !place_is_wildcard(&place), "loopback");
 	place_parse("::ffff:10.101.1.2", 1, &place);
 	uint32_t address = 0;
-	ok(place_ipv4(&place, &address) && address == 0x0a650102 && !place_is_loopback(&place), "a mapped address");
+	ok(place_ipv4(&place, &address) && address == 0x0a650102 && !place_is_loopback(&place),
+	   "a mapped address");
 	place_parse("[::]:53", 1, &place);
 	ok(place_is_wildcard(&place), "wildcard");
 }

@@ -2,18 +2,21 @@
 #include "dnsd/dnsd.h"
 #include "tests/tap.h"
 
-#define SLOT(n, id, address)                                                                       \
+#define SLOT(n, id, address) \
 	"{\"slot\":" #n ",\"instance\":\"" id "\",\"machine\":\"m1\",\"address\":\"" address "\"}"
-#define FACT(n, id, state, address)                                                                \
-	"{\"id\":\"" id "\",\"namespace\":\"shop\",\"service\":\"web\",\"slot\":" #n ",\"state\":\"" state \
-	"\",\"address\":\"" address "\"}"
+#define FACT(n, id, state, address)                                                  \
+	"{\"id\":\"" id "\",\"namespace\":\"shop\",\"service\":\"web\",\"slot\":" #n \
+	",\"state\":\"" state "\",\"address\":\"" address "\"}"
 #define FACTS(list) "{\"machine\":\"m1\",\"namespace\":\"shop\",\"instances\":[" list "]}"
 
 static const char head[] =
-	"{\"namespace\":\"shop\",\"revision\":3,\"deploy\":\"d3\",\"manifest\":{\"namespace\":\"shop\",\"services\":"
-	"{\"web\":{\"image\":\"x\",\"replicas\":3,\"ports\":{\"http\":{\"port\":8080},\"stat\":{\"port\":8125,"
-	"\"protocol\":\"udp\"}}}}},\"services\":[{\"name\":\"web\",\"slots\":[" SLOT(0, "a", "10.101.1.2") "," SLOT(
-		1, "b", "10.101.1.3") "," SLOT(2, "c", "10.101.1.4") "]}]}";
+	"{\"namespace\":\"shop\",\"revision\":3,\"deploy\":\"d3\",\"manifest\":{\"namespace\":"
+	"\"shop\",\"services\":"
+	"{\"web\":{\"image\":\"x\",\"replicas\":3,\"ports\":{\"http\":{\"port\":8080},\"stat\":{"
+	"\"port\":8125,"
+	"\"protocol\":\"udp\"}}}}},\"services\":[{\"name\":\"web\",\"slots\":[" SLOT(
+		0, "a", "10.101.1.2") "," SLOT(1, "b", "10.101.1.3") "," SLOT(2, "c",
+									      "10.101.1.4") "]}]}";
 
 static void take(struct zone *zone, const char *subject, const char *data)
 {
@@ -64,7 +67,8 @@ static void test_names(void)
 		if (good)
 			name_parse(wire, &name);
 		good = good && name.kind == rows[i].kind &&
-		       (!rows[i].service || (streq(name.service, rows[i].service) && streq(name.ns, rows[i].ns)));
+		       (!rows[i].service ||
+			(streq(name.service, rows[i].service) && streq(name.ns, rows[i].ns)));
 		ok(good, "name %s", rows[i].text);
 	}
 }
@@ -114,7 +118,8 @@ static void test_looks(const struct zone *zone)
 	struct look look;
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		is_int(look_for(zone, rows[i].ns, rows[i].text, &look), rows[i].verdict, rows[i].text);
+		is_int(look_for(zone, rows[i].ns, rows[i].text, &look), rows[i].verdict,
+		       rows[i].text);
 }
 
 static size_t ready(const struct zone *zone)
@@ -132,17 +137,21 @@ static void test_facts(struct zone *zone)
 	uint32_t bridge;
 
 	is_int((long long)ready(zone), 0, "a head without facts has nobody ready");
-	take(zone, subject, FACTS(FACT(0, "a", "ready", "10.101.1.2") "," FACT(1, "b", "unready", "10.101.1.3") "," FACT(
-					  9, "x", "ready", "10.101.1.9")));
+	take(zone, subject,
+	     FACTS(FACT(0, "a", "ready", "10.101.1.2") "," FACT(
+		     1, "b", "unready", "10.101.1.3") "," FACT(9, "x", "ready", "10.101.1.9")));
 	is_int((long long)ready(zone), 1, "ready and committed, nothing else");
 	web = zone_service(zone_find(zone, "shop"), "web");
 	ok(zone_slot(web, 0)->ready && !zone_slot(web, 1)->ready, "slot by slot");
-	ok(zone_host(zone, 0x0a650109) && !zone_host(zone, 0x0a650109)->committed, "a candidate may ask, too");
+	ok(zone_host(zone, 0x0a650109) && !zone_host(zone, 0x0a650109)->committed,
+	   "a candidate may ask, too");
 	take(zone, "ployz.v1.intent.instances.m2.shop",
-	     "{\"machine\":\"m2\",\"namespace\":\"shop\",\"instances\":[" FACT(7, "old", "unready", "10.101.1.2") "]}");
+	     "{\"machine\":\"m2\",\"namespace\":\"shop\",\"instances\":[" FACT(7, "old", "unready",
+									       "10.101.1.2") "]}");
 	is_int(zone_host(zone, 0x0a650102)->slot, 0, "two claim an address: the ready one has it");
 	take(zone, "ployz.v1.intent.instances.m2.shop", NULL);
-	take(zone, subject, FACTS(FACT(0, "a", "ready", "10.101.1.7") "," FACT(1, "b", "ready", "")));
+	take(zone, subject,
+	     FACTS(FACT(0, "a", "ready", "10.101.1.7") "," FACT(1, "b", "ready", "")));
 	web = zone_service(zone_find(zone, "shop"), "web");
 	is_int(zone_slot(web, 0)->address, 0x0a650107, "the fact's address wins");
 	ok(!zone_host(zone, 0x0a650102), "the old one is nobody's");
@@ -151,8 +160,10 @@ static void test_facts(struct zone *zone)
 	is_int(zone_entry(zone, subject, "{\"x", 3), -EBADMSG, "what is no JSON is refused");
 	zone_settle(zone);
 	ok(zone_find(zone, "shop") && zone_find(zone, "shop")->trouble, "and named");
-	ok(zone_bridge(zone, "m1", &bridge) && bridge == 0x0a650101, "the bridge is the first of the subnet");
-	take(zone, "ployz.v1.intent.machine.m1", "{\"id\":\"m1\",\"life_cycle\":\"removed\",\"subnet\":\"10.101.1.0/24\"}");
+	ok(zone_bridge(zone, "m1", &bridge) && bridge == 0x0a650101,
+	   "the bridge is the first of the subnet");
+	take(zone, "ployz.v1.intent.machine.m1",
+	     "{\"id\":\"m1\",\"life_cycle\":\"removed\",\"subnet\":\"10.101.1.0/24\"}");
 	ok(!zone_is_inside(zone, 0x0a650105), "a removed machine's subnet is no longer inside");
 }
 
@@ -161,7 +172,8 @@ int main(void)
 	struct zone *zone = zone_new();
 
 	test_names();
-	take(zone, "ployz.v1.intent.machine.m1", "{\"id\":\"m1\",\"life_cycle\":\"active\",\"subnet\":\"10.101.1.0/24\"}");
+	take(zone, "ployz.v1.intent.machine.m1",
+	     "{\"id\":\"m1\",\"life_cycle\":\"active\",\"subnet\":\"10.101.1.0/24\"}");
 	take(zone, "ployz.v1.intent.namespace.shop", head);
 	take(zone, "ployz.v1.intent.namespace.blog", "{\"namespace\":\"blog\",\"revision\":1}");
 	take(zone, "ployz.v1.intent.instances.m1.shop", FACTS(FACT(0, "a", "ready", "10.101.1.2")));

@@ -16,10 +16,12 @@ static const struct {
 	{ "m.json", "", NULL, "not valid JSON" },
 	{ "m", "a: 1", "{\"a\":1}", NULL },
 	{ "m", "[~, null, Null, '', \"\"]", "[null,null,null,\"\",\"\"]", NULL },
-	{ "m", "[true, False, TRUE, yes, on, no]", "[true,false,true,\"yes\",\"on\",\"no\"]", NULL },
+	{ "m", "[true, False, TRUE, yes, on, no]", "[true,false,true,\"yes\",\"on\",\"no\"]",
+	  NULL },
 	{ "m", "[7, -7, +7, 007, 0o17, 0xfF]", "[7,-7,7,7,15,255]", NULL },
 	{ "m", "[1.5, 1e3, .5, 5., -2.5e-1]", "[1.5,1000.0,0.5,5.0,-0.25]", NULL },
-	{ "m", "[1.2.3, 1_000, 0b1, 0o8, 10s, 1e, '7', .]", "[\"1.2.3\",\"1_000\",\"0b1\",\"0o8\",\"10s\",\"1e\",\"7\",\".\"]", NULL },
+	{ "m", "[1.2.3, 1_000, 0b1, 0o8, 10s, 1e, '7', .]",
+	  "[\"1.2.3\",\"1_000\",\"0b1\",\"0o8\",\"10s\",\"1e\",\"7\",\".\"]", NULL },
 	{ "m", "[2026-11-24, 12:30, <<]", "[\"2026-11-24\",\"12:30\",\"<<\"]", NULL },
 	{ "m", "a:\n", "{\"a\":null}", NULL },
 	{ "m", "a: |\n  x\n  y\n", "{\"a\":\"x\\ny\\n\"}", NULL },
@@ -65,7 +67,8 @@ static const struct {
 	{ "\n {\"a\": 1}", NULL, 2, 2 },
 };
 
-static void test_depth(const char *label, const char *before, const char *open, const char *expected)
+static void test_depth(const char *label, const char *before, const char *open,
+		       const char *expected)
 {
 	_cleanup_(document_freep) struct document *document = NULL;
 	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
@@ -77,7 +80,8 @@ static void test_depth(const char *label, const char *before, const char *open, 
 	for (int i = 0; i < 1000; i++)
 		strbuf_puts(&text, "]");
 	strbuf_puts(&text, *before == '{' ? "}" : "");
-	ok(document_parse("m", text.text, text.size, &document, &failure) < 0 && strstr(failure.message, expected),
+	ok(document_parse("m", text.text, text.size, &document, &failure) < 0 &&
+		   strstr(failure.message, expected),
 	   "too deep: %s (%s)", label, failure.message ? failure.message : "accepted");
 }
 
@@ -87,10 +91,13 @@ int main(void)
 		_cleanup_(document_freep) struct document *document = NULL;
 		_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 		_cleanup_free_ char *got = NULL;
-		int r = document_parse(rows[i].name, rows[i].text, strlen(rows[i].text), &document, &failure);
+		int r = document_parse(rows[i].name, rows[i].text, strlen(rows[i].text), &document,
+				       &failure);
 
 		got = r == 0 ? json_text(document_root(document)) : xstrdup(failure.message);
-		if (!ok(rows[i].error ? r < 0 && strstr(got, rows[i].error) : r == 0 && streq(got, rows[i].json), "row %zu", i)) {
+		if (!ok(rows[i].error ? r < 0 && strstr(got, rows[i].error)
+				      : r == 0 && streq(got, rows[i].json),
+			"row %zu", i)) {
 			tap_show("text", rows[i].text);
 			tap_show("got", got);
 		}
@@ -99,7 +106,8 @@ int main(void)
 		_cleanup_(document_freep) struct document *document = NULL;
 		int line = 0, column = 0;
 
-		if (document_parse("m", places[i].text, strlen(places[i].text), &document, NULL) == 0)
+		if (document_parse("m", places[i].text, strlen(places[i].text), &document, NULL) ==
+		    0)
 			document_where(document, places[i].path, &line, &column);
 		if (!ok(line == places[i].line && column == places[i].column, "place %zu", i))
 			printf("#   got %d:%d\n", line, column);

@@ -40,7 +40,8 @@ static void *serve(void *userdata)
 			dprintf(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ndrip");
 			pause();
 		} else if (strstr(request, "GET /bulk")) {
-			snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %u\r\n\r\n", BULK);
+			snprintf(head, sizeof(head),
+				 "HTTP/1.1 200 OK\r\nContent-Length: %u\r\n\r\n", BULK);
 			n = write(fd, head, strlen(head));
 			for (unsigned left = BULK; left && n > 0; left -= sizeof(bulk))
 				n = write(fd, bulk, sizeof(bulk));
@@ -50,7 +51,8 @@ static void *serve(void *userdata)
 			const char *body = strstr(request, "\r\n\r\n");
 
 			body = body ? body + 4 : "";
-			dprintf(fd, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%.4s%s", strlen(body) + 4, request, body);
+			dprintf(fd, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n%.4s%s",
+				strlen(body) + 4, request, body);
 		}
 	}
 	close(fd);
@@ -72,7 +74,8 @@ static void *take(void *userdata)
 
 static int listen_tcp(void)
 {
-	struct sockaddr_in at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in at = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t size = sizeof(at);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 	pthread_t thread;
@@ -131,7 +134,8 @@ static void resume(void *userdata)
 	http_resume(seen->request);
 }
 
-static enum http_flow on_body(_unused_ int status, _unused_ const char *data, size_t size, void *userdata)
+static enum http_flow on_body(_unused_ int status, _unused_ const char *data, size_t size,
+			      void *userdata)
 {
 	struct seen *seen = userdata;
 
@@ -186,12 +190,14 @@ static void end(struct seen *seen)
 	free(seen->body);
 }
 
-static void row(struct http_options options, unsigned count, int error, int status, const char *body, const char *name)
+static void row(struct http_options options, unsigned count, int error, int status,
+		const char *body, const char *name)
 {
 	struct seen seen = begin();
 
 	ask(&seen, options, count);
-	ok(seen.left == 0 && seen.error == error && seen.status == status && (!body || streq(seen.body, body)),
+	ok(seen.left == 0 && seen.error == error && seen.status == status &&
+		   (!body || streq(seen.body, body)),
 	   "%s (%d, %d, %.20s)", name, seen.error, seen.status, seen.body ? seen.body : "");
 	end(&seen);
 }
@@ -202,7 +208,8 @@ static void streams(const char *url)
 
 	seen.again = timer_new(seen.loop, resume, &seen);
 	ask(&seen, (struct http_options){ .url = url, .on_body = on_body }, 1);
-	ok(seen.error == 0 && seen.streamed == BULK, "%zu bytes streamed over %u pauses", seen.streamed, seen.pauses);
+	ok(seen.error == 0 && seen.streamed == BULK, "%zu bytes streamed over %u pauses",
+	   seen.streamed, seen.pauses);
 	ok(seen.largest <= 16384, "no piece is larger than 16 KiB (%zu)", seen.largest);
 	end(&seen);
 	seen = begin();
@@ -221,7 +228,8 @@ static void cancels(const char *url)
 	http_cancel(seen.request);
 	sd_event_run(seen.loop, 50000);
 	is_int(seen.status, -1, "a cancelled request is never heard of");
-	is_int(http_start(seen.http, &(struct http_options){ .url = "ftp://x/" }, NULL), -EINVAL, "http only");
+	is_int(http_start(seen.http, &(struct http_options){ .url = "ftp://x/" }, NULL), -EINVAL,
+	       "http only");
 	end(&seen);
 }
 
@@ -236,15 +244,24 @@ int main(void)
 
 	listen_unix();
 	row((struct http_options){ .url = plain }, 1, 0, 200, "GET ", "an answer");
-	row((struct http_options){ .url = plain, .method = "POST", .body = "{}", .size = 2 }, 1, 0, 200, "POST{}", "a body is sent");
-	row((struct http_options){ .url = none }, 1, 0, 404, "none", "another status is an answer too");
-	row((struct http_options){ .url = "http://engine/", .socket = socket_path }, 1, 0, 200, "GET ", "over a Unix socket");
-	row((struct http_options){ .url = "http://engine/", .socket = "/nonexistent/s" }, 1, -ENOENT, 0, "", "no such socket");
-	row((struct http_options){ .url = "http://127.0.0.1:1/" }, 1, -ECONNREFUSED, 0, "", "nobody listens");
-	row((struct http_options){ .url = hang, .timeout_usec = 200000 }, 1, -ETIMEDOUT, 0, "", "a hanging one");
-	row((struct http_options){ .url = drip, .idle_usec = 200000 }, 1, -ETIMEDOUT, 200, "drip", "one that stops in the middle");
-	row((struct http_options){ .url = half }, 1, -ECONNRESET, 200, "half", "one that ends in the middle");
-	row((struct http_options){ .url = bulk, .max = 100000 }, 1, -EFBIG, 200, NULL, "an answer over the limit");
+	row((struct http_options){ .url = plain, .method = "POST", .body = "{}", .size = 2 }, 1, 0,
+	    200, "POST{}", "a body is sent");
+	row((struct http_options){ .url = none }, 1, 0, 404, "none",
+	    "another status is an answer too");
+	row((struct http_options){ .url = "http://engine/", .socket = socket_path }, 1, 0, 200,
+	    "GET ", "over a Unix socket");
+	row((struct http_options){ .url = "http://engine/", .socket = "/nonexistent/s" }, 1,
+	    -ENOENT, 0, "", "no such socket");
+	row((struct http_options){ .url = "http://127.0.0.1:1/" }, 1, -ECONNREFUSED, 0, "",
+	    "nobody listens");
+	row((struct http_options){ .url = hang, .timeout_usec = 200000 }, 1, -ETIMEDOUT, 0, "",
+	    "a hanging one");
+	row((struct http_options){ .url = drip, .idle_usec = 200000 }, 1, -ETIMEDOUT, 200, "drip",
+	    "one that stops in the middle");
+	row((struct http_options){ .url = half }, 1, -ECONNRESET, 200, "half",
+	    "one that ends in the middle");
+	row((struct http_options){ .url = bulk, .max = 100000 }, 1, -EFBIG, 200, NULL,
+	    "an answer over the limit");
 	row((struct http_options){ .url = plain }, 50, 0, 200, "GET ", "fifty at once");
 	before = connections;
 	{

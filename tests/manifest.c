@@ -1,8 +1,9 @@
 #include "lib/ployz.h"
 #include "tests/tap.h"
 
-/* Every row is what stands in service `web` (which has an image and the ports http and dns), or a whole
- * manifest where it begins with `namespace`. NULL: it is good; otherwise a part of the error. */
+/* Every row is what stands in service `web` (which has an image and the ports http and dns), or a
+ * whole manifest where it begins with `namespace`. NULL: it is good; otherwise a part of the
+ * error. */
 struct row {
 	const char *yaml;
 	const char *error;
@@ -18,7 +19,8 @@ static const struct row rows[] = {
 	{ "namespace: a-\nservices: {}", "not a valid name" },
 	{ "namespace: 5\nservices: {}", "wants a string: put it in quotes" },
 	{ "namespace: a\nservices: []", "services: wants a map" },
-	{ "namespace: a\nservices: {}\nvolume: {}", "3:1: volume: unknown key (did you mean 'volumes'?)" },
+	{ "namespace: a\nservices: {}\nvolume: {}",
+	  "3:1: volume: unknown key (did you mean 'volumes'?)" },
 	{ "namespace: a\nservices: {We: {image: x}}", "'We' is not a valid name" },
 	{ "namespace: a\nservices: {w: 5}", "services.w: wants an object" },
 	{ "namespace: a\nservices: {w: {}}", "2:12: services.w.image: is missing" },
@@ -63,9 +65,11 @@ static const struct row rows[] = {
 	{ "publish: [{port: http, host_port: 0}]", "must be between 1 and 65535" },
 	{ "publish: [{port: http, host_port: 65536}]", "must be between 1 and 65535" },
 	{ "publish: [{port: http}]", "publish[0].host_port: is missing" },
-	{ "publish: [{port: htp, host_port: 80}]", "there is no port 'htp' (did you mean 'http'?)" },
+	{ "publish: [{port: htp, host_port: 80}]",
+	  "there is no port 'htp' (did you mean 'http'?)" },
 	{ "publish: [{port: http, host_port: 53}, {port: dns, host_port: 53}]", NULL },
-	{ "publish: [{port: http, host_port: 80}, {port: http, host_port: 80}]", "taken already by services.web" },
+	{ "publish: [{port: http, host_port: 80}, {port: http, host_port: 80}]",
+	  "taken already by services.web" },
 	/* routes */
 	{ "routes: [{http: {port: http, hosts: [a.example]}}]", NULL },
 	{ "routes: [{http: {port: http, hosts: ['*.example'], path: /api, strip: true}}]", NULL },
@@ -80,14 +84,20 @@ static const struct row rows[] = {
 	{ "routes: [{http: {port: dns, hosts: [a]}}]", "not a tcp port" },
 	{ "routes: [{http: {port: zz, hosts: [a]}}]", "there is no port 'zz'" },
 	{ "routes: [{http: {port: http, hosts: [a, a]}}]", "a/ is taken already" },
-	{ "routes: [{http: {port: http, hosts: [a], path: /x}}, {http: {port: http, hosts: [a], path: /x/}}]", "taken" },
-	{ "routes: [{http: {port: http, hosts: [a], path: /x}}, {http: {port: http, hosts: [a], path: /y}}]", NULL },
+	{ "routes: [{http: {port: http, hosts: [a], path: /x}}, {http: {port: http, hosts: [a], "
+	  "path: /x/}}]",
+	  "taken" },
+	{ "routes: [{http: {port: http, hosts: [a], path: /x}}, {http: {port: http, hosts: [a], "
+	  "path: /y}}]",
+	  NULL },
 	{ "routes: [{tcp: {port: http, listen: 5432}}]", NULL },
 	{ "routes: [{tcp: {port: http, listen: 0}}]", "must be between 1 and 65535" },
 	{ "routes: [{tcp: {port: http, listen: 70000}}]", "must be between 1 and 65535" },
-	{ "routes: [{tcp: {port: http, listen: 1}}, {tcp: {port: http, listen: 1}}]", "tcp/1 is taken already" },
+	{ "routes: [{tcp: {port: http, listen: 1}}, {tcp: {port: http, listen: 1}}]",
+	  "tcp/1 is taken already" },
 	{ "routes: [{}]", "exactly one of http, tcp" },
-	{ "routes: [{tcp: {port: http, listen: 1}, http: {port: http, hosts: [a]}}]", "exactly one of http, tcp" },
+	{ "routes: [{tcp: {port: http, listen: 1}, http: {port: http, hosts: [a]}}]",
+	  "exactly one of http, tcp" },
 	{ "routes: {http: {}}", "wants a list" },
 	/* ready */
 	{ "ready: {}", NULL },
@@ -148,7 +158,9 @@ static const struct row rows[] = {
 	{ "resources: {memory: 64X}", "wants a size" },
 	{ "resources: {cpus: -1}", "must be between" },
 	{ "resources: {cpus: .inf}", "a number out of range" },
-	{ "user: '1000:1000'\ncap_add: [NET_ADMIN]\nhostname: h\nstop_signal: INT\nlabels: {a.b/c: d}", NULL },
+	{ "user: '1000:1000'\ncap_add: [NET_ADMIN]\nhostname: h\nstop_signal: INT\nlabels: {a.b/c: "
+	  "d}",
+	  NULL },
 	{ "user: 1000", "put it in quotes" },
 	{ "hostname: 'a b'", "not a host name" },
 	{ "labels: {a.b: 5}", "labels.a.b: wants a string" },
@@ -160,14 +172,21 @@ static const struct row rows[] = {
 	{ "depends_on: [api]", NULL },
 	{ "depends_on: [web]", "cannot depend on itself" },
 	{ "depends_on: [nope]", "there is no service 'nope'" },
-	{ "namespace: a\nservices:\n  a: {image: x, depends_on: [b]}\n  b: {image: x, depends_on: [a]}", "in a circle" },
+	{ "namespace: a\nservices:\n  a: {image: x, depends_on: [b]}\n  b: {image: x, depends_on: "
+	  "[a]}",
+	  "in a circle" },
 	{ "namespace: system\nservices:\n  a: {image: x, privileged: true, host_network: true,\n"
-	  "      mounts: [{bind: /etc, target: /x}]}", NULL },
-	{ "namespace: a\nservices: {}\nvolumes: {v: {mode: shared, driver: zfs, quota: 2G, owner: '1:2', perm: '0750'}}", NULL },
-	{ "namespace: a\nservices: {}\nvolumes: {v: {owner: root}}", "volumes.v.owner: wants uid:gid" },
+	  "      mounts: [{bind: /etc, target: /x}]}",
+	  NULL },
+	{ "namespace: a\nservices: {}\nvolumes: {v: {mode: shared, driver: zfs, quota: 2G, owner: "
+	  "'1:2', perm: '0750'}}",
+	  NULL },
+	{ "namespace: a\nservices: {}\nvolumes: {v: {owner: root}}",
+	  "volumes.v.owner: wants uid:gid" },
 	{ "namespace: a\nservices: {}\nvolumes: {v: {perm: '999'}}", "wants an octal mode" },
 	{ "namespace: a\nservices: {}\nvolumes: {v: {perm: 0750}}", "put it in quotes" },
-	{ "namespace: a\nservices: {}\nvolumes: {v: {driver: nfs}}", "wants one of auto, btrfs, zfs, dir" },
+	{ "namespace: a\nservices: {}\nvolumes: {v: {driver: nfs}}",
+	  "wants one of auto, btrfs, zfs, dir" },
 	{ "namespace: a\nservices: {}\nvolumes: {v: {quota: big}}", "wants a size" },
 };
 
@@ -198,7 +217,8 @@ static void round_trip(const struct manifest *manifest, const char *name)
 	if (manifest_decode(json, &copy, &failure) == 0)
 		again = codec_encode(&manifest_schema, copy);
 	if (!ok(again && json_equal(json, again), "round trip: %s", name))
-		printf("#   %s: %s\n", failure.path ? failure.path : "", failure.message ? failure.message : "differs");
+		printf("#   %s: %s\n", failure.path ? failure.path : "",
+		       failure.message ? failure.message : "differs");
 }
 
 static void test_row(const struct row *row)
@@ -212,7 +232,9 @@ static void test_row(const struct row *row)
 	for (char *p = name; *p; p++)
 		*p = *p == '\n' || *p == '#' ? ' ' : *p;
 	said = strv_join(errors, "\n");
-	if (!ok(row->error ? r < 0 && !manifest && strstr(said, row->error) : r == 0 && manifest && !errors, "%s", name)) {
+	if (!ok(row->error ? r < 0 && !manifest && strstr(said, row->error)
+			   : r == 0 && manifest && !errors,
+		"%s", name)) {
 		tap_show("got", said);
 		tap_show("expected", row->error);
 	}
@@ -234,11 +256,16 @@ static struct manifest *good(const char *text)
 
 static void test_all_at_once(void)
 {
-	static const char text[] = "namespace: A\nservices:\n  a: {imag: x, replicas: 0}\n  b: {image: 5}\n"
-				   "  c: {image: c, depends_on: [z]}\nvolumes: {v: {perm: x}}\nmore: 1\n";
-	static const char *const expected[] = { "m:1:1: namespace:", "m:3:7: services.a.imag:", "m:3:16: services.a.replicas:",
-						"m:3:3: services.a.image: is missing", "m:4:7: services.b.image:",
-						"m:5:30: services.c.depends_on[0]:", "m:6:15: volumes.v.perm:",
+	static const char text[] =
+		"namespace: A\nservices:\n  a: {imag: x, replicas: 0}\n  b: {image: 5}\n"
+		"  c: {image: c, depends_on: [z]}\nvolumes: {v: {perm: x}}\nmore: 1\n";
+	static const char *const expected[] = { "m:1:1: namespace:",
+						"m:3:7: services.a.imag:",
+						"m:3:16: services.a.replicas:",
+						"m:3:3: services.a.image: is missing",
+						"m:4:7: services.b.image:",
+						"m:5:30: services.c.depends_on[0]:",
+						"m:6:15: volumes.v.perm:",
 						"m:7:1: more: unknown key" };
 	_cleanup_(strv_freep) char **errors = NULL;
 	_cleanup_free_ char *said = NULL;
@@ -259,14 +286,16 @@ static void test_large(void)
 	struct manifest *manifest = NULL;
 
 	memset(text, ' ', MANIFEST_MAX_BYTES + 1);
-	ok(manifest_parse("m", text, MANIFEST_MAX_BYTES + 1, &manifest, &errors) < 0 && strstr(errors[0], "larger than"),
+	ok(manifest_parse("m", text, MANIFEST_MAX_BYTES + 1, &manifest, &errors) < 0 &&
+		   strstr(errors[0], "larger than"),
 	   "a manifest that is too large");
 }
 
 static void test_defaults(void)
 {
-	_cleanup_(manifest_freep) struct manifest *m = good("namespace: a\nservices:\n  w: {image: x, ports: {d: {port: 53, "
-							    "protocol: udp}, h: {port: 80}}}\n");
+	_cleanup_(manifest_freep) struct manifest *m =
+		good("namespace: a\nservices:\n  w: {image: x, ports: {d: {port: 53, "
+		     "protocol: udp}, h: {port: 80}}}\n");
 	const struct service *w = manifest_service(m, "w");
 	struct ready ready;
 
@@ -279,22 +308,29 @@ static void test_defaults(void)
 	is_int(ready.retries, 30, "default retries");
 	is_int((long long)ready.timeout, 5000000, "default timeout");
 	is_int(service_update(m, w, NULL), UPDATE_START_FIRST, "start-first by default");
-	ok(!manifest_service(m, "z") && !manifest_volume(m, "z") && !service_port(w, "z"), "look-ups of nothing");
+	ok(!manifest_service(m, "z") && !manifest_volume(m, "z") && !service_port(w, "z"),
+	   "look-ups of nothing");
 }
 
 static void test_update(void)
 {
 	_cleanup_(manifest_freep) struct manifest *m =
-		good("namespace: a\nservices:\n  p: {image: x, ports: {h: {port: 80}}, publish: [{port: h, host_port: 80}]}\n"
-		     "  v: {image: x, mounts: [{volume: e, target: /e}]}\n  s: {image: x, mounts: [{volume: s, target: /s}]}\n"
+		good("namespace: a\nservices:\n  p: {image: x, ports: {h: {port: 80}}, publish: "
+		     "[{port: h, host_port: 80}]}\n"
+		     "  v: {image: x, mounts: [{volume: e, target: /e}]}\n  s: {image: x, mounts: "
+		     "[{volume: s, target: /s}]}\n"
 		     "  o: {image: x, update: stop-first}\nvolumes: {e: {}, s: {mode: shared}}\n");
 	const char *why;
 
-	is_int(service_update(m, manifest_service(m, "p"), &why), UPDATE_STOP_FIRST, "a host port: stop-first");
-	is_int(service_update(m, manifest_service(m, "v"), &why), UPDATE_STOP_FIRST, "an exclusive volume: stop-first");
+	is_int(service_update(m, manifest_service(m, "p"), &why), UPDATE_STOP_FIRST,
+	       "a host port: stop-first");
+	is_int(service_update(m, manifest_service(m, "v"), &why), UPDATE_STOP_FIRST,
+	       "an exclusive volume: stop-first");
 	ok(strstr(why, "exclusive volume") != NULL, "and it says why");
-	is_int(service_update(m, manifest_service(m, "s"), &why), UPDATE_START_FIRST, "a shared volume: start-first");
-	is_int(service_update(m, manifest_service(m, "o"), &why), UPDATE_STOP_FIRST, "said so: stop-first");
+	is_int(service_update(m, manifest_service(m, "s"), &why), UPDATE_START_FIRST,
+	       "a shared volume: start-first");
+	is_int(service_update(m, manifest_service(m, "o"), &why), UPDATE_STOP_FIRST,
+	       "said so: stop-first");
 }
 
 /* Whether the hash differs from that of the plain service. */
@@ -302,17 +338,28 @@ static const struct {
 	const char *more;
 	bool differs;
 } hashes[] = {
-	{ "replicas: 3", false }, { "routes: [{tcp: {port: h, listen: 1}}]", false }, { "place: {zones: [a]}", false },
-	{ "pull: always", false }, { "update: stop-first", false }, { "ready: {interval: 3s}", false },
-	{ "ready: {tcp: {port: h}, retries: 3}", false }, { "ready: {http: {port: h}}", true },
-	{ "env: {A: b}", true }, { "command: [x]", true }, { "files: {/a: b}", true }, { "user: x", true },
-	{ "resources: {memory: 1M}", true }, { "labels: {a: b}", true }, { "stop_signal: INT", true },
+	{ "replicas: 3", false },
+	{ "routes: [{tcp: {port: h, listen: 1}}]", false },
+	{ "place: {zones: [a]}", false },
+	{ "pull: always", false },
+	{ "update: stop-first", false },
+	{ "ready: {interval: 3s}", false },
+	{ "ready: {tcp: {port: h}, retries: 3}", false },
+	{ "ready: {http: {port: h}}", true },
+	{ "env: {A: b}", true },
+	{ "command: [x]", true },
+	{ "files: {/a: b}", true },
+	{ "user: x", true },
+	{ "resources: {memory: 1M}", true },
+	{ "labels: {a: b}", true },
+	{ "stop_signal: INT", true },
 };
 
 static char *hash_of(const char *more, const char *digest)
 {
-	_cleanup_free_ char *text = xasprintf("namespace: a\nservices:\n  w:\n    image: x\n    ports: {h: {port: 80}}\n    %s\n",
-					      more);
+	_cleanup_free_ char *text = xasprintf(
+		"namespace: a\nservices:\n  w:\n    image: x\n    ports: {h: {port: 80}}\n    %s\n",
+		more);
 	_cleanup_(manifest_freep) struct manifest *m = good(text);
 
 	return service_hash(&m->services[0], digest);
@@ -320,8 +367,10 @@ static char *hash_of(const char *more, const char *digest)
 
 static void test_hashes(void)
 {
-	_cleanup_free_ char *plain = hash_of("", NULL), *one = hash_of("", "sha256:1"), *two = hash_of("", "sha256:2");
-	_cleanup_free_ char *ab = hash_of("env: {A: a, B: b}", NULL), *ba = hash_of("env: {B: b, A: a}", NULL);
+	_cleanup_free_ char *plain = hash_of("", NULL), *one = hash_of("", "sha256:1"),
+			    *two = hash_of("", "sha256:2");
+	_cleanup_free_ char *ab = hash_of("env: {A: a, B: b}", NULL),
+			    *ba = hash_of("env: {B: b, A: a}", NULL);
 
 	for (size_t i = 0; i < ARRAY_SIZE(hashes); i++) {
 		_cleanup_free_ char *hash = hash_of(hashes[i].more, NULL);

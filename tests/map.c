@@ -11,14 +11,16 @@ int main(void)
 	int values[2000], last = -1;
 	char key[16];
 
-	ok(!map_get(&map, "a") && !map_remove(&map, "a") && !map_next(&map, NULL), "an empty map holds nothing");
+	ok(!map_get(&map, "a") && !map_remove(&map, "a") && !map_next(&map, NULL),
+	   "an empty map holds nothing");
 	for (int i = 0; i < 2000; i++) {
 		values[i] = i;
 		snprintf(key, sizeof(key), "k%d", i);
 		map_put(&map, key, &values[i]);
 	}
 	is_int((long long)map.count, 2000, "2000 keys");
-	ok(map_put(&map, "k7", &values[8]) == &values[7] && map_get(&map, "k7") == &values[8], "a key's value is replaced");
+	ok(map_put(&map, "k7", &values[8]) == &values[7] && map_get(&map, "k7") == &values[8],
+	   "a key's value is replaced");
 	map_put(&map, "k7", &values[7]);
 	for (int i = 0; i < 2000; i += 2) {
 		snprintf(key, sizeof(key), "k%d", i);
@@ -38,7 +40,8 @@ int main(void)
 		map_put(&map, "again", &values[0]);
 		map_remove(&map, "again");
 	}
-	ok(map.n_items < 4096 && map.count == 1000, "putting and removing for ever does not grow it");
+	ok(map.n_items < 4096 && map.count == 1000,
+	   "putting and removing for ever does not grow it");
 	while ((item = map_next(&map, NULL)))
 		map_remove(&map, item->key);
 	ok(map.count == 0, "items may be removed while they are gone through");

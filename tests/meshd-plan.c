@@ -37,11 +37,21 @@ static void test_pool(void)
 		const char *text;
 		int base, third; /* base -1: refused */
 	} rows[] = {
-		{ "10.101.0.0/16", 101, -1 }, { "10.0.0.0/16", 0, -1 },	    { "10.101.7.0/24", 101, 7 },
-		{ "10.101.0.0/24", 101, 0 },  { "10.255.255.0/24", 255, 255 }, { "10.101.7.0/16", -1, 0 },
-		{ "10.256.0.0/16", -1, 0 },   { "10.101.256.0/24", -1, 0 }, { "10.101.07.0/24", -1, 0 },
-		{ "10.101.7.0/25", -1, 0 },   { "10.101.7.1/24", -1, 0 },   { "10.101.7.0/24 ", -1, 0 },
-		{ "192.168.0.0/16", -1, 0 },  { "fd00::/64", -1, 0 },	    { "", -1, 0 },
+		{ "10.101.0.0/16", 101, -1 },
+		{ "10.0.0.0/16", 0, -1 },
+		{ "10.101.7.0/24", 101, 7 },
+		{ "10.101.0.0/24", 101, 0 },
+		{ "10.255.255.0/24", 255, 255 },
+		{ "10.101.7.0/16", -1, 0 },
+		{ "10.256.0.0/16", -1, 0 },
+		{ "10.101.256.0/24", -1, 0 },
+		{ "10.101.07.0/24", -1, 0 },
+		{ "10.101.7.0/25", -1, 0 },
+		{ "10.101.7.1/24", -1, 0 },
+		{ "10.101.7.0/24 ", -1, 0 },
+		{ "192.168.0.0/16", -1, 0 },
+		{ "fd00::/64", -1, 0 },
+		{ "", -1, 0 },
 		{ NULL, -1, 0 },
 	};
 
@@ -49,23 +59,28 @@ static void test_pool(void)
 		struct plan_pool pool = { .base = -1 };
 		int r = plan_pool_parse(rows[i].text, &pool);
 
-		ok(rows[i].base < 0 ? r == -EINVAL : r == 0 && pool.base == rows[i].base && pool.third == rows[i].third,
+		ok(rows[i].base < 0
+			   ? r == -EINVAL
+			   : r == 0 && pool.base == rows[i].base && pool.third == rows[i].third,
 		   "pool '%s'", rows[i].text ? rows[i].text : "(none)");
 	}
 }
 
 static void test_subnets(void)
 {
-	const struct plan_pool pool = { .base = 101, .third = -1 }, one = { .base = 101, .third = 7 };
+	const struct plan_pool pool = { .base = 101, .third = -1 },
+			       one = { .base = 101, .third = 7 };
 	bool seen[256] = { false };
 	int first = plan_subnet(&pool, "maaa", 0), distinct = 0;
-	_cleanup_free_ char *text = plan_subnet_text(&pool, 7), *claim = plan_subnet_claim(&pool, 7);
+	_cleanup_free_ char *text = plan_subnet_text(&pool, 7),
+			    *claim = plan_subnet_claim(&pool, 7);
 	static const struct {
 		const char *text;
 		int third, third_of_one;
 	} rows[] = {
-		{ "10.101.7.0/24", 7, 7 },  { "10.101.254.0/24", 254, -1 }, { "10.102.7.0/24", -1, -1 },
-		{ "10.101.0.0/16", -1, -1 }, { "10.101.7.0/25", -1, -1 },    { NULL, -1, -1 },
+		{ "10.101.7.0/24", 7, 7 },   { "10.101.254.0/24", 254, -1 },
+		{ "10.102.7.0/24", -1, -1 }, { "10.101.0.0/16", -1, -1 },
+		{ "10.101.7.0/25", -1, -1 }, { NULL, -1, -1 },
 	};
 
 	is(text, "10.101.7.0/24", "a subnet's text");
@@ -85,8 +100,10 @@ static void test_subnets(void)
 	is_int(plan_subnet(&one, "maaa", 0), 7, "a /24: this one");
 	is_int(plan_subnet(&one, "maaa", 1), -1, "or none");
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		is_int(plan_subnet_parse(&pool, rows[i].text), rows[i].third, rows[i].text ? rows[i].text : "(none)");
-		is_int(plan_subnet_parse(&one, rows[i].text), rows[i].third_of_one, "as the only one");
+		is_int(plan_subnet_parse(&pool, rows[i].text), rows[i].third,
+		       rows[i].text ? rows[i].text : "(none)");
+		is_int(plan_subnet_parse(&one, rows[i].text), rows[i].third_of_one,
+		       "as the only one");
 	}
 }
 
@@ -103,7 +120,8 @@ static const struct plan_facts facts = {
 static void test_record(void)
 {
 	_cleanup_free_ char *why = NULL, *changed_why = NULL;
-	_cleanup_(machine_freep) struct machine *first = plan_record(NULL, &facts, &why), *changed = NULL;
+	_cleanup_(machine_freep) struct machine *first = plan_record(NULL, &facts, &why),
+						*changed = NULL;
 	struct plan_facts later = facts;
 
 	is(first->id, "maaa", "first record: id");
@@ -120,7 +138,8 @@ static void test_record(void)
 	first->region = xstrdup("north");
 	pairs_add(&first->labels, "disk", "ssd");
 	later.now = "2027-01-01T00:00:00.000Z";
-	ok(!plan_record(first, &later, &changed_why), "time alone changes nothing, nor what an operator set");
+	ok(!plan_record(first, &later, &changed_why),
+	   "time alone changes nothing, nor what an operator set");
 	later.version = "0.2.0";
 	later.name = "web-02";
 	changed = plan_record(first, &later, &changed_why);

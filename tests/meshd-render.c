@@ -118,22 +118,24 @@ static void test_store(void)
 	};
 	_cleanup_free_ char *one = render_store(&store), *clustered = NULL;
 
-	ok(str_starts(one, "# The store of the cluster. Written by meshd --prepare: changes are lost.\n"
-			   "server_name: \"store-maaa\"\n"
-			   "listen: \"127.0.0.1:-1\"\n"
-			   "max_payload: 8388608\n"
-			   "logtime: false\n"
-			   "jetstream {\n"
-			   "\tdomain: \"ployz\"\n"
-			   "\tstore_dir: \"/data\"\n"
-			   "\tsync_interval: always\n"
-			   "}\n"
-			   "leafnodes {\n"
-			   "\tlisten: \"127.0.0.1:7422\"\n"
-			   "}\n"
-			   "system_account: SYS\n"),
+	ok(str_starts(one,
+		      "# The store of the cluster. Written by meshd --prepare: changes are lost.\n"
+		      "server_name: \"store-maaa\"\n"
+		      "listen: \"127.0.0.1:-1\"\n"
+		      "max_payload: 8388608\n"
+		      "logtime: false\n"
+		      "jetstream {\n"
+		      "\tdomain: \"ployz\"\n"
+		      "\tstore_dir: \"/data\"\n"
+		      "\tsync_interval: always\n"
+		      "}\n"
+		      "leafnodes {\n"
+		      "\tlisten: \"127.0.0.1:7422\"\n"
+		      "}\n"
+		      "system_account: SYS\n"),
 	   "the store of one machine: no cluster block, synced always");
-	ok(strstr(one, "user: \"maaa\"\n\t\t\t\tpassword: \"pa\"\n") && strstr(one, "user: \"mbbb\"\n\t\t\t\tpassword: \"pb\"\n"),
+	ok(strstr(one, "user: \"maaa\"\n\t\t\t\tpassword: \"pa\"\n") &&
+		   strstr(one, "user: \"mbbb\"\n\t\t\t\tpassword: \"pb\"\n"),
 	   "every machine signs in as itself");
 	store.members = three;
 	store.n_members = 3;
@@ -223,7 +225,8 @@ static bool fits(const char *pattern, const char *subject)
 
 		if (streq(pattern, ">"))
 			return *subject != '\0';
-		if (!(p == 1 && *pattern == '*' && s > 0) && (p != s || strncmp(pattern, subject, p) != 0))
+		if (!(p == 1 && *pattern == '*' && s > 0) &&
+		    (p != s || strncmp(pattern, subject, p) != 0))
 			return false;
 		pattern += p;
 		subject += s;
@@ -246,8 +249,9 @@ static void test_permissions(void)
 			permissions_local(rows[i].user, "maaa", &may);
 		for (char **p = rows[i].publish ? may.publish : may.subscribe; p && *p; p++)
 			found |= fits(*p, rows[i].subject);
-		ok(found == rows[i].may, "%s %s %s %s", rows[i].user, rows[i].may ? "may" : "may not",
-		   rows[i].publish ? "publish" : "hear", rows[i].subject);
+		ok(found == rows[i].may, "%s %s %s %s", rows[i].user,
+		   rows[i].may ? "may" : "may not", rows[i].publish ? "publish" : "hear",
+		   rows[i].subject);
 	}
 }
 
@@ -263,9 +267,11 @@ static void test_leaf_covers(void)
 
 		permissions_local(*user, "maaa", &may);
 		for (char **p = may.publish; *p; p++)
-			if (!str_starts(*p, "$JS.maaa.") && !str_starts(*p, "$JS.API.") && !strv_contains(leaf.publish, *p))
+			if (!str_starts(*p, "$JS.maaa.") && !str_starts(*p, "$JS.API.") &&
+			    !strv_contains(leaf.publish, *p))
 				missing = *p;
-		ok(!missing, "the leaf link passes what %s says%s%s", *user, missing ? ", not " : "", missing ? missing : "");
+		ok(!missing, "the leaf link passes what %s says%s%s", *user,
+		   missing ? ", not " : "", missing ? missing : "");
 	}
 }
 

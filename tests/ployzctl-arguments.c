@@ -13,7 +13,9 @@ static const struct config_row rows[] = {
 	{ "number", CONFIG_INT, offsetof(struct options, number), "7", "N", "a number", -1, 99 },
 	CONFIG_END,
 };
-static const struct short_option shorts[] = { { 'f', "file" }, { 'y', "yes" }, { 'n', "number" }, { 0, NULL } };
+static const struct short_option shorts[] = {
+	{ 'f', "file" }, { 'y', "yes" }, { 'n', "number" }, { 0, NULL }
+};
 
 static const struct {
 	const char *typed; /* separated by blanks */
@@ -61,7 +63,8 @@ static void test_line(size_t i)
 
 	config_init(global_rows, &global);
 	config_init(rows, &options);
-	r = arguments_parse(&global, rows, shorts, &options, (int)strv_count(typed), typed, &words, &failure);
+	r = arguments_parse(&global, rows, shorts, &options, (int)strv_count(typed), typed, &words,
+			    &failure);
 	if (!lines[i].words) {
 		ok(r < 0 && failure.message, "refused: %s", lines[i].typed);
 	} else {
@@ -69,7 +72,8 @@ static void test_line(size_t i)
 		is(joined ? joined : "", lines[i].words, lines[i].typed);
 		is(options.file, lines[i].file, "its file");
 		is(global.machine, lines[i].machine, "its machine");
-		ok(options.yes == lines[i].yes && global.json == lines[i].json && options.number == lines[i].number,
+		ok(options.yes == lines[i].yes && global.json == lines[i].json &&
+			   options.number == lines[i].number,
 		   "its flags and number");
 	}
 	config_clear(rows, &options);
@@ -80,10 +84,18 @@ static const struct {
 	const char *typed, *verb;
 	int used;
 } matches[] = {
-	{ "plan", "plan", 1 },		 { "plan -f x", "plan", 1 },	  { "deploy", "deploy", 1 },
-	{ "deploy -f x", "deploy", 1 },	 { "deploy ls", "deploy ls", 2 }, { "deploy ls shop", "deploy ls", 2 },
-	{ "deploy nothing", "deploy", 1 }, { "ns rm shop", "ns rm", 2 },  { "ns", NULL, 0 },
-	{ "ns dance", NULL, 0 },	 { "dance", NULL, 0 },		  { "schema lease", "schema", 1 },
+	{ "plan", "plan", 1 },
+	{ "plan -f x", "plan", 1 },
+	{ "deploy", "deploy", 1 },
+	{ "deploy -f x", "deploy", 1 },
+	{ "deploy ls", "deploy ls", 2 },
+	{ "deploy ls shop", "deploy ls", 2 },
+	{ "deploy nothing", "deploy", 1 },
+	{ "ns rm shop", "ns rm", 2 },
+	{ "ns", NULL, 0 },
+	{ "ns dance", NULL, 0 },
+	{ "dance", NULL, 0 },
+	{ "schema lease", "schema", 1 },
 };
 
 static void test_verbs(void)
@@ -97,8 +109,8 @@ static void test_verbs(void)
 		is_int(used, matches[i].used, "and its words");
 	}
 	for (size_t i = 0; i < n_verbs; i++)
-		ok(verb_find(verbs[i].name) == &verbs[i] && verbs[i].run && *verbs[i].summary, "%s stands once, with words and a function",
-		   verbs[i].name);
+		ok(verb_find(verbs[i].name) == &verbs[i] && verbs[i].run && *verbs[i].summary,
+		   "%s stands once, with words and a function", verbs[i].name);
 }
 
 int main(void)

@@ -30,7 +30,9 @@ static const struct {
 	{ "\033]0;title\007", "?]0;title?" },
 	{ "a\tb", "a\tb" },
 	{ "caf\u00e9 \u2026", "caf\u00e9 \u2026" },
-	{ "\xc2\x9b" "31m", "??31m" },
+	{ "\xc2\x9b"
+	  "31m",
+	  "??31m" },
 	{ "\x7f\r", "??" },
 	{ "\xc2", "\xc2" },
 };
@@ -78,28 +80,57 @@ static void check_plan(const struct plan *plan, const char *expected, const char
 static void test_plans(void)
 {
 	struct plan_slot slots[] = {
-		{ .service = (char *)"web", .slot = 0, .action = SLOT_KEEP, .machine = (char *)"m1", .why = (char *)"unchanged" },
-		{ .service = (char *)"web", .slot = 1, .action = SLOT_REPLACE, .machine = (char *)"m2", .from = (char *)"m1",
-		  .why = (char *)"changed: env (A)", .update = UPDATE_STOP_FIRST, .why_update = (char *)"host port 80" },
-		{ .service = (char *)"api", .slot = 0, .action = SLOT_START, .machine = (char *)"m1", .why = (char *)"new" },
-		{ .service = (char *)"web", .slot = 2, .action = SLOT_REMOVE, .machine = (char *)"m1", .why = (char *)"2 replicas" },
+		{ .service = (char *)"web",
+		  .slot = 0,
+		  .action = SLOT_KEEP,
+		  .machine = (char *)"m1",
+		  .why = (char *)"unchanged" },
+		{ .service = (char *)"web",
+		  .slot = 1,
+		  .action = SLOT_REPLACE,
+		  .machine = (char *)"m2",
+		  .from = (char *)"m1",
+		  .why = (char *)"changed: env (A)",
+		  .update = UPDATE_STOP_FIRST,
+		  .why_update = (char *)"host port 80" },
+		{ .service = (char *)"api",
+		  .slot = 0,
+		  .action = SLOT_START,
+		  .machine = (char *)"m1",
+		  .why = (char *)"new" },
+		{ .service = (char *)"web",
+		  .slot = 2,
+		  .action = SLOT_REMOVE,
+		  .machine = (char *)"m1",
+		  .why = (char *)"2 replicas" },
 	};
 	struct plan_route routes[] = {
 		{ .key = (char *)"a.test/", .service = (char *)"web", .action = (char *)"add" },
 		{ .key = (char *)"b.test/", .action = (char *)"remove" },
 	};
 	struct plan_refusal refusals[] = {
-		{ .path = (char *)"services.web.publish[0]", .message = (char *)"host port 80 is taken", .hint = (char *)"take another" },
+		{ .path = (char *)"services.web.publish[0]",
+		  .message = (char *)"host port 80 is taken",
+		  .hint = (char *)"take another" },
 		{ .message = (char *)"no room" },
 	};
 	char *warnings[] = { (char *)"careful", NULL }, *silent[] = { (char *)"m3", NULL };
 	struct plan plan = {
-		.ns = (char *)"shop", .sequence = 17, .revision = 3, .changes = true, .slots = slots, .n_slots = ARRAY_SIZE(slots),
-		.routes = routes, .n_routes = ARRAY_SIZE(routes), .warnings = warnings, .unreachable = silent,
+		.ns = (char *)"shop",
+		.sequence = 17,
+		.revision = 3,
+		.changes = true,
+		.slots = slots,
+		.n_slots = ARRAY_SIZE(slots),
+		.routes = routes,
+		.n_routes = ARRAY_SIZE(routes),
+		.warnings = warnings,
+		.unreachable = silent,
 	};
 	const struct plan nothing = { .ns = (char *)"shop" };
 
-	check_plan(&nothing, "namespace shop, nothing committed yet\n  nothing to change\n", "an empty plan");
+	check_plan(&nothing, "namespace shop, nothing committed yet\n  nothing to change\n",
+		   "an empty plan");
 	check_plan(&plan,
 		   "namespace shop, from revision 3 (sequence 17)\n"
 		   "  web\n"
@@ -138,20 +169,36 @@ static const struct {
 	const char *expected;
 } events[] = {
 	{ "a phase", { .kind = PROGRESS_PHASE, .phase = DEPLOY_STARTING }, "starting" },
-	{ "a phase with a note", { .kind = PROGRESS_PHASE, .phase = DEPLOY_FAILED, .message = (char *)"no" }, "failed: no" },
+	{ "a phase with a note",
+	  { .kind = PROGRESS_PHASE, .phase = DEPLOY_FAILED, .message = (char *)"no" },
+	  "failed: no" },
 	{ "a slot",
-	  { .kind = PROGRESS_SLOT, .service = (char *)"web", .slot = 1, .state = (char *)"ready", .machine = (char *)"m1" },
+	  { .kind = PROGRESS_SLOT,
+	    .service = (char *)"web",
+	    .slot = 1,
+	    .state = (char *)"ready",
+	    .machine = (char *)"m1" },
 	  "web/1 ready on m1" },
 	{ "a slot with a reason",
-	  { .kind = PROGRESS_SLOT, .service = (char *)"web", .state = (char *)"failed", .machine = (char *)"m1",
+	  { .kind = PROGRESS_SLOT,
+	    .service = (char *)"web",
+	    .state = (char *)"failed",
+	    .machine = (char *)"m1",
 	    .message = (char *)"exits with 7\nbye" },
 	  "web/0 failed on m1: exits with 7?bye" },
-	{ "a pull", { .kind = PROGRESS_PULL, .machine = (char *)"m1", .message = (char *)"busybox" }, "m1: busybox" },
+	{ "a pull",
+	  { .kind = PROGRESS_PULL, .machine = (char *)"m1", .message = (char *)"busybox" },
+	  "m1: busybox" },
 	{ "a pull of known size",
-	  { .kind = PROGRESS_PULL, .machine = (char *)"m1", .done_bytes = 1 << 20, .total_bytes = 2 << 20 },
+	  { .kind = PROGRESS_PULL,
+	    .machine = (char *)"m1",
+	    .done_bytes = 1 << 20,
+	    .total_bytes = 2 << 20 },
 	  "m1: fetching an image (1.0 MiB of 2.0 MiB)" },
 	{ "a note", { .kind = PROGRESS_NOTE, .message = (char *)"well" }, "well" },
-	{ "a line of output", { .kind = PROGRESS_LINE, .service = (char *)"web", .message = (char *)"hi" }, "web | hi" },
+	{ "a line of output",
+	  { .kind = PROGRESS_LINE, .service = (char *)"web", .message = (char *)"hi" },
+	  "web | hi" },
 	{ "the end", { .kind = PROGRESS_END }, NULL },
 	{ "nothing at all", { .kind = PROGRESS_SLOT }, "?/0 ? on ?" },
 };
@@ -169,7 +216,11 @@ static void test_progress(void)
 static void test_live(void)
 {
 	static const struct progress twice = {
-		.kind = PROGRESS_SLOT, .service = (char *)"web", .state = (char *)"ready", .machine = (char *)"m1", .instance = (char *)"i",
+		.kind = PROGRESS_SLOT,
+		.service = (char *)"web",
+		.state = (char *)"ready",
+		.machine = (char *)"m1",
+		.instance = (char *)"i",
 	};
 	char *text = NULL;
 	size_t size;
@@ -220,7 +271,8 @@ static void test_outcomes(void)
 			.failure = outcomes[i].code ? &error : NULL,
 		};
 
-		is_int(follow_outcome(nowhere, &record, true), outcomes[i].expected, outcomes[i].what);
+		is_int(follow_outcome(nowhere, &record, true), outcomes[i].expected,
+		       outcomes[i].what);
 	}
 	fclose(nowhere);
 }

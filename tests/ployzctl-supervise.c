@@ -13,7 +13,7 @@ struct run {
 	sd_event *loop;
 	struct supervise *supervise;
 	char *directory;
-	char *said;   /* lines, in order */
+	char *said; /* lines, in order */
 	char *failed;
 	bool ready, stopped;
 	unsigned kills; /* to be sent when `victim` says it is up */
@@ -22,7 +22,8 @@ struct run {
 
 static void keep(struct run *run, const char *name, bool own, const char *text)
 {
-	char *said = xasprintf("%s%s%s: %s\n", run->said ? run->said : "", own ? "*" : "", name, text);
+	char *said =
+		xasprintf("%s%s%s: %s\n", run->said ? run->said : "", own ? "*" : "", name, text);
 
 	free(run->said);
 	run->said = said;
@@ -92,7 +93,9 @@ static void run_new(struct run *run)
 	*run = (struct run){ .directory = xstrdup(mkdtemp(directory)) };
 	sd_event_new(&run->loop);
 	sd_event_add_time_relative(run->loop, NULL, CLOCK_BOOTTIME, PATIENCE_USEC, 0, on_late, run);
-	ok(supervise_new(run->loop, run->directory, run->directory, &ops, run, &run->supervise) == 0, "a supervisor");
+	ok(supervise_new(run->loop, run->directory, run->directory, &ops, run, &run->supervise) ==
+		   0,
+	   "a supervisor");
 }
 
 static void run_free(struct run *run)
@@ -112,16 +115,22 @@ static void run_free(struct run *run)
 	free(run->failed);
 }
 
-static void add(struct run *run, const char *name, const char *script, enum supervise_ready ready, const char *after)
+static void add(struct run *run, const char *name, const char *script, enum supervise_ready ready,
+		const char *after)
 {
-	struct supervise_child child = { .name = name, .ready = ready, .after = { after }, .stop_usec = 300000 };
+	struct supervise_child child = {
+		.name = name, .ready = ready, .after = { after }, .stop_usec = 300000
+	};
 	char **argv = NULL;
 
 	strv_push(&argv, supervise_program("perl"));
 	strv_push(&argv, xstrdup("-e"));
-	strv_push(&argv, xasprintf("$| = 1; sub ready { use Socket; socket S, AF_UNIX, SOCK_DGRAM, 0; send S, "
-				   "\"STATUS=well\\nREADY=1\", 0, pack_sockaddr_un($ENV{NOTIFY_SOCKET}); } %s",
-				   script));
+	strv_push(
+		&argv,
+		xasprintf(
+			"$| = 1; sub ready { use Socket; socket S, AF_UNIX, SOCK_DGRAM, 0; send S, "
+			"\"STATUS=well\\nREADY=1\", 0, pack_sockaddr_un($ENV{NOTIFY_SOCKET}); } %s",
+			script));
 	child.argv = argv;
 	supervise_add(run->supervise, &child);
 }
@@ -140,8 +149,7 @@ static void test_order(void)
 
 	run_new(&run);
 	run.stop_when_ready = true;
-	add(&run, "second", "print qq(up\\n); ready(); sleep 60",
-	    SUPERVISE_NOTIFY, "first");
+	add(&run, "second", "print qq(up\\n); ready(); sleep 60", SUPERVISE_NOTIFY, "first");
 	add(&run, "first", "print qq(first: one\\ntwo\\nthree)", SUPERVISE_EXIT, NULL);
 	supervise_start(run.supervise);
 	ok(sd_event_loop(run.loop) == 0 && run.ready && run.stopped, "ready, and then stopped");
@@ -159,7 +167,8 @@ static void test_failed(void)
 	add(&run, "second", "sleep 60", SUPERVISE_NOTIFY, "first");
 	supervise_start(run.supervise);
 	sd_event_loop(run.loop);
-	is(run.failed, "first ended with code 3 before it was ready: nothing here", "says which, how, and its last words");
+	is(run.failed, "first ended with code 3 before it was ready: nothing here",
+	   "says which, how, and its last words");
 	ok(run.stopped && !run.ready, "never ready");
 	run_free(&run);
 	run_new(&run);
@@ -178,7 +187,8 @@ static void test_failed(void)
 	}
 	supervise_start(run.supervise);
 	sd_event_loop(run.loop);
-	ok(run.failed && strstr(run.failed, "cannot run /nowhere/program: No such file"), "a program that is not there");
+	ok(run.failed && strstr(run.failed, "cannot run /nowhere/program: No such file"),
+	   "a program that is not there");
 	run_free(&run);
 }
 
@@ -188,7 +198,8 @@ static void test_again(void)
 
 	run_new(&run);
 	run.kills = 2;
-	add(&run, "victim", "ready(); select undef, undef, undef, 0.1; print qq(up\\n); sleep 60", SUPERVISE_NOTIFY, NULL);
+	add(&run, "victim", "ready(); select undef, undef, undef, 0.1; print qq(up\\n); sleep 60",
+	    SUPERVISE_NOTIFY, NULL);
 	supervise_start(run.supervise);
 	ok(sd_event_loop(run.loop) == 0 && run.stopped, "killed twice, and stopped");
 	ok(run.said && strstr(run.said, "*victim: was killed by SIGKILL; starting it again\n") &&
@@ -205,7 +216,8 @@ static void test_deaf(void)
 
 	run_new(&run);
 	run.stop_when_ready = true;
-	add(&run, "deaf", "$SIG{TERM} = 'IGNORE'; ready(); sleep 60 while 1", SUPERVISE_NOTIFY, NULL);
+	add(&run, "deaf", "$SIG{TERM} = 'IGNORE'; ready(); sleep 60 while 1", SUPERVISE_NOTIFY,
+	    NULL);
 	supervise_start(run.supervise);
 	ok(sd_event_loop(run.loop) == 0 && run.stopped, "one that ignores TERM ends as well");
 	is(run.said, "*deaf: does not end: killed\n", "and that is said");

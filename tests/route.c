@@ -4,10 +4,14 @@
 static const struct {
 	const char *host, *path, *key;
 } rows[] = {
-	{ "shop.example", "/api", "shop.example/api" }, { "shop.example", "/", "shop.example/" },
-	{ "shop.example", NULL, "shop.example/" },      { "shop.example", "", "shop.example/" },
-	{ "Shop.EXAMPLE", "/Api", "shop.example/Api" }, { "shop.example", "/api/", "shop.example/api" },
-	{ "*.example", "/", "*.example/" },             { "a", "//", "a/" },
+	{ "shop.example", "/api", "shop.example/api" },
+	{ "shop.example", "/", "shop.example/" },
+	{ "shop.example", NULL, "shop.example/" },
+	{ "shop.example", "", "shop.example/" },
+	{ "Shop.EXAMPLE", "/Api", "shop.example/Api" },
+	{ "shop.example", "/api/", "shop.example/api" },
+	{ "*.example", "/", "*.example/" },
+	{ "a", "//", "a/" },
 };
 
 int main(void)

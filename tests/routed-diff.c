@@ -20,9 +20,13 @@ static void *table_from(const char *text)
 	return table;
 }
 
-#define ROUTE(key_host, owner_) "{'key':'" key_host "/','kind':'http','host':'" key_host "','path':'/','owner':'" owner_ "'}"
-#define SERVER(name, addr, state_) "{'instance':'" name "','address':'" addr "','port':80,'state':'" state_ "'}"
-#define BACKEND(owner_, slot_, servers_) "{'owner':'" owner_ "','kind':'http','slot':" #slot_ ",'servers':[" servers_ "]}"
+#define ROUTE(key_host, owner_)                                                                  \
+	"{'key':'" key_host "/','kind':'http','host':'" key_host "','path':'/','owner':'" owner_ \
+	"'}"
+#define SERVER(name, addr, state_) \
+	"{'instance':'" name "','address':'" addr "','port':80,'state':'" state_ "'}"
+#define BACKEND(owner_, slot_, servers_) \
+	"{'owner':'" owner_ "','kind':'http','slot':" #slot_ ",'servers':[" servers_ "]}"
 #define TABLE(routes_, backends_) "{'routes':[" routes_ "],'backends':[" backends_ "]}"
 
 /* Servers of `show servers state`: admin state 0 ready, 1 maint, 8 drain. */
@@ -37,17 +41,24 @@ struct row {
 
 static const struct row rows[] = {
 	{ "nothing wanted, nothing there", TABLE("", ""), "", "", "", "", NULL },
-	{ "a first service", TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i1", "10.0.0.1", "ready"))), "", "",
-	  "",
-	  "add server p1/i1 10.0.0.1:80\nset server p1/i1 state ready\nadd map " MAP " a.b/ p1|0|n/w/h\n", NULL },
-	{ "as it should be", TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i1", "10.0.0.1", "ready"))),
+	{ "a first service",
+	  TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i1", "10.0.0.1", "ready"))), "",
+	  "", "",
+	  "add server p1/i1 10.0.0.1:80\nset server p1/i1 state ready\nadd map " MAP
+	  " a.b/ p1|0|n/w/h\n",
+	  NULL },
+	{ "as it should be",
+	  TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i1", "10.0.0.1", "ready"))),
 	  STATE("p2", "i1", "10.0.0.1", "0"), "", "0x1 a.b/ p2|0|n/w/h\n", "", NULL },
-	{ "a held one stays open", TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i1", "10.0.0.1", "held"))),
+	{ "a held one stays open",
+	  TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i1", "10.0.0.1", "held"))),
 	  STATE("p2", "i1", "10.0.0.1", "0"), "", "0x1 a.b/ p2|0|n/w/h\n", "", NULL },
 	{ "a switch: the new one takes connections before the old one stops to",
 	  TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i2", "10.0.0.2", "ready"))),
 	  STATE("p1", "i1", "10.0.0.1", "0"), USED("i1", "4"), "0x1 a.b/ p1|0|n/w/h\n",
-	  "add server p1/i2 10.0.0.2:80\nset server p1/i2 state ready\nset server p1/i1 state drain\n", NULL },
+	  "add server p1/i2 10.0.0.2:80\nset server p1/i2 state ready\nset server p1/i1 state "
+	  "drain\n",
+	  NULL },
 	{ "what drains and has connections is left alone",
 	  TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i2", "10.0.0.2", "ready"))),
 	  STATE("p1", "i1", "10.0.0.1", "8") STATE("p1", "i2", "10.0.0.2", "0"), USED("i1", "1"),
@@ -60,8 +71,10 @@ static const struct row rows[] = {
 	  TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i1", "10.0.0.9", "ready"))),
 	  STATE("p1", "i1", "10.0.0.1", "8"), "", "0x1 a.b/ p1|0|n/w/h\n",
 	  "set server p1/i1 addr 10.0.0.9 port 80\nset server p1/i1 state ready\n", NULL },
-	{ "one that is not ready any more", TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i1", "10.0.0.1", "down"))),
-	  STATE("p1", "i1", "10.0.0.1", "0"), "", "0x1 a.b/ p1|0|n/w/h\n", "set server p1/i1 state drain\n", NULL },
+	{ "one that is not ready any more",
+	  TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i1", "10.0.0.1", "down"))),
+	  STATE("p1", "i1", "10.0.0.1", "0"), "", "0x1 a.b/ p1|0|n/w/h\n",
+	  "set server p1/i1 state drain\n", NULL },
 	{ "a route moves to another service, and one goes",
 	  TABLE(ROUTE("a.b", "n/v/h"), BACKEND("n/v/h", 0, "")), "", "",
 	  "0x1 a.b/ p1|0|n/w/h\n0x2 c.d/ p1|0|n/w/h\n",
@@ -69,15 +82,17 @@ static const struct row rows[] = {
 	{ "the pool has run out",
 	  TABLE(ROUTE("a.b", "n/w/h") "," ROUTE("c.d", "n/v/h") "," ROUTE("e.f", "n/u/h"),
 		BACKEND("n/w/h", 0, "") "," BACKEND("n/v/h", 0, "") "," BACKEND("n/u/h", 0, "")),
-	  "", "", "0x1 a.b/ p1|0|n/w/h\n0x2 c.d/ p2|0|n/v/h\n", "", "the pool has no place for n/u/h" },
-	{ "a new listen", "{'backends':[{'owner':'n/w/h/5432','kind':'tcp','listen':5432}]}", "", "", "", "",
-	  "port 5432 is new" },
+	  "", "", "0x1 a.b/ p1|0|n/w/h\n0x2 c.d/ p2|0|n/v/h\n", "",
+	  "the pool has no place for n/u/h" },
+	{ "a new listen", "{'backends':[{'owner':'n/w/h/5432','kind':'tcp','listen':5432}]}", "",
+	  "", "", "", "port 5432 is new" },
 };
 
 static void test_diffs(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		_cleanup_free_ char *servers = xasprintf("1\n# be_id be_name\n%s\n", rows[i].servers);
+		_cleanup_free_ char *servers =
+			xasprintf("1\n# be_id be_name\n%s\n", rows[i].servers);
 		_cleanup_free_ char *used = xasprintf(STAT_HEAD "%s", rows[i].connections);
 		_cleanup_(table_freep) struct table *table = table_from(rows[i].table);
 		struct actual actual = { 0 };
@@ -85,8 +100,8 @@ static void test_diffs(void)
 		struct strbuf text = STRBUF_INIT;
 
 		actual_read_backends(&actual, "# name\np1\np2\n");
-		if (actual_read_servers(&actual, servers) || actual_read_connections(&actual, used) ||
-		    actual_read_map(&actual, rows[i].map))
+		if (actual_read_servers(&actual, servers) ||
+		    actual_read_connections(&actual, used) || actual_read_map(&actual, rows[i].map))
 			printf("# unreadable\n");
 		diff_assign(table, &actual, NULL);
 		diff_make(table, &actual, MAP, &diff);
@@ -108,16 +123,21 @@ static void test_replies(void)
 		int expected;
 		const char *name;
 	} replies[] = {
-		{ actual_read_info, "Name: HAProxy\nVersion: 3.0.1\nPid: 77\nUptime_sec: 5\nStopping: 0\n", 0, "info" },
+		{ actual_read_info,
+		  "Name: HAProxy\nVersion: 3.0.1\nPid: 77\nUptime_sec: 5\nStopping: 0\n", 0,
+		  "info" },
 		{ actual_read_info, "Name: HAProxy\n", -EBADMSG, "info without a process" },
 		{ actual_read_info, "", -EBADMSG, "no info" },
 		{ actual_read_backends, "Permission denied", -EBADMSG, "no backends" },
 		{ actual_read_servers, "2\n", -EBADMSG, "another version of the state" },
 		{ actual_read_servers, "1\n3 p1 1 s1\n", -EBADMSG, "a short line" },
-		{ actual_read_connections, STAT_HEAD "p1,i1,0,0,many,4\n", -EBADMSG, "sessions that are no number" },
-		{ actual_read_connections, STAT_HEAD "p1,i1,0\n", -EBADMSG, "a short line of sessions" },
+		{ actual_read_connections, STAT_HEAD "p1,i1,0,0,many,4\n", -EBADMSG,
+		  "sessions that are no number" },
+		{ actual_read_connections, STAT_HEAD "p1,i1,0\n", -EBADMSG,
+		  "a short line of sessions" },
 		{ actual_read_connections, "", -EBADMSG, "no sessions" },
-		{ actual_read_map, "Unknown map identifier. Please use #<id> or <file>.\n", -EBADMSG, "no map" },
+		{ actual_read_map, "Unknown map identifier. Please use #<id> or <file>.\n",
+		  -EBADMSG, "no map" },
 		{ actual_read_map, "0x1 onlykey\n", -EBADMSG, "a map without a value" },
 		{ actual_read_map, "\n", 0, "an empty map" },
 	};
@@ -125,7 +145,8 @@ static void test_replies(void)
 	for (size_t i = 0; i < ARRAY_SIZE(replies); i++) {
 		struct actual actual = { 0 };
 
-		is_int(replies[i].read(&actual, replies[i].reply), replies[i].expected, replies[i].name);
+		is_int(replies[i].read(&actual, replies[i].reply), replies[i].expected,
+		       replies[i].name);
 		actual_clear(&actual);
 	}
 }

@@ -5,16 +5,19 @@
 static struct table *example(void)
 {
 	static const char text[] =
-		"{\"routes\":[{\"key\":\"a.b/api\",\"kind\":\"http\",\"host\":\"a.b\",\"path\":\"/api\",\"strip\":true,"
+		"{\"routes\":[{\"key\":\"a.b/api\",\"kind\":\"http\",\"host\":\"a.b\",\"path\":\"/"
+		"api\",\"strip\":true,"
 		"\"owner\":\"n/w/h\"},"
-		"{\"key\":\"c.d/\",\"kind\":\"http\",\"host\":\"c.d\",\"path\":\"/\",\"trouble\":\"somebody has it\"}],"
+		"{\"key\":\"c.d/\",\"kind\":\"http\",\"host\":\"c.d\",\"path\":\"/"
+		"\",\"trouble\":\"somebody has it\"}],"
 		"\"backends\":[{\"owner\":\"n/w/h\",\"kind\":\"http\",\"slot\":2,\"servers\":["
 		"{\"instance\":\"i1\",\"address\":\"10.0.0.1\",\"port\":80,\"state\":\"ready\"},"
 		"{\"instance\":\"i2\",\"address\":\"10.0.0.2\",\"port\":80,\"state\":\"drain\"},"
 		"{\"instance\":\"i3\",\"address\":\"10.0.0.3\",\"port\":80,\"state\":\"held\"},"
 		"{\"instance\":\"i4\",\"port\":80,\"state\":\"ready\"}]},"
 		"{\"owner\":\"n/db/sql/5432\",\"kind\":\"tcp\",\"listen\":5432,\"servers\":["
-		"{\"instance\":\"d1\",\"address\":\"10.0.0.4\",\"port\":5432,\"state\":\"ready\"}]}]}";
+		"{\"instance\":\"d1\",\"address\":\"10.0.0.4\",\"port\":5432,\"state\":\"ready\"}]}"
+		"]}";
 	struct failure failure = FAILURE_INIT;
 	void *table = NULL;
 
@@ -26,32 +29,33 @@ static struct table *example(void)
 
 static void test_config(void)
 {
-	static const char tail[] =
-		"# Backends without a service wait for one: they cannot be made while HAProxy runs.\n"
-		"backend p1\n"
-		"backend p2\n"
-		"\tserver i1 10.0.0.1:80\n"
-		"\tserver i3 10.0.0.3:80\n"
-		"backend p3\n"
-		"\n"
-		"# n/db/sql/5432\n"
-		"frontend listen-5432\n"
-		"\tmode tcp\n"
-		"\tbind 127.0.0.1:5432\n"
-		"\ttimeout client 1h\n"
-		"\tdefault_backend tcp-5432\n"
-		"backend tcp-5432\n"
-		"\tmode tcp\n"
-		"\tbalance leastconn\n"
-		"\ttimeout server 1h\n"
-		"\tserver d1 10.0.0.4:5432\n";
+	static const char tail[] = "# Backends without a service wait for one: they cannot be made "
+				   "while HAProxy runs.\n"
+				   "backend p1\n"
+				   "backend p2\n"
+				   "\tserver i1 10.0.0.1:80\n"
+				   "\tserver i3 10.0.0.3:80\n"
+				   "backend p3\n"
+				   "\n"
+				   "# n/db/sql/5432\n"
+				   "frontend listen-5432\n"
+				   "\tmode tcp\n"
+				   "\tbind 127.0.0.1:5432\n"
+				   "\ttimeout client 1h\n"
+				   "\tdefault_backend tcp-5432\n"
+				   "backend tcp-5432\n"
+				   "\tmode tcp\n"
+				   "\tbalance leastconn\n"
+				   "\ttimeout server 1h\n"
+				   "\tserver d1 10.0.0.4:5432\n";
 	static const char *const contained[] = {
 		"\tstats socket /run/h.sock mode 600 level admin expose-fd listeners\n",
 		"frontend gateway\n\tbind *:80\n\tbind 127.0.0.1:8080\n",
 		"map_beg(/run/r.map)",
 		"\tretries 20\n\toption redispatch 1\n\tretry-on conn-failure\n",
 		"\thttp-request set-header X-Forwarded-For %[src]\n",
-		"\thttp-request set-path \"/%[path,field(3,/,0)]\" if { var(txn.to),field(2,|) 1 }\n",
+		"\thttp-request set-path \"/%[path,field(3,/,0)]\" if { var(txn.to),field(2,|) 1 "
+		"}\n",
 		"\ttimeout tunnel 1h\n",
 	};
 	char *binds[] = { (char *)"*:80", (char *)"127.0.0.1:8080", NULL };
@@ -66,7 +70,8 @@ static void test_config(void)
 	free(text);
 	table->backends[0].slot = 4;
 	text = render_config(table, &render);
-	ok(strstr(text, "backend p6\n") && !strstr(text, "backend p7\n"), "a pool grows by whole pools");
+	ok(strstr(text, "backend p6\n") && !strstr(text, "backend p7\n"),
+	   "a pool grows by whole pools");
 }
 
 static void test_map(void)
@@ -74,7 +79,8 @@ static void test_map(void)
 	_cleanup_(table_freep) struct table *table = example();
 	_cleanup_free_ char *text = render_map(table);
 
-	is(strchr(text, '\n') + 1, "a.b/api/ p2|1|n/w/h\n", "the map has what is served, and not the route in trouble");
+	is(strchr(text, '\n') + 1, "a.b/api/ p2|1|n/w/h\n",
+	   "the map has what is served, and not the route in trouble");
 }
 
 static void test_binds(void)
@@ -83,10 +89,12 @@ static void test_binds(void)
 		const char *bind, *address;
 		int64_t port;
 	} rows[] = {
-		{ "*:80", "*", 80 },       { "127.0.0.1:8080", "127.0.0.1", 8080 }, { "::1:80", "::1", 80 },
-		{ "80", NULL, 0 },         { ":80", NULL, 0 },                      { "*:0", NULL, 0 },
-		{ "*:65536", NULL, 0 },    { "*:http", NULL, 0 },                   { "* ssl:80", NULL, 0 },
-		{ "*:80 crt x", NULL, 0 }, { "", NULL, 0 },
+		{ "*:80", "*", 80 },	 { "127.0.0.1:8080", "127.0.0.1", 8080 },
+		{ "::1:80", "::1", 80 }, { "80", NULL, 0 },
+		{ ":80", NULL, 0 },	 { "*:0", NULL, 0 },
+		{ "*:65536", NULL, 0 },	 { "*:http", NULL, 0 },
+		{ "* ssl:80", NULL, 0 }, { "*:80 crt x", NULL, 0 },
+		{ "", NULL, 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 
-
 static const char *const prepared_states[] = { "pulling", "ready", "failed", NULL };
 static const char *const ran_states[] = { "running", "done", "failed", NULL };
 
@@ -17,30 +16,33 @@ static int one_of(const char *const *names, const char *value, struct failure *f
 }
 
 /* What every command carries. */
-#define COMMAND_FIELDS(type)                                                                       \
-	FIELD_KEY(type, ns, "namespace", CODEC_NAME, .flags = CODEC_REQUIRED),                     \
-	FIELD(type, epoch, CODEC_INT, .flags = CODEC_REQUIRED),                                    \
-	FIELD(type, deploy, CODEC_STRING, .flags = CODEC_REQUIRED)
-#define SCHEMA(type, ...)                                                                          \
-	const struct codec_schema type##_schema = {                                                \
-		.name = #type, .size = sizeof(struct type), .fields = type##_fields, __VA_ARGS__   \
+#define COMMAND_FIELDS(type)                                                   \
+	FIELD_KEY(type, ns, "namespace", CODEC_NAME, .flags = CODEC_REQUIRED), \
+		FIELD(type, epoch, CODEC_INT, .flags = CODEC_REQUIRED),        \
+		FIELD(type, deploy, CODEC_STRING, .flags = CODEC_REQUIRED)
+#define SCHEMA(type, ...)                                                                        \
+	const struct codec_schema type##_schema = {                                              \
+		.name = #type, .size = sizeof(struct type), .fields = type##_fields, __VA_ARGS__ \
 	}
 
 static const struct codec_field agent_lock_fields[] = {
 	COMMAND_FIELDS(struct agent_lock),
-	FIELD(struct agent_lock, holder, CODEC_STRING, .note = "machine of the leased that holds the lease"),
+	FIELD(struct agent_lock, holder, CODEC_STRING,
+	      .note = "machine of the leased that holds the lease"),
 	FIELD(struct agent_lock, reserve, CODEC_STRUCT, .schema = &reservation_schema),
 	FIELD_END,
 };
 SCHEMA(agent_lock);
 
-static const struct codec_field agent_unlock_fields[] = { COMMAND_FIELDS(struct agent_unlock), FIELD_END };
+static const struct codec_field agent_unlock_fields[] = { COMMAND_FIELDS(struct agent_unlock),
+							  FIELD_END };
 SCHEMA(agent_unlock);
 
 static const struct codec_field agent_prepare_fields[] = {
 	COMMAND_FIELDS(struct agent_prepare),
 	FIELD(struct agent_prepare, image, CODEC_STRING, .flags = CODEC_REQUIRED),
-	FIELD(struct agent_prepare, pull, CODEC_ENUM, .names = pull_policy_names, .initial = PULL_MISSING),
+	FIELD(struct agent_prepare, pull, CODEC_ENUM, .names = pull_policy_names,
+	      .initial = PULL_MISSING),
 	FIELD_END,
 };
 SCHEMA(agent_prepare);
@@ -50,7 +52,8 @@ static int prepared_check(const void *object, struct failure *failure)
 	return one_of(prepared_states, ((const struct agent_prepared *)object)->state, failure);
 }
 static const struct codec_field agent_prepared_fields[] = {
-	FIELD(struct agent_prepared, state, CODEC_STRING, .flags = CODEC_REQUIRED, .note = "pulling, ready, failed"),
+	FIELD(struct agent_prepared, state, CODEC_STRING, .flags = CODEC_REQUIRED,
+	      .note = "pulling, ready, failed"),
 	FIELD(struct agent_prepared, digest, CODEC_STRING, .note = "the image's id"),
 	FIELD(struct agent_prepared, reason, CODEC_STRING),
 	FIELD(struct agent_prepared, done_bytes, CODEC_INT, .flags = CODEC_OMIT),
@@ -63,9 +66,11 @@ static const struct codec_field agent_start_fields[] = {
 	COMMAND_FIELDS(struct agent_start),
 	FIELD(struct agent_start, instance, CODEC_STRING, .flags = CODEC_REQUIRED),
 	FIELD(struct agent_start, slot, CODEC_INT),
-	FIELD(struct agent_start, service, CODEC_POINTER, .flags = CODEC_REQUIRED, .schema = &service_schema),
+	FIELD(struct agent_start, service, CODEC_POINTER, .flags = CODEC_REQUIRED,
+	      .schema = &service_schema),
 	FIELD_LIST(struct agent_start, volumes, n_volumes, CODEC_MAP, &volume_schema),
-	FIELD(struct agent_start, digest, CODEC_STRING, .note = "the image's id; absent: by its name"),
+	FIELD(struct agent_start, digest, CODEC_STRING,
+	      .note = "the image's id; absent: by its name"),
 	FIELD_END,
 };
 SCHEMA(agent_start);
@@ -73,7 +78,8 @@ SCHEMA(agent_start);
 static const struct codec_field agent_instance_fields[] = {
 	FIELD(struct agent_instance, instance, CODEC_POINTER, .schema = &instance_schema,
 	      .note = "absent: there is no such container"),
-	FIELD(struct agent_instance, sequence, CODEC_INT, .note = "of the log entry that holds this state"),
+	FIELD(struct agent_instance, sequence, CODEC_INT,
+	      .note = "of the log entry that holds this state"),
 	FIELD_END,
 };
 SCHEMA(agent_instance);
@@ -89,7 +95,8 @@ SCHEMA(agent_ref);
 
 static const struct codec_field agent_run_fields[] = {
 	COMMAND_FIELDS(struct agent_run),
-	FIELD(struct agent_run, service, CODEC_POINTER, .flags = CODEC_REQUIRED, .schema = &service_schema),
+	FIELD(struct agent_run, service, CODEC_POINTER, .flags = CODEC_REQUIRED,
+	      .schema = &service_schema),
 	FIELD_LIST(struct agent_run, volumes, n_volumes, CODEC_MAP, &volume_schema),
 	FIELD(struct agent_run, digest, CODEC_STRING),
 	FIELD_END,
@@ -101,8 +108,10 @@ static int ran_check(const void *object, struct failure *failure)
 	return one_of(ran_states, ((const struct agent_ran *)object)->state, failure);
 }
 static const struct codec_field agent_ran_fields[] = {
-	FIELD(struct agent_ran, state, CODEC_STRING, .flags = CODEC_REQUIRED, .note = "running, done, failed"),
-	FIELD(struct agent_ran, exit_code, CODEC_INT, .min = -1, .max = 255, .initial = -1, .note = "-1: none"),
+	FIELD(struct agent_ran, state, CODEC_STRING, .flags = CODEC_REQUIRED,
+	      .note = "running, done, failed"),
+	FIELD(struct agent_ran, exit_code, CODEC_INT, .min = -1, .max = 255, .initial = -1,
+	      .note = "-1: none"),
 	FIELD(struct agent_ran, reason, CODEC_STRING),
 	FIELD_END,
 };
@@ -123,7 +132,8 @@ static const struct codec_field agent_listed_fields[] = {
 	FIELD(struct agent_listed, disk, CODEC_SIZE, .flags = CODEC_OMIT),
 	FIELD(struct agent_listed, disk_free, CODEC_SIZE, .flags = CODEC_OMIT),
 	FIELD_LIST(struct agent_listed, instances, n_instances, CODEC_LIST, &instance_schema),
-	FIELD_LIST(struct agent_listed, reservations, n_reservations, CODEC_LIST, &reservation_schema),
+	FIELD_LIST(struct agent_listed, reservations, n_reservations, CODEC_LIST,
+		   &reservation_schema),
 	FIELD_LIST(struct agent_listed, host_ports, n_host_ports, CODEC_LIST, &host_port_schema),
 	FIELD_LIST(struct agent_listed, images, n_images, CODEC_LIST, &image_seen_schema),
 	FIELD_END,
@@ -136,9 +146,10 @@ static const struct codec_field agent_logs_fields[] = {
 	FIELD(struct agent_logs, service, CODEC_NAME),
 	FIELD(struct agent_logs, instance, CODEC_STRING),
 	FIELD(struct agent_logs, follow, CODEC_BOOL),
-	FIELD(struct agent_logs, tail, CODEC_INT, .min = -1, .max = INT32_MAX, .initial = -1, .note = "-1: all"),
-	FIELD(struct agent_logs, since_ms, CODEC_INT, .min = -1, .max = INT64_MAX / 2, .initial = -1,
-	      .note = "-1: from the beginning"),
+	FIELD(struct agent_logs, tail, CODEC_INT, .min = -1, .max = INT32_MAX, .initial = -1,
+	      .note = "-1: all"),
+	FIELD(struct agent_logs, since_ms, CODEC_INT, .min = -1, .max = INT64_MAX / 2,
+	      .initial = -1, .note = "-1: from the beginning"),
 	FIELD(struct agent_logs, stop, CODEC_BOOL),
 	FIELD_END,
 };

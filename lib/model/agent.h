@@ -42,9 +42,9 @@ struct agent_start { /* agentd.start: asked again: the instance as it is; no sec
 	size_t n_volumes;
 	char *digest;
 };
-struct agent_instance { /* start, drain, stop, resume, remove's answer */
+struct agent_instance {		   /* start, drain, stop, resume, remove's answer */
 	struct instance *instance; /* NULL: there is no such container (any more) */
-	int64_t sequence;          /* of the log entry that holds this state; 0: not published yet */
+	int64_t sequence; /* of the log entry that holds this state; 0: not published yet */
 };
 struct agent_ref { /* drain, stop, resume, remove */
 	char *ns;
@@ -53,7 +53,8 @@ struct agent_ref { /* drain, stop, resume, remove */
 	char *instance;
 	int64_t grace_ms; /* stop: TERM, then KILL after this; -1: the service's own */
 };
-struct agent_run { /* agentd.run: a pre_deploy command in a container of its own; asked again: how it goes */
+struct agent_run { /* agentd.run: a pre_deploy command in a container of its own; asked again: how
+		      it goes */
 	char *ns;
 	int64_t epoch;
 	char *deploy;
@@ -67,8 +68,8 @@ struct agent_ran {
 	int64_t exit_code;
 	char *reason;
 };
-struct agent_list { /* agentd.list */
-	char *ns; /* NULL: all */
+struct agent_list {    /* agentd.list */
+	char *ns;      /* NULL: all */
 	char **images; /* whose digests the answer should tell */
 };
 struct agent_listed {
@@ -87,15 +88,16 @@ struct agent_listed {
 	struct image_seen *images;
 	size_t n_images;
 };
-struct agent_logs { /* agentd.logs: lines come as PROGRESS_LINE on progress.<stream> */
-	char *stream; /* an id that the asker chose and listens to; asked again: keeps it alive 30 s */
+struct agent_logs {   /* agentd.logs: lines come as PROGRESS_LINE on progress.<stream> */
+	char *stream; /* an id that the asker chose and listens to; asked again: keeps it alive 30 s
+		       */
 	char *ns;
-	char *service; /* NULL: all of the namespace */
+	char *service;	/* NULL: all of the namespace */
 	char *instance; /* NULL: all of the service */
 	bool follow;
-	int64_t tail; /* lines of each; -1: all */
+	int64_t tail;	  /* lines of each; -1: all */
 	int64_t since_ms; /* ago; -1: from the beginning */
-	bool stop; /* ends it */
+	bool stop;	  /* ends it */
 };
 struct agent_streaming {
 	int64_t instances; /* that the stream shows */

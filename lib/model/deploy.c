@@ -1,15 +1,21 @@
 #include "lib/model/deploy.h"
 
 const char *const deploy_phase_names[] = {
-	[DEPLOY_PLANNING] = "planning", [DEPLOY_STARTING] = "starting",
-	[DEPLOY_COMMITTING] = "committing", [DEPLOY_CLEANING] = "cleaning",
-	[DEPLOY_DONE] = "done",		[DEPLOY_FAILED] = "failed",
-	[DEPLOY_CLEANUP_PENDING] = "cleanup_pending", [DEPLOY_REFUSED] = "refused",
+	[DEPLOY_PLANNING] = "planning",
+	[DEPLOY_STARTING] = "starting",
+	[DEPLOY_COMMITTING] = "committing",
+	[DEPLOY_CLEANING] = "cleaning",
+	[DEPLOY_DONE] = "done",
+	[DEPLOY_FAILED] = "failed",
+	[DEPLOY_CLEANUP_PENDING] = "cleanup_pending",
+	[DEPLOY_REFUSED] = "refused",
 	NULL,
 };
 const char *const progress_kind_names[] = {
-	[PROGRESS_PHASE] = "phase", [PROGRESS_SLOT] = "slot", [PROGRESS_PULL] = "pull", [PROGRESS_NOTE] = "note",
-	[PROGRESS_PLAN] = "plan",   [PROGRESS_LINE] = "line", [PROGRESS_END] = "end",	NULL,
+	[PROGRESS_PHASE] = "phase", [PROGRESS_SLOT] = "slot",
+	[PROGRESS_PULL] = "pull",   [PROGRESS_NOTE] = "note",
+	[PROGRESS_PLAN] = "plan",   [PROGRESS_LINE] = "line",
+	[PROGRESS_END] = "end",	    NULL,
 };
 
 bool deploy_phase_is_end(enum deploy_phase phase)
@@ -21,13 +27,17 @@ static const struct codec_field error_fields[] = {
 	FIELD(struct error, code, CODEC_ENUM, .flags = CODEC_REQUIRED, .names = failure_code_names),
 	FIELD(struct error, message, CODEC_STRING),
 	FIELD(struct error, hint, CODEC_STRING, .note = "what to try next"),
-	FIELD(struct error, path, CODEC_STRING, .note = "the field of the manifest that is at fault"),
+	FIELD(struct error, path, CODEC_STRING,
+	      .note = "the field of the manifest that is at fault"),
 	FIELD_END,
 };
-const struct codec_schema error_schema = { .name = "error", .size = sizeof(struct error), .fields = error_fields };
+const struct codec_schema error_schema = { .name = "error",
+					   .size = sizeof(struct error),
+					   .fields = error_fields };
 
 static const struct codec_field phase_change_fields[] = {
-	FIELD(struct phase_change, phase, CODEC_ENUM, .flags = CODEC_REQUIRED, .names = deploy_phase_names),
+	FIELD(struct phase_change, phase, CODEC_ENUM, .flags = CODEC_REQUIRED,
+	      .names = deploy_phase_names),
 	FIELD(struct phase_change, at, CODEC_STRING),
 	FIELD(struct phase_change, machine, CODEC_STRING),
 	FIELD(struct phase_change, elapsed_ms, CODEC_INT, .note = "since the deploy began"),
@@ -35,7 +45,9 @@ static const struct codec_field phase_change_fields[] = {
 	FIELD_END,
 };
 static const struct codec_schema phase_change_schema = {
-	.name = "phase_change", .size = sizeof(struct phase_change), .fields = phase_change_fields,
+	.name = "phase_change",
+	.size = sizeof(struct phase_change),
+	.fields = phase_change_fields,
 };
 
 static const struct codec_field deploy_fields[] = {
@@ -47,7 +59,8 @@ static const struct codec_field deploy_fields[] = {
 	FIELD(struct deploy, why, CODEC_STRING),
 	FIELD(struct deploy, machine, CODEC_STRING, .note = "whose leased walks it"),
 	FIELD(struct deploy, epoch, CODEC_INT),
-	FIELD(struct deploy, phase, CODEC_ENUM, .flags = CODEC_REQUIRED, .names = deploy_phase_names),
+	FIELD(struct deploy, phase, CODEC_ENUM, .flags = CODEC_REQUIRED,
+	      .names = deploy_phase_names),
 	FIELD(struct deploy, revision, CODEC_INT, .note = "that it committed; 0: none"),
 	FIELD(struct deploy, sequence, CODEC_INT, .note = "of the commit in the log; 0: none"),
 	FIELD(struct deploy, changed, CODEC_BOOL),
@@ -56,22 +69,29 @@ static const struct codec_field deploy_fields[] = {
 	FIELD(struct deploy, at, CODEC_STRING),
 	FIELD_END,
 };
-const struct codec_schema deploy_schema = { .name = "deploy", .size = sizeof(struct deploy), .fields = deploy_fields };
+const struct codec_schema deploy_schema = { .name = "deploy",
+					    .size = sizeof(struct deploy),
+					    .fields = deploy_fields };
 
 static const struct codec_field deploy_request_fields[] = {
-	FIELD(struct deploy_request, deploy, CODEC_STRING, .flags = CODEC_REQUIRED, .note = "id, chosen by the asker"),
-	FIELD(struct deploy_request, manifest, CODEC_POINTER, .flags = CODEC_REQUIRED, .schema = &manifest_schema),
+	FIELD(struct deploy_request, deploy, CODEC_STRING, .flags = CODEC_REQUIRED,
+	      .note = "id, chosen by the asker"),
+	FIELD(struct deploy_request, manifest, CODEC_POINTER, .flags = CODEC_REQUIRED,
+	      .schema = &manifest_schema),
 	FIELD(struct deploy_request, verb, CODEC_STRING, .text = "deploy"),
 	FIELD_KEY(struct deploy_request, operator_, "operator", CODEC_STRING),
 	FIELD(struct deploy_request, from, CODEC_STRING),
 	FIELD(struct deploy_request, why, CODEC_STRING),
 	FIELD(struct deploy_request, yes, CODEC_BOOL),
-	FIELD(struct deploy_request, plan_seq, CODEC_INT, .min = -1, .max = INT64_MAX, .initial = -1,
+	FIELD(struct deploy_request, plan_seq, CODEC_INT, .min = -1, .max = INT64_MAX,
+	      .initial = -1,
 	      .note = "committed sequence that the approved plan was made from; -1: any"),
 	FIELD_END,
 };
 const struct codec_schema deploy_request_schema = {
-	.name = "deploy_request", .size = sizeof(struct deploy_request), .fields = deploy_request_fields,
+	.name = "deploy_request",
+	.size = sizeof(struct deploy_request),
+	.fields = deploy_request_fields,
 };
 
 static const struct codec_field deploy_accepted_fields[] = {
@@ -80,7 +100,9 @@ static const struct codec_field deploy_accepted_fields[] = {
 	FIELD_END,
 };
 const struct codec_schema deploy_accepted_schema = {
-	.name = "deploy_accepted", .size = sizeof(struct deploy_accepted), .fields = deploy_accepted_fields,
+	.name = "deploy_accepted",
+	.size = sizeof(struct deploy_accepted),
+	.fields = deploy_accepted_fields,
 };
 
 static const struct codec_field deploy_ref_fields[] = {
@@ -89,11 +111,14 @@ static const struct codec_field deploy_ref_fields[] = {
 	FIELD_END,
 };
 const struct codec_schema deploy_ref_schema = {
-	.name = "deploy_ref", .size = sizeof(struct deploy_ref), .fields = deploy_ref_fields,
+	.name = "deploy_ref",
+	.size = sizeof(struct deploy_ref),
+	.fields = deploy_ref_fields,
 };
 
 static const struct codec_field progress_fields[] = {
-	FIELD(struct progress, kind, CODEC_ENUM, .flags = CODEC_REQUIRED, .names = progress_kind_names),
+	FIELD(struct progress, kind, CODEC_ENUM, .flags = CODEC_REQUIRED,
+	      .names = progress_kind_names),
 	FIELD(struct progress, at, CODEC_STRING),
 	FIELD(struct progress, machine, CODEC_STRING),
 	FIELD_KEY(struct progress, ns, "namespace", CODEC_STRING),
@@ -112,7 +137,9 @@ static const struct codec_field progress_fields[] = {
 	FIELD_END,
 };
 const struct codec_schema progress_schema = {
-	.name = "progress", .size = sizeof(struct progress), .fields = progress_fields,
+	.name = "progress",
+	.size = sizeof(struct progress),
+	.fields = progress_fields,
 };
 
 struct error *error_from_failure(const struct failure *failure)
@@ -128,6 +155,7 @@ struct error *error_from_failure(const struct failure *failure)
 
 void error_to_failure(const struct error *error, struct failure *failure)
 {
-	failure_set(failure, (enum failure_code)error->code, error->hint, "%s", error->message ? error->message : "");
+	failure_set(failure, (enum failure_code)error->code, error->hint, "%s",
+		    error->message ? error->message : "");
 	failure_prefix(failure, error->path);
 }

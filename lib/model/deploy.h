@@ -48,7 +48,7 @@ struct deploy {
 	int phase;
 	int64_t revision; /* that it committed; 0: none */
 	int64_t sequence; /* of the commit in the log; 0: none */
-	bool changed;     /* false: there was nothing to change */
+	bool changed;	  /* false: there was nothing to change */
 	struct phase_change *phases;
 	size_t n_phases;
 	struct error *failure;
@@ -58,14 +58,14 @@ DEFINE_MODEL(deploy);
 
 /* leased.deploy */
 struct deploy_request {
-	char *deploy;  /* the id, chosen by the asker: asking again is asking for the same deploy */
+	char *deploy; /* the id, chosen by the asker: asking again is asking for the same deploy */
 	struct manifest *manifest;
-	char *verb;     /* deploy, remove */
+	char *verb; /* deploy, remove */
 	char *operator_;
 	char *from;
 	char *why;
-	bool yes;          /* goes on where the plan removes everything */
-	int64_t plan_seq;  /* committed sequence that the approved plan was made from; -1: any */
+	bool yes;	  /* goes on where the plan removes everything */
+	int64_t plan_seq; /* committed sequence that the approved plan was made from; -1: any */
 };
 DEFINE_MODEL(deploy_request);
 struct deploy_accepted {
@@ -80,13 +80,13 @@ struct deploy_ref { /* leased.attach */
 DEFINE_MODEL(deploy_ref);
 
 enum progress_kind {
-	PROGRESS_PHASE,   /* the deploy entered `phase` */
-	PROGRESS_SLOT,    /* an instance changed to `state` */
-	PROGRESS_PULL,    /* an image is being fetched */
-	PROGRESS_NOTE,    /* something worth a line */
-	PROGRESS_PLAN,    /* `plan` is what will be done */
-	PROGRESS_LINE,    /* a line of output: pre_deploy, logs */
-	PROGRESS_END,     /* the last one: `record` is the outcome */
+	PROGRESS_PHASE, /* the deploy entered `phase` */
+	PROGRESS_SLOT,	/* an instance changed to `state` */
+	PROGRESS_PULL,	/* an image is being fetched */
+	PROGRESS_NOTE,	/* something worth a line */
+	PROGRESS_PLAN,	/* `plan` is what will be done */
+	PROGRESS_LINE,	/* a line of output: pre_deploy, logs */
+	PROGRESS_END,	/* the last one: `record` is the outcome */
 };
 extern const char *const progress_kind_names[];
 
@@ -99,10 +99,10 @@ struct progress {
 	char *service;
 	int64_t slot; /* -1: none */
 	char *instance;
-	int phase; /* enum deploy_phase */
+	int phase;   /* enum deploy_phase */
 	char *state; /* of instance_state_names, or NULL */
 	char *message;
-	char *stream;       /* stdout or stderr, of a line */
+	char *stream;	    /* stdout or stderr, of a line */
 	int64_t done_bytes; /* of a pull */
 	int64_t total_bytes;
 	struct plan *plan;

@@ -6,34 +6,39 @@
 #define INSTANCE_ID_MAX 128
 
 const char *const instance_state_names[] = {
-	[INSTANCE_PULLING] = "pulling",   [INSTANCE_CREATED] = "created",   [INSTANCE_STARTING] = "starting",
-	[INSTANCE_READY] = "ready",	  [INSTANCE_UNREADY] = "unready",   [INSTANCE_DRAINING] = "draining",
-	[INSTANCE_STOPPED] = "stopped",   [INSTANCE_GONE] = "gone",	    [INSTANCE_FAILED] = "failed",
-	NULL,
+	[INSTANCE_PULLING] = "pulling",	  [INSTANCE_CREATED] = "created",
+	[INSTANCE_STARTING] = "starting", [INSTANCE_READY] = "ready",
+	[INSTANCE_UNREADY] = "unready",	  [INSTANCE_DRAINING] = "draining",
+	[INSTANCE_STOPPED] = "stopped",	  [INSTANCE_GONE] = "gone",
+	[INSTANCE_FAILED] = "failed",	  NULL,
 };
 
 static const struct codec_field instance_fields[] = {
-	FIELD(struct instance, id, CODEC_STRING, .flags = CODEC_REQUIRED, .note = "the container's name"),
+	FIELD(struct instance, id, CODEC_STRING, .flags = CODEC_REQUIRED,
+	      .note = "the container's name"),
 	FIELD_KEY(struct instance, ns, "namespace", CODEC_NAME, .flags = CODEC_REQUIRED),
 	FIELD(struct instance, service, CODEC_NAME, .flags = CODEC_REQUIRED),
 	FIELD(struct instance, slot, CODEC_INT),
 	FIELD(struct instance, deploy, CODEC_STRING, .note = "the deploy that started it"),
 	FIELD(struct instance, epoch, CODEC_INT),
-	FIELD(struct instance, state, CODEC_ENUM, .flags = CODEC_REQUIRED, .names = instance_state_names),
+	FIELD(struct instance, state, CODEC_ENUM, .flags = CODEC_REQUIRED,
+	      .names = instance_state_names),
 	FIELD(struct instance, address, CODEC_STRING, .note = "IPv4 on the bridge"),
 	FIELD_LIST(struct instance, ports, n_ports, CODEC_MAP, &port_schema),
 	FIELD(struct instance, image, CODEC_STRING, .note = "as the manifest named it"),
 	FIELD(struct instance, digest, CODEC_STRING, .note = "what runs"),
 	FIELD(struct instance, hash, CODEC_STRING, .note = "of the service it was made from"),
 	FIELD(struct instance, reason, CODEC_STRING, .note = "of unready, failed, gone"),
-	FIELD(struct instance, exit_code, CODEC_INT, .flags = CODEC_OMIT, .min = -1, .max = 255, .initial = -1,
-	      .note = "-1: none"),
+	FIELD(struct instance, exit_code, CODEC_INT, .flags = CODEC_OMIT, .min = -1, .max = 255,
+	      .initial = -1, .note = "-1: none"),
 	FIELD(struct instance, restarts, CODEC_INT, .flags = CODEC_OMIT),
 	FIELD(struct instance, since, CODEC_STRING, .note = "when it came into this state"),
 	FIELD_END,
 };
 const struct codec_schema instance_schema = {
-	.name = "instance", .size = sizeof(struct instance), .fields = instance_fields,
+	.name = "instance",
+	.size = sizeof(struct instance),
+	.fields = instance_fields,
 };
 
 static const struct codec_field instances_fields[] = {
@@ -43,7 +48,9 @@ static const struct codec_field instances_fields[] = {
 	FIELD_END,
 };
 const struct codec_schema instances_schema = {
-	.name = "instances", .size = sizeof(struct instances), .fields = instances_fields,
+	.name = "instances",
+	.size = sizeof(struct instances),
+	.fields = instances_fields,
 };
 
 char *instance_id(const char *ns, const char *service, int64_t slot, const char *deploy)

@@ -11,7 +11,8 @@ enum instance_state {
 	INSTANCE_READY,
 	INSTANCE_UNREADY,
 	INSTANCE_DRAINING,
-	INSTANCE_STOPPED, /* stopped by its deploy and kept, until the deploy has committed or failed */
+	INSTANCE_STOPPED, /* stopped by its deploy and kept, until the deploy has committed or
+			     failed */
 	INSTANCE_GONE,
 	INSTANCE_FAILED,
 };
@@ -28,10 +29,10 @@ struct instance {
 	char *address; /* IPv4 on ployz0, or NULL while there is none */
 	struct port *ports;
 	size_t n_ports;
-	char *image;  /* as the manifest named it */
-	char *digest; /* what runs: image id */
-	char *hash;   /* service_hash it was made from */
-	char *reason; /* of unready, failed, gone */
+	char *image;	   /* as the manifest named it */
+	char *digest;	   /* what runs: image id */
+	char *hash;	   /* service_hash it was made from */
+	char *reason;	   /* of unready, failed, gone */
 	int64_t exit_code; /* -1: none */
 	int64_t restarts;
 	char *since; /* of the state; RFC 3339 */
@@ -47,7 +48,8 @@ struct instances {
 };
 DEFINE_MODEL(instances);
 
-/* The id of an instance, the same for each repetition of a deploy's request; owned by the caller. */
+/* The id of an instance, the same for each repetition of a deploy's request; owned by the
+ * caller. */
 char *instance_id(const char *ns, const char *service, int64_t slot, const char *deploy);
 const struct instance *instances_find(const struct instances *instances, const char *id);
 /* Whether traffic may go to an instance in this state. */

@@ -14,7 +14,8 @@ extern const char *const lease_state_names[];
 struct lease {
 	char *ns;
 	int state;
-	int64_t epoch; /* raised by one with each change of holder; kept through renewals and free */
+	int64_t epoch; /* raised by one with each change of holder; kept through renewals and free
+			*/
 	char *machine; /* the holder's, and its life: a new one at each start of leased */
 	char *life;
 	char *operator_;

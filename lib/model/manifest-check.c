@@ -57,7 +57,8 @@ static const char *nearest_port(const struct service *s, const char *name)
 }
 
 /* NULL after it has said what is wrong with the reference. */
-static const struct port *refer(struct check *c, const struct service *s, const char *name, int protocol, char *path)
+static const struct port *refer(struct check *c, const struct service *s, const char *name,
+				int protocol, char *path)
 {
 	const struct port *port = service_port(s, name);
 	const char *nearest = port ? NULL : nearest_port(s, name);
@@ -79,7 +80,8 @@ static bool path_valid(const char *path)
 	if (path[0] != '/')
 		return false;
 	for (const char *p = path; *p; p++)
-		if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f || strchr("\"'\\#?<>{}", *p))
+		if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f ||
+		    strchr("\"'\\#?<>{}", *p))
 			return false;
 	return true;
 }
@@ -103,14 +105,15 @@ static void check_http_route(struct check *c, const struct service *s, size_t i)
 
 	refer(c, s, http->port, PROTOCOL_TCP, AT(s, "routes[%zu].http.port", i));
 	if (!path_valid(http->path))
-		say(c, AT(s, "routes[%zu].http.path", i), "'%s' is not a path: it begins with / and has no blanks, quotes, ? or #",
+		say(c, AT(s, "routes[%zu].http.path", i),
+		    "'%s' is not a path: it begins with / and has no blanks, quotes, ? or #",
 		    http->path);
 	for (size_t j = 0; http->hosts[j]; j++) {
 		_cleanup_free_ char *what = route_key_http(http->hosts[j], http->path);
 
 		if (!hostname_valid(http->hosts[j]))
-			say(c, AT(s, "routes[%zu].http.hosts[%zu]", i, j), "'%s' is not a host name (a-z, 0-9, - and dots)",
-			    http->hosts[j]);
+			say(c, AT(s, "routes[%zu].http.hosts[%zu]", i, j),
+			    "'%s' is not a host name (a-z, 0-9, - and dots)", http->hosts[j]);
 		else
 			claim(c, xstrdup(what), AT(s, "routes[%zu].http.hosts[%zu]", i, j), what);
 	}
@@ -148,8 +151,11 @@ static void check_publish(struct check *c, const struct service *s)
 		const char *protocol = protocol_names[port ? port->protocol : PROTOCOL_TCP];
 
 		if (p->address && !address_valid(p->address))
-			say(c, AT(s, "publish[%zu].address", i), "'%s' is not an IP address", p->address);
-		claim(c, xasprintf("publish %s %s %lld", p->address ? p->address : "", protocol, (long long)p->host_port),
+			say(c, AT(s, "publish[%zu].address", i), "'%s' is not an IP address",
+			    p->address);
+		claim(c,
+		      xasprintf("publish %s %s %lld", p->address ? p->address : "", protocol,
+				(long long)p->host_port),
 		      AT(s, "publish[%zu].host_port", i), "this host port");
 	}
 }
@@ -165,7 +171,8 @@ static void check_ready(struct check *c, const struct service *s)
 	if (ready->http) {
 		refer(c, s, ready->http->port, PROTOCOL_TCP, AT_KEY(s, "ready.http.port"));
 		if (!path_valid(ready->http->path))
-			say(c, AT_KEY(s, "ready.http.path"), "'%s' is not a path", ready->http->path);
+			say(c, AT_KEY(s, "ready.http.path"), "'%s' is not a path",
+			    ready->http->path);
 	}
 	if (ready->tcp)
 		refer(c, s, ready->tcp->port, PROTOCOL_TCP, AT_KEY(s, "ready.tcp.port"));
@@ -179,18 +186,23 @@ static void check_mount(struct check *c, const struct service *s, size_t i)
 	if (!!m->volume + !!m->tmpfs + !!m->bind != 1)
 		say(c, AT(s, "mounts[%zu]", i), "wants exactly one of volume, tmpfs, bind");
 	if (m->volume && !manifest_volume(c->manifest, m->volume))
-		say(c, AT(s, "mounts[%zu].volume", i), "there is no volume '%s' in the manifest's volumes", m->volume);
+		say(c, AT(s, "mounts[%zu].volume", i),
+		    "there is no volume '%s' in the manifest's volumes", m->volume);
 	if (m->tmpfs && (size_parse(m->tmpfs, &bytes) < 0 || !bytes))
-		say(c, AT(s, "mounts[%zu].tmpfs", i), "wants a size such as 64M, not '%s'", m->tmpfs);
+		say(c, AT(s, "mounts[%zu].tmpfs", i), "wants a size such as 64M, not '%s'",
+		    m->tmpfs);
 	if (m->bind && !streq(c->manifest->ns, SYSTEM_NAMESPACE))
-		say(c, AT(s, "mounts[%zu].bind", i), "paths of the machine are for namespace " SYSTEM_NAMESPACE " only");
+		say(c, AT(s, "mounts[%zu].bind", i),
+		    "paths of the machine are for namespace " SYSTEM_NAMESPACE " only");
 	else if (m->bind && !file_path_valid(m->bind) && !streq(m->bind, "/"))
 		say(c, AT(s, "mounts[%zu].bind", i), "'%s' is not an absolute path", m->bind);
 	if (!file_path_valid(m->target))
-		say(c, AT(s, "mounts[%zu].target", i), "'%s' is not an absolute path in the container", m->target);
+		say(c, AT(s, "mounts[%zu].target", i),
+		    "'%s' is not an absolute path in the container", m->target);
 	for (size_t j = 0; j < i; j++)
 		if (streq(m->target, s->mounts[j].target)) {
-			say(c, AT(s, "mounts[%zu].target", i), "'%s' is mounted already", m->target);
+			say(c, AT(s, "mounts[%zu].target", i), "'%s' is mounted already",
+			    m->target);
 			break;
 		}
 }
@@ -199,11 +211,14 @@ static void check_texts(struct check *c, const struct service *s)
 {
 	for (size_t i = 0; i < s->env.count; i++)
 		if (!*s->env.items[i].key || strchr(s->env.items[i].key, '='))
-			say(c, AT(s, "env.%s", s->env.items[i].key), "a variable's name has at least one letter and no =");
+			say(c, AT(s, "env.%s", s->env.items[i].key),
+			    "a variable's name has at least one letter and no =");
 	for (size_t i = 0; i < s->files.count; i++)
 		if (!file_path_valid(s->files.items[i].key))
-			say(c, AT(s, "files.%s", s->files.items[i].key), "not an absolute path in the container");
-	if (s->hostname && (!hostname_valid(s->hostname) || s->hostname[0] == '*' || strlen(s->hostname) > 63))
+			say(c, AT(s, "files.%s", s->files.items[i].key),
+			    "not an absolute path in the container");
+	if (s->hostname &&
+	    (!hostname_valid(s->hostname) || s->hostname[0] == '*' || strlen(s->hostname) > 63))
 		say(c, AT_KEY(s, "hostname"), "'%s' is not a host name", s->hostname);
 	if (s->image[strcspn(s->image, " \t\r\n")])
 		say(c, AT_KEY(s, "image"), "an image's name has no blanks");
@@ -223,8 +238,10 @@ static void check_numbers(struct check *c, const struct service *s)
 {
 	for (size_t i = 0; i < s->n_ports; i++)
 		for (size_t j = 0; j < i; j++)
-			if (s->ports[i].port == s->ports[j].port && s->ports[i].protocol == s->ports[j].protocol)
-				say(c, AT(s, "ports.%s", s->ports[i].name), "is the same port as '%s'", s->ports[j].name);
+			if (s->ports[i].port == s->ports[j].port &&
+			    s->ports[i].protocol == s->ports[j].protocol)
+				say(c, AT(s, "ports.%s", s->ports[i].name),
+				    "is the same port as '%s'", s->ports[j].name);
 }
 
 static void check_depends(struct check *c, const struct service *s)
@@ -239,8 +256,8 @@ static void check_depends(struct check *c, const struct service *s)
 	}
 }
 
-/* Services whose dependencies are all done are done; where none is left to take, the rest is a circle
- * or waits for one. */
+/* Services whose dependencies are all done are done; where none is left to take, the rest is a
+ * circle or waits for one. */
 static void check_circles(struct check *c)
 {
 	const struct manifest *m = c->manifest;
@@ -255,7 +272,8 @@ static void check_circles(struct check *c)
 			for (char **d = m->services[i].depends_on; !done[i] && d && *d; d++) {
 				const struct service *other = manifest_service(m, *d);
 
-				waits = waits || (other && other != &m->services[i] && !done[other - m->services]);
+				waits = waits || (other && other != &m->services[i] &&
+						  !done[other - m->services]);
 			}
 			moved = moved || (!done[i] && !waits);
 			done[i] = done[i] || !waits;
@@ -272,15 +290,19 @@ static bool owner_valid(const char *owner)
 	_cleanup_free_ char *uid = xstrndup(owner, colon ? (size_t)(colon - owner) : 0);
 	int64_t id;
 
-	return colon && int_parse(uid, 0, UINT32_MAX - 1, &id) == 0 && int_parse(colon + 1, 0, UINT32_MAX - 1, &id) == 0;
+	return colon && int_parse(uid, 0, UINT32_MAX - 1, &id) == 0 &&
+	       int_parse(colon + 1, 0, UINT32_MAX - 1, &id) == 0;
 }
 
 static void check_volume(struct check *c, const struct volume *v)
 {
 	if (v->owner && !owner_valid(v->owner))
-		say(c, xasprintf("volumes.%s.owner", v->name), "wants uid:gid in numbers, not '%s'", v->owner);
-	if (v->perm && (strlen(v->perm) < 3 || strlen(v->perm) > 4 || v->perm[strspn(v->perm, "01234567")]))
-		say(c, xasprintf("volumes.%s.perm", v->name), "wants an octal mode such as \"0750\", not '%s'", v->perm);
+		say(c, xasprintf("volumes.%s.owner", v->name), "wants uid:gid in numbers, not '%s'",
+		    v->owner);
+	if (v->perm &&
+	    (strlen(v->perm) < 3 || strlen(v->perm) > 4 || v->perm[strspn(v->perm, "01234567")]))
+		say(c, xasprintf("volumes.%s.perm", v->name),
+		    "wants an octal mode such as \"0750\", not '%s'", v->perm);
 }
 
 void manifest_check(const struct manifest *manifest, manifest_report *report, void *userdata)

@@ -43,7 +43,8 @@ struct collector {
 	const struct document *document;
 	char **errors;
 	struct map tries; /* path → how often it was mended, 1 + n */
-	struct map taint; /* top-level key, or `services.web`: its rules would only repeat what is known */
+	struct map taint; /* top-level key, or `services.web`: its rules would only repeat what is
+			     known */
 };
 
 static void report(struct collector *c, const char *path, const char *message, const char *hint)
@@ -51,9 +52,9 @@ static void report(struct collector *c, const char *path, const char *message, c
 	int line, column;
 
 	document_where(c->document, path, &line, &column);
-	strv_push(&c->errors, xasprintf("%s:%d:%d: %s%s%s%s%s%s", c->name, line, column, path ? path : "",
-					path ? ": " : "", message, hint ? " (" : "", hint ? hint : "",
-					hint ? ")" : ""));
+	strv_push(&c->errors, xasprintf("%s:%d:%d: %s%s%s%s%s%s", c->name, line, column,
+					path ? path : "", path ? ": " : "", message,
+					hint ? " (" : "", hint ? hint : "", hint ? ")" : ""));
 }
 
 static char *part_of(const struct collector *c, const char *path)
@@ -80,7 +81,8 @@ static void rule(const char *path, const char *message, void *userdata)
 		report(c, path, message, NULL);
 }
 
-/* The innermost member that holds `path` and that exists, and how much of the path is missing below. */
+/* The innermost member that holds `path` and that exists, and how much of the path is missing
+ * below. */
 struct found {
 	json_t *owner; /* the object */
 	char *key;
@@ -127,10 +129,13 @@ static bool mend(json_t *work, const char *path, size_t n_tries)
 	json_t *filler;
 
 	find(work, path, &found);
-	/* Something required: one of these may stand in for it, each taken out again where it may not. */
+	/* Something required: one of these may stand in for it, each taken out again where it may
+	 * not. */
 	if (found.missing && n_tries / 2 < 4) {
-		filler = n_tries / 2 == 0 ? json_string("x") : n_tries / 2 == 1 ? json_integer(1) :
-			 n_tries / 2 == 2 ? json_object() : json_pack("[s]", "x");
+		filler = n_tries / 2 == 0   ? json_string("x")
+			 : n_tries / 2 == 1 ? json_integer(1)
+			 : n_tries / 2 == 2 ? json_object()
+					    : json_pack("[s]", "x");
 		return json_object_set_new(found.missing, found.missing_key, filler) == 0;
 	}
 	return found.owner && json_object_del(found.owner, found.key) == 0;
@@ -146,7 +151,8 @@ static struct manifest *collect(struct collector *c)
 		struct manifest *manifest = NULL;
 		uintptr_t tries;
 
-		if (codec_decode_new(&manifest_schema, work, CODEC_STRICT, (void **)&manifest, &failure) == 0)
+		if (codec_decode_new(&manifest_schema, work, CODEC_STRICT, (void **)&manifest,
+				     &failure) == 0)
 			return manifest;
 		part = part_of(c, failure.path);
 		map_put(&c->taint, part, c);
@@ -154,13 +160,15 @@ static struct manifest *collect(struct collector *c)
 		if (!tries)
 			report(c, failure.path, failure.message, failure.hint);
 		map_put(&c->tries, failure.path ? failure.path : "", (void *)(tries + 1));
-		if (!failure.path || strv_count(c->errors) >= ERRORS_MAX || !mend(work, failure.path, tries))
+		if (!failure.path || strv_count(c->errors) >= ERRORS_MAX ||
+		    !mend(work, failure.path, tries))
 			return NULL;
 	}
 	return NULL;
 }
 
-int manifest_parse(const char *name, const char *text, size_t size, struct manifest **ret, char ***ret_errors)
+int manifest_parse(const char *name, const char *text, size_t size, struct manifest **ret,
+		   char ***ret_errors)
 {
 	_cleanup_(document_freep) struct document *document = NULL;
 	_cleanup_(manifest_freep) struct manifest *manifest = NULL;
@@ -170,7 +178,8 @@ int manifest_parse(const char *name, const char *text, size_t size, struct manif
 
 	*ret_errors = NULL;
 	if (size > MANIFEST_MAX_BYTES) {
-		strv_push(ret_errors, xasprintf("%s:1:1: larger than %d bytes", name, MANIFEST_MAX_BYTES));
+		strv_push(ret_errors,
+			  xasprintf("%s:1:1: larger than %d bytes", name, MANIFEST_MAX_BYTES));
 		return -EFBIG;
 	}
 	r = document_parse(name, text, size, &document, &failure);

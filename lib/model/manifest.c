@@ -28,8 +28,8 @@ static int replicas_decode(const json_t *json, void *at, struct failure *failure
 		return 0;
 	}
 	if (!json_is_integer(json) || n < 1 || n > REPLICAS_MAX)
-		return failure_set(failure, FAILURE_INVALID, NULL, "wants a whole number from 1 to %d, or global",
-				   REPLICAS_MAX);
+		return failure_set(failure, FAILURE_INVALID, NULL,
+				   "wants a whole number from 1 to %d, or global", REPLICAS_MAX);
 	*(int64_t *)at = n;
 	return 0;
 }
@@ -47,7 +47,9 @@ static void replicas_default(void *at)
 }
 
 static const struct codec_custom replicas_custom = {
-	.type = "int or \"global\"", .decode = replicas_decode, .encode = replicas_encode,
+	.type = "int or \"global\"",
+	.decode = replicas_decode,
+	.encode = replicas_encode,
 	.set_default = replicas_default,
 };
 
@@ -56,7 +58,8 @@ static int status_decode(const json_t *json, void *at, struct failure *failure)
 {
 	struct status_range *range = at, got = { 0, 0 };
 	const char *text = json_string_value(json), *dash = text ? strchr(text, '-') : NULL;
-	_cleanup_free_ char *first = text ? xstrndup(text, dash ? (size_t)(dash - text) : strlen(text)) : NULL;
+	_cleanup_free_ char *first =
+		text ? xstrndup(text, dash ? (size_t)(dash - text) : strlen(text)) : NULL;
 
 	if (json_is_integer(json))
 		got.first = got.last = json_integer_value(json);
@@ -87,13 +90,16 @@ static void status_default(void *at)
 }
 
 static const struct codec_custom status_custom = {
-	.type = "int or \"first-last\"", .decode = status_decode, .encode = status_encode,
+	.type = "int or \"first-last\"",
+	.decode = status_decode,
+	.encode = status_encode,
 	.set_default = status_default,
 };
 
-#define SCHEMA(name_, ...)                                                                         \
-	{                                                                                          \
-		.name = #name_, .size = sizeof(struct name_), .fields = name_##_fields, __VA_ARGS__ \
+#define SCHEMA(name_, ...)                                                              \
+	{                                                                               \
+		.name = #name_, .size = sizeof(struct name_), .fields = name_##_fields, \
+		__VA_ARGS__                                                             \
 	}
 #define PORT_NUMBER .flags = CODEC_REQUIRED, .min = 1, .max = 65535
 
@@ -113,16 +119,20 @@ static const struct codec_field publish_fields[] = {
 static const struct codec_schema publish_schema = SCHEMA(publish);
 
 static const struct codec_field http_route_fields[] = {
-	FIELD(struct http_route, port, CODEC_NAME, .flags = CODEC_REQUIRED, .note = "a name of ports"),
+	FIELD(struct http_route, port, CODEC_NAME, .flags = CODEC_REQUIRED,
+	      .note = "a name of ports"),
 	FIELD(struct http_route, hosts, CODEC_STRV, .flags = CODEC_REQUIRED),
-	FIELD(struct http_route, path, CODEC_STRING, .text = "/", .note = "/api matches /api and /api/..."),
-	FIELD(struct http_route, strip, CODEC_BOOL, .flags = CODEC_OMIT, .note = "takes the path off"),
+	FIELD(struct http_route, path, CODEC_STRING, .text = "/",
+	      .note = "/api matches /api and /api/..."),
+	FIELD(struct http_route, strip, CODEC_BOOL, .flags = CODEC_OMIT,
+	      .note = "takes the path off"),
 	FIELD_END,
 };
 static const struct codec_schema http_route_schema = SCHEMA(http_route);
 
 static const struct codec_field tcp_route_fields[] = {
-	FIELD(struct tcp_route, port, CODEC_NAME, .flags = CODEC_REQUIRED, .note = "a name of ports"),
+	FIELD(struct tcp_route, port, CODEC_NAME, .flags = CODEC_REQUIRED,
+	      .note = "a name of ports"),
 	FIELD(struct tcp_route, listen, CODEC_INT, PORT_NUMBER, .note = "number on the gateway"),
 	FIELD_END,
 };
@@ -136,7 +146,8 @@ static const struct codec_field route_spec_fields[] = {
 static const struct codec_schema route_spec_schema = SCHEMA(route_spec);
 
 static const struct codec_field ready_http_fields[] = {
-	FIELD(struct ready_http, port, CODEC_NAME, .flags = CODEC_REQUIRED, .note = "a name of ports"),
+	FIELD(struct ready_http, port, CODEC_NAME, .flags = CODEC_REQUIRED,
+	      .note = "a name of ports"),
 	FIELD(struct ready_http, path, CODEC_STRING, .text = "/"),
 	FIELD(struct ready_http, status, CODEC_CUSTOM, .custom = &status_custom, .note = "200-399"),
 	FIELD_END,
@@ -144,7 +155,8 @@ static const struct codec_field ready_http_fields[] = {
 static const struct codec_schema ready_http_schema = SCHEMA(ready_http);
 
 static const struct codec_field ready_tcp_fields[] = {
-	FIELD(struct ready_tcp, port, CODEC_NAME, .flags = CODEC_REQUIRED, .note = "a name of ports"),
+	FIELD(struct ready_tcp, port, CODEC_NAME, .flags = CODEC_REQUIRED,
+	      .note = "a name of ports"),
 	FIELD_END,
 };
 static const struct codec_schema ready_tcp_schema = SCHEMA(ready_tcp);
@@ -153,8 +165,10 @@ static const struct codec_field ready_fields[] = {
 	FIELD(struct ready, http, CODEC_POINTER, .schema = &ready_http_schema),
 	FIELD(struct ready, tcp, CODEC_POINTER, .schema = &ready_tcp_schema),
 	FIELD(struct ready, exec, CODEC_STRV, .note = "exits 0"),
-	FIELD(struct ready, interval, CODEC_DURATION, .min = 100 * MSEC, .max = HOUR, .initial = SECOND),
-	FIELD(struct ready, timeout, CODEC_DURATION, .min = 10 * MSEC, .max = HOUR, .initial = 5 * SECOND),
+	FIELD(struct ready, interval, CODEC_DURATION, .min = 100 * MSEC, .max = HOUR,
+	      .initial = SECOND),
+	FIELD(struct ready, timeout, CODEC_DURATION, .min = 10 * MSEC, .max = HOUR,
+	      .initial = 5 * SECOND),
 	FIELD(struct ready, retries, CODEC_INT, .min = 1, .max = 10000, .initial = 30),
 	FIELD(struct ready, start_period, CODEC_DURATION, .min = 0, .max = DAY),
 	FIELD_END,
@@ -164,7 +178,8 @@ static const struct codec_schema ready_schema = SCHEMA(ready);
 static const struct codec_field mount_fields[] = {
 	FIELD(struct mount, volume, CODEC_NAME, .note = "a name of the manifest's volumes"),
 	FIELD(struct mount, tmpfs, CODEC_STRING, .note = "its size"),
-	FIELD(struct mount, bind, CODEC_STRING, .note = "a path of the machine; namespace system only"),
+	FIELD(struct mount, bind, CODEC_STRING,
+	      .note = "a path of the machine; namespace system only"),
 	FIELD(struct mount, target, CODEC_STRING, .flags = CODEC_REQUIRED),
 	FIELD(struct mount, readonly, CODEC_BOOL, .flags = CODEC_OMIT),
 	FIELD_END,
@@ -190,13 +205,15 @@ static const struct codec_schema place_schema = SCHEMA(place);
 
 static const struct codec_field pre_deploy_fields[] = {
 	FIELD(struct pre_deploy, command, CODEC_STRV, .flags = CODEC_REQUIRED),
-	FIELD(struct pre_deploy, timeout, CODEC_DURATION, .min = SECOND, .max = DAY, .initial = 5 * MINUTE),
+	FIELD(struct pre_deploy, timeout, CODEC_DURATION, .min = SECOND, .max = DAY,
+	      .initial = 5 * MINUTE),
 	FIELD_END,
 };
 static const struct codec_schema pre_deploy_schema = SCHEMA(pre_deploy);
 
 static const struct codec_field service_fields[] = {
-	FIELD(struct service, image, CODEC_STRING, .flags = CODEC_REQUIRED, .note = "digest or tag"),
+	FIELD(struct service, image, CODEC_STRING, .flags = CODEC_REQUIRED,
+	      .note = "digest or tag"),
 	FIELD(struct service, replicas, CODEC_CUSTOM, .custom = &replicas_custom),
 	FIELD(struct service, command, CODEC_STRV),
 	FIELD(struct service, entrypoint, CODEC_STRV),
@@ -207,11 +224,14 @@ static const struct codec_field service_fields[] = {
 	FIELD_LIST(struct service, routes, n_routes, CODEC_LIST, &route_spec_schema),
 	FIELD(struct service, ready, CODEC_POINTER, .schema = &ready_schema),
 	FIELD(struct service, update, CODEC_ENUM, .flags = CODEC_OMIT, .names = update_order_names),
-	FIELD(struct service, stop_grace, CODEC_DURATION, .min = 0, .max = DAY, .initial = 10 * SECOND),
-	FIELD(struct service, restart, CODEC_ENUM, .flags = CODEC_OMIT, .names = restart_policy_names),
+	FIELD(struct service, stop_grace, CODEC_DURATION, .min = 0, .max = DAY,
+	      .initial = 10 * SECOND),
+	FIELD(struct service, restart, CODEC_ENUM, .flags = CODEC_OMIT,
+	      .names = restart_policy_names),
 	FIELD(struct service, pull, CODEC_ENUM, .flags = CODEC_OMIT, .names = pull_policy_names),
 	FIELD_LIST(struct service, mounts, n_mounts, CODEC_LIST, &mount_schema),
-	FIELD(struct service, resources, CODEC_STRUCT, .flags = CODEC_OMIT, .schema = &resources_schema),
+	FIELD(struct service, resources, CODEC_STRUCT, .flags = CODEC_OMIT,
+	      .schema = &resources_schema),
 	FIELD(struct service, user, CODEC_STRING),
 	FIELD(struct service, cap_add, CODEC_STRV),
 	FIELD(struct service, cap_drop, CODEC_STRV),
@@ -240,7 +260,8 @@ const struct codec_schema volume_schema = SCHEMA(volume, .keyed = true);
 
 static const struct codec_field manifest_fields[] = {
 	FIELD_KEY(struct manifest, ns, "namespace", CODEC_NAME, .flags = CODEC_REQUIRED),
-	FIELD_LIST(struct manifest, services, n_services, CODEC_MAP, &service_schema, .flags = CODEC_REQUIRED),
+	FIELD_LIST(struct manifest, services, n_services, CODEC_MAP, &service_schema,
+		   .flags = CODEC_REQUIRED),
 	FIELD_LIST(struct manifest, volumes, n_volumes, CODEC_MAP, &volume_schema),
 	FIELD_END,
 };
@@ -272,21 +293,25 @@ const struct port *service_port(const struct service *service, const char *name)
 
 void service_ready(const struct service *service, struct ready *ret)
 {
-	*ret = service->ready ? *service->ready :
-				(struct ready){ .interval = SECOND, .timeout = 5 * SECOND, .retries = 30 };
+	*ret = service->ready
+		       ? *service->ready
+		       : (struct ready){ .interval = SECOND, .timeout = 5 * SECOND, .retries = 30 };
 	if (ret->http || ret->tcp || ret->exec)
 		return;
 	/* A probe by TCP says nothing about a UDP port. */
 	for (size_t i = 0; i < service->n_ports; i++)
 		if (service->ports[i].protocol == PROTOCOL_TCP) {
 			/* Both begin with the port's name, and that is all of a ready_tcp. */
-			_Static_assert(offsetof(struct port, name) == offsetof(struct ready_tcp, port), "name");
+			_Static_assert(offsetof(struct port, name) ==
+					       offsetof(struct ready_tcp, port),
+				       "name");
 			ret->tcp = (struct ready_tcp *)(void *)&service->ports[i];
 			return;
 		}
 }
 
-enum update_order service_update(const struct manifest *manifest, const struct service *service, const char **ret_why)
+enum update_order service_update(const struct manifest *manifest, const struct service *service,
+				 const char **ret_why)
 {
 	const char *why = NULL;
 
@@ -303,8 +328,9 @@ enum update_order service_update(const struct manifest *manifest, const struct s
 			why = "an exclusive volume can be held by one instance only";
 	}
 	if (ret_why)
-		*ret_why = why ? why : service->update == UPDATE_START_FIRST ? "the manifest says start-first" :
-									       "nothing stands against it";
+		*ret_why = why					   ? why
+			   : service->update == UPDATE_START_FIRST ? "the manifest says start-first"
+								   : "nothing stands against it";
 	return why ? UPDATE_STOP_FIRST : UPDATE_START_FIRST;
 }
 
@@ -317,8 +343,9 @@ static char *hash_json(const json_t *json)
 
 char *service_hash(const struct service *service, const char *digest)
 {
-	static const char *const not_the_container[] = { "replicas", "routes", "update", "pull", "place",
-							 "depends_on", "pre_deploy" };
+	static const char *const not_the_container[] = { "replicas",  "routes", "update",
+							 "pull",      "place",	"depends_on",
+							 "pre_deploy" };
 	static const char *const pace[] = { "interval", "timeout", "retries", "start_period" };
 	_cleanup_json_ json_t *json = codec_encode(&service_schema, service);
 	struct ready ready;

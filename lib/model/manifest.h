@@ -73,7 +73,7 @@ struct mount {
 	bool readonly;
 };
 struct resources {
-	double cpus;     /* 0: no limit */
+	double cpus;	 /* 0: no limit */
 	uint64_t memory; /* bytes; 0: no limit */
 };
 enum spread { SPREAD_ZONE, SPREAD_MACHINE };
@@ -102,10 +102,10 @@ struct service {
 	struct route_spec *routes;
 	size_t n_routes;
 	struct ready *ready; /* NULL: tcp on the first port, if there is one; see service_ready */
-	int update;          /* enum update_order */
+	int update;	     /* enum update_order */
 	uint64_t stop_grace; /* µs */
-	int restart;         /* enum restart_policy */
-	int pull;            /* enum pull_policy */
+	int restart;	     /* enum restart_policy */
+	int pull;	     /* enum pull_policy */
 	struct mount *mounts;
 	size_t n_mounts;
 	struct resources resources;
@@ -129,8 +129,8 @@ struct volume {
 	int mode;
 	int driver;
 	uint64_t quota; /* bytes; 0: none */
-	char *owner;    /* uid:gid */
-	char *perm;     /* octal */
+	char *owner;	/* uid:gid */
+	char *perm;	/* octal */
 };
 
 struct manifest {
@@ -146,13 +146,14 @@ DEFINE_MODEL(service);
 DEFINE_MODEL(volume);
 DEFINE_MODEL(manifest);
 
-/* Decodes and checks a manifest that is JSON already: strict, with every rule that the document alone can
- * break (references between its parts included). As codec_decode. */
+/* Decodes and checks a manifest that is JSON already: strict, with every rule that the document
+ * alone can break (references between its parts included). As codec_decode. */
 int manifest_decode(const json_t *json, struct manifest **ret, struct failure *failure);
 /* Reads JSON or YAML text (one model; `name` is the file's name for messages). All errors at once:
- * *ret_errors gets lines `name:line:column: path: what (did you mean …)`, NULL-terminated, owned by the
- * caller; the manifest is only given when there is none. 0 or a negative errno. */
-int manifest_parse(const char *name, const char *text, size_t size, struct manifest **ret, char ***ret_errors);
+ * *ret_errors gets lines `name:line:column: path: what (did you mean …)`, NULL-terminated, owned by
+ * the caller; the manifest is only given when there is none. 0 or a negative errno. */
+int manifest_parse(const char *name, const char *text, size_t size, struct manifest **ret,
+		   char ***ret_errors);
 
 /* Borrowed look-ups by name; NULL: there is none. */
 const struct service *manifest_service(const struct manifest *manifest, const char *name);
@@ -164,8 +165,9 @@ void service_ready(const struct service *service, struct ready *ret);
  * where a published host port or an exclusive volume forces it. */
 enum update_order service_update(const struct manifest *manifest, const struct service *service,
 				 const char **ret_why);
-/* SHA-256 over everything that changes the container itself, with the image replaced by its resolved
- * `digest` (NULL: the name): replicas, routes, placement and probes' pace are not part of it. Owned by the caller. */
+/* SHA-256 over everything that changes the container itself, with the image replaced by its
+ * resolved `digest` (NULL: the name): replicas, routes, placement and probes' pace are not part of
+ * it. Owned by the caller. */
 char *service_hash(const struct service *service, const char *digest);
 /* SHA-256 over the whole manifest; owned by the caller. */
 char *manifest_hash(const struct manifest *manifest);

@@ -3,7 +3,8 @@
 #include "lib/str.h"
 
 static const struct codec_field slot_fields[] = {
-	FIELD(struct slot, slot, CODEC_INT, .flags = CODEC_REQUIRED, .note = "number of the replica, from 0"),
+	FIELD(struct slot, slot, CODEC_INT, .flags = CODEC_REQUIRED,
+	      .note = "number of the replica, from 0"),
 	FIELD(struct slot, instance, CODEC_STRING, .flags = CODEC_REQUIRED),
 	FIELD(struct slot, machine, CODEC_STRING, .flags = CODEC_REQUIRED),
 	FIELD(struct slot, address, CODEC_STRING, .note = "IPv4 when it was committed"),
@@ -11,7 +12,9 @@ static const struct codec_field slot_fields[] = {
 	FIELD(struct slot, hash, CODEC_STRING, .note = "of what runs there"),
 	FIELD_END,
 };
-const struct codec_schema slot_schema = { .name = "slot", .size = sizeof(struct slot), .fields = slot_fields };
+const struct codec_schema slot_schema = { .name = "slot",
+					  .size = sizeof(struct slot),
+					  .fields = slot_fields };
 
 static const struct codec_field head_service_fields[] = {
 	FIELD(struct head_service, name, CODEC_NAME, .flags = CODEC_REQUIRED),
@@ -20,7 +23,9 @@ static const struct codec_field head_service_fields[] = {
 	FIELD_END,
 };
 const struct codec_schema head_service_schema = {
-	.name = "head_service", .size = sizeof(struct head_service), .fields = head_service_fields,
+	.name = "head_service",
+	.size = sizeof(struct head_service),
+	.fields = head_service_fields,
 };
 
 static const struct codec_field open_deploy_fields[] = {
@@ -33,12 +38,15 @@ static const struct codec_field open_deploy_fields[] = {
 	FIELD_END,
 };
 const struct codec_schema open_deploy_schema = {
-	.name = "open_deploy", .size = sizeof(struct open_deploy), .fields = open_deploy_fields,
+	.name = "open_deploy",
+	.size = sizeof(struct open_deploy),
+	.fields = open_deploy_fields,
 };
 
 static const struct codec_field head_fields[] = {
 	FIELD_KEY(struct head, ns, "namespace", CODEC_NAME, .flags = CODEC_REQUIRED),
-	FIELD(struct head, revision, CODEC_INT, .note = "raised by each commit; 0: nothing was ever committed"),
+	FIELD(struct head, revision, CODEC_INT,
+	      .note = "raised by each commit; 0: nothing was ever committed"),
 	FIELD(struct head, committed, CODEC_INT, .flags = CODEC_OMIT,
 	      .note = "sequence of the entry that committed this state; absent: this entry itself"),
 	FIELD(struct head, deploy, CODEC_STRING, .note = "that committed it"),
@@ -57,7 +65,9 @@ static const struct codec_field head_fields[] = {
 	FIELD(struct head, outcome, CODEC_STRING, .note = "what became of a deploy that was open"),
 	FIELD_END,
 };
-const struct codec_schema head_schema = { .name = "head", .size = sizeof(struct head), .fields = head_fields };
+const struct codec_schema head_schema = { .name = "head",
+					  .size = sizeof(struct head),
+					  .fields = head_fields };
 
 uint64_t head_committed(const struct head *head, uint64_t sequence)
 {
@@ -74,7 +84,8 @@ const struct head_service *head_service(const struct head *head, const char *nam
 	return NULL;
 }
 
-const struct slot *head_instance(const struct head *head, const char *instance, const struct head_service **ret_service)
+const struct slot *head_instance(const struct head *head, const char *instance,
+				 const struct head_service **ret_service)
 {
 	for (size_t i = 0; instance && i < head->n_services; i++)
 		for (size_t j = 0; j < head->services[i].n_slots; j++)

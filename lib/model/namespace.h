@@ -31,16 +31,17 @@ struct open_deploy {
 struct head {
 	char *ns;
 	int64_t revision;  /* raised by each commit; 0: nothing was ever committed */
-	int64_t committed; /* sequence of the entry that committed this revision; 0: this entry itself */
-	char *deploy;      /* that committed it */
-	char *verb;        /* deploy, remove, rollback … */
+	int64_t committed; /* sequence of the entry that committed this revision; 0: this entry
+			      itself */
+	char *deploy;	   /* that committed it */
+	char *verb;	   /* deploy, remove, rollback … */
 	char *operator_;   /* wire: `operator`: who */
-	char *from;        /* wire: `from`: the machine it was asked on */
-	char *why;         /* free text, or NULL */
-	char *at;          /* RFC 3339 */
-	int64_t epoch;     /* of the writer of this entry */
-	char *nonce;       /* a writer knows its own entry by it */
-	char *hash;        /* manifest_hash */
+	char *from;	   /* wire: `from`: the machine it was asked on */
+	char *why;	   /* free text, or NULL */
+	char *at;	   /* RFC 3339 */
+	int64_t epoch;	   /* of the writer of this entry */
+	char *nonce;	   /* a writer knows its own entry by it */
+	char *hash;	   /* manifest_hash */
 	struct manifest *manifest;
 	struct head_service *services; /* those of the manifest, in its order */
 	size_t n_services;

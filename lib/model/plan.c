@@ -1,8 +1,11 @@
 #include "lib/model/plan.h"
 
 const char *const slot_action_names[] = {
-	[SLOT_KEEP] = "keep",	  [SLOT_START] = "start",   [SLOT_REPLACE] = "replace",
-	[SLOT_REMOVE] = "remove", NULL,
+	[SLOT_KEEP] = "keep",
+	[SLOT_START] = "start",
+	[SLOT_REPLACE] = "replace",
+	[SLOT_REMOVE] = "remove",
+	NULL,
 };
 
 static const struct codec_field host_port_fields[] = {
@@ -12,7 +15,9 @@ static const struct codec_field host_port_fields[] = {
 	FIELD_END,
 };
 const struct codec_schema host_port_schema = {
-	.name = "host_port", .size = sizeof(struct host_port), .fields = host_port_fields,
+	.name = "host_port",
+	.size = sizeof(struct host_port),
+	.fields = host_port_fields,
 };
 
 static const struct codec_field image_seen_fields[] = {
@@ -21,7 +26,9 @@ static const struct codec_field image_seen_fields[] = {
 	FIELD_END,
 };
 const struct codec_schema image_seen_schema = {
-	.name = "image_seen", .size = sizeof(struct image_seen), .fields = image_seen_fields,
+	.name = "image_seen",
+	.size = sizeof(struct image_seen),
+	.fields = image_seen_fields,
 };
 
 static const struct codec_field reservation_fields[] = {
@@ -36,7 +43,9 @@ static const struct codec_field reservation_fields[] = {
 	FIELD_END,
 };
 const struct codec_schema reservation_schema = {
-	.name = "reservation", .size = sizeof(struct reservation), .fields = reservation_fields,
+	.name = "reservation",
+	.size = sizeof(struct reservation),
+	.fields = reservation_fields,
 };
 
 static const struct codec_field probe_fields[] = {
@@ -58,7 +67,9 @@ static const struct codec_field probe_fields[] = {
 	FIELD_END,
 };
 const struct codec_schema probe_schema = {
-	.name = "probe", .size = sizeof(struct probe), .fields = probe_fields,
+	.name = "probe",
+	.size = sizeof(struct probe),
+	.fields = probe_fields,
 };
 
 static const struct codec_field probe_request_fields[] = {
@@ -66,37 +77,46 @@ static const struct codec_field probe_request_fields[] = {
 	FIELD_END,
 };
 const struct codec_schema probe_request_schema = {
-	.name = "probe_request", .size = sizeof(struct probe_request), .fields = probe_request_fields,
+	.name = "probe_request",
+	.size = sizeof(struct probe_request),
+	.fields = probe_request_fields,
 };
 
 static const struct codec_field plan_slot_fields[] = {
 	FIELD(struct plan_slot, service, CODEC_NAME, .flags = CODEC_REQUIRED),
 	FIELD(struct plan_slot, slot, CODEC_INT),
-	FIELD(struct plan_slot, action, CODEC_ENUM, .flags = CODEC_REQUIRED, .names = slot_action_names),
+	FIELD(struct plan_slot, action, CODEC_ENUM, .flags = CODEC_REQUIRED,
+	      .names = slot_action_names),
 	FIELD(struct plan_slot, machine, CODEC_NAME, .flags = CODEC_REQUIRED),
-	FIELD(struct plan_slot, from, CODEC_NAME, .note = "machine of the old instance, when another"),
+	FIELD(struct plan_slot, from, CODEC_NAME,
+	      .note = "machine of the old instance, when another"),
 	FIELD(struct plan_slot, instance, CODEC_STRING, .note = "the one that stays"),
 	FIELD(struct plan_slot, old, CODEC_STRING, .note = "the instance that goes"),
 	FIELD(struct plan_slot, digest, CODEC_STRING, .note = "absent: known once it is pulled"),
-	FIELD(struct plan_slot, update, CODEC_ENUM, .flags = CODEC_OMIT, .names = update_order_names,
-	      .note = "of a replace"),
+	FIELD(struct plan_slot, update, CODEC_ENUM, .flags = CODEC_OMIT,
+	      .names = update_order_names, .note = "of a replace"),
 	FIELD(struct plan_slot, why, CODEC_STRING, .note = "why this action and this machine"),
 	FIELD(struct plan_slot, why_update, CODEC_STRING),
 	FIELD_END,
 };
 static const struct codec_schema plan_slot_schema = {
-	.name = "plan_slot", .size = sizeof(struct plan_slot), .fields = plan_slot_fields,
+	.name = "plan_slot",
+	.size = sizeof(struct plan_slot),
+	.fields = plan_slot_fields,
 };
 
 static const struct codec_field plan_route_fields[] = {
-	FIELD(struct plan_route, key, CODEC_STRING, .flags = CODEC_REQUIRED, .note = "host/path or tcp/port"),
+	FIELD(struct plan_route, key, CODEC_STRING, .flags = CODEC_REQUIRED,
+	      .note = "host/path or tcp/port"),
 	FIELD(struct plan_route, service, CODEC_NAME, .note = "that gets it; absent: it goes"),
 	FIELD(struct plan_route, action, CODEC_STRING, .flags = CODEC_REQUIRED,
 	      .note = "add, keep, change, remove"),
 	FIELD_END,
 };
 static const struct codec_schema plan_route_schema = {
-	.name = "plan_route", .size = sizeof(struct plan_route), .fields = plan_route_fields,
+	.name = "plan_route",
+	.size = sizeof(struct plan_route),
+	.fields = plan_route_fields,
 };
 
 static const struct codec_field plan_refusal_fields[] = {
@@ -106,7 +126,9 @@ static const struct codec_field plan_refusal_fields[] = {
 	FIELD_END,
 };
 static const struct codec_schema plan_refusal_schema = {
-	.name = "plan_refusal", .size = sizeof(struct plan_refusal), .fields = plan_refusal_fields,
+	.name = "plan_refusal",
+	.size = sizeof(struct plan_refusal),
+	.fields = plan_refusal_fields,
 };
 
 static const struct codec_field plan_fields[] = {
@@ -120,17 +142,24 @@ static const struct codec_field plan_fields[] = {
 	FIELD(struct plan, warnings, CODEC_STRV),
 	FIELD_LIST(struct plan, refusals, n_refusals, CODEC_LIST, &plan_refusal_schema,
 		   .note = "any: the plan cannot be carried out"),
-	FIELD(struct plan, unreachable, CODEC_STRV, .note = "machines that did not answer the probe"),
+	FIELD(struct plan, unreachable, CODEC_STRV,
+	      .note = "machines that did not answer the probe"),
 	FIELD(struct plan, hash, CODEC_STRING, .note = "of the manifest"),
 	FIELD_END,
 };
-const struct codec_schema plan_schema = { .name = "plan", .size = sizeof(struct plan), .fields = plan_fields };
+const struct codec_schema plan_schema = { .name = "plan",
+					  .size = sizeof(struct plan),
+					  .fields = plan_fields };
 
 static const struct codec_field plan_request_fields[] = {
-	FIELD(struct plan_request, manifest, CODEC_POINTER, .flags = CODEC_REQUIRED, .schema = &manifest_schema),
-	FIELD(struct plan_request, deploy, CODEC_STRING, .note = "the asking deploy; absent: a preview"),
+	FIELD(struct plan_request, manifest, CODEC_POINTER, .flags = CODEC_REQUIRED,
+	      .schema = &manifest_schema),
+	FIELD(struct plan_request, deploy, CODEC_STRING,
+	      .note = "the asking deploy; absent: a preview"),
 	FIELD_END,
 };
 const struct codec_schema plan_request_schema = {
-	.name = "plan_request", .size = sizeof(struct plan_request), .fields = plan_request_fields,
+	.name = "plan_request",
+	.size = sizeof(struct plan_request),
+	.fields = plan_request_fields,
 };

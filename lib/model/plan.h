@@ -15,7 +15,7 @@ struct reservation {
 	struct host_port *host_ports;
 	size_t n_host_ports;
 	char **volumes; /* <ns>/<volume> */
-	char **routes;  /* host and path, or tcp/<port>: route_key of lib/model/route.h */
+	char **routes;	/* host and path, or tcp/<port>: route_key of lib/model/route.h */
 };
 struct host_port {
 	int64_t port;
@@ -25,14 +25,14 @@ struct host_port {
 struct probe {
 	char *machine;
 	int64_t cores;
-	double load;            /* 1-minute load average */
-	uint64_t memory;        /* bytes */
-	uint64_t memory_free;   /* bytes available (MemAvailable) */
-	uint64_t disk;          /* bytes, of the engine's root */
+	double load;	      /* 1-minute load average */
+	uint64_t memory;      /* bytes */
+	uint64_t memory_free; /* bytes available (MemAvailable) */
+	uint64_t disk;	      /* bytes, of the engine's root */
 	uint64_t disk_free;
-	bool engine;            /* reachable */
+	bool engine; /* reachable */
 	char *engine_version;
-	char *engine_error;     /* why it is not */
+	char *engine_error; /* why it is not */
 	char *arch;
 	struct instance *instances; /* containers with our labels, as they are now */
 	size_t n_instances;
@@ -63,13 +63,14 @@ struct plan_slot {
 	char *service;
 	int64_t slot;
 	int action;
-	char *machine;     /* where it will be (remove: where it is) */
-	char *from;        /* replace: the machine of the old instance, when another */
-	char *instance;    /* keep: the one that stays; start, replace: NULL until the deploy names it */
-	char *old;         /* replace, remove: the instance that goes */
-	char *digest;      /* image; NULL: known once it is pulled */
-	int update;        /* enum update_order, of a replace */
-	char *why;         /* in words: why this action and this machine */
+	char *machine;	/* where it will be (remove: where it is) */
+	char *from;	/* replace: the machine of the old instance, when another */
+	char *instance; /* keep: the one that stays; start, replace: NULL until the deploy names it
+			 */
+	char *old;	/* replace, remove: the instance that goes */
+	char *digest;	/* image; NULL: known once it is pulled */
+	int update;	/* enum update_order, of a replace */
+	char *why;	/* in words: why this action and this machine */
 	char *why_update;
 };
 struct plan_route {
@@ -79,11 +80,12 @@ struct plan_route {
 };
 struct plan {
 	char *ns;
-	int64_t sequence;  /* committed sequence it was made from (0: nothing committed) */
-	int64_t revision;  /* of the state it was made from */
+	int64_t sequence; /* committed sequence it was made from (0: nothing committed) */
+	int64_t revision; /* of the state it was made from */
 	bool changes;
-	bool removes_all;  /* needs `yes` */
-	struct plan_slot *slots; /* services in the manifest's order, slots by number, removals last */
+	bool removes_all; /* needs `yes` */
+	struct plan_slot
+		*slots; /* services in the manifest's order, slots by number, removals last */
 	size_t n_slots;
 	struct plan_route *routes;
 	size_t n_routes;
@@ -91,7 +93,7 @@ struct plan {
 	struct plan_refusal *refusals; /* any: the plan cannot be carried out */
 	size_t n_refusals;
 	char **unreachable; /* machines that did not answer the probe */
-	char *hash; /* manifest_hash */
+	char *hash;	    /* manifest_hash */
 };
 struct plan_refusal {
 	char *path; /* services.web.publish[0] */

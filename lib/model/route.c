@@ -38,13 +38,14 @@ char **route_keys(const struct service *service)
 	return keys;
 }
 
-#define SCHEMA(name_)                                                                              \
-	{                                                                                          \
-		.name = #name_, .size = sizeof(struct name_), .fields = name_##_fields             \
+#define SCHEMA(name_)                                                                  \
+	{                                                                              \
+		.name = #name_, .size = sizeof(struct name_), .fields = name_##_fields \
 	}
 
 static const struct codec_field applied_request_fields[] = {
-	FIELD(struct applied_request, sequence, CODEC_INT, .flags = CODEC_REQUIRED, .note = "of the log"),
+	FIELD(struct applied_request, sequence, CODEC_INT, .flags = CODEC_REQUIRED,
+	      .note = "of the log"),
 	FIELD_END,
 };
 const struct codec_schema applied_request_schema = SCHEMA(applied_request);
@@ -118,7 +119,8 @@ static const struct codec_field resolve_record_fields[] = {
 static const struct codec_schema resolve_record_schema = SCHEMA(resolve_record);
 
 static const struct codec_field resolved_fields[] = {
-	FIELD(struct resolved, status, CODEC_STRING, .note = "NOERROR, NXDOMAIN, SERVFAIL, REFUSED, FORWARDED"),
+	FIELD(struct resolved, status, CODEC_STRING,
+	      .note = "NOERROR, NXDOMAIN, SERVFAIL, REFUSED, FORWARDED"),
 	FIELD(struct resolved, why, CODEC_STRING),
 	FIELD_LIST(struct resolved, records, n_records, CODEC_LIST, &resolve_record_schema),
 	FIELD(struct resolved, sequence, CODEC_INT, .note = "of the log, that the answer rests on"),

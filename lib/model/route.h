@@ -4,7 +4,8 @@
 
 #include "lib/model/namespace.h"
 
-/* Identifies a route in the whole cluster: `shop.example/api` or `tcp/5432`; owned by the caller. */
+/* Identifies a route in the whole cluster: `shop.example/api` or `tcp/5432`; owned by the
+ * caller. */
 char *route_key_http(const char *host, const char *path);
 char *route_key_tcp(int64_t listen);
 /* Every key of a service's routes; owned by the caller. */

@@ -3,12 +3,12 @@
  *   bus URL [USER:PASSWORD] request SUBJECT JSON [SECONDS]   prints the reply
  *   bus URL [USER:PASSWORD] publish SUBJECT JSON
  *   bus URL [USER:PASSWORD] append SUBJECT JSON EXPECTED [rollup]
- *                           into the store; EXPECTED: the subject's last sequence, or `any`; prints the new one
- *   bus URL [USER:PASSWORD] last STREAM SUBJECT              prints the last entry, from the store
- *   bus URL [USER:PASSWORD] stream CONFIG-JSON [DOMAIN]      makes or updates it, in the store
- *   bus URL [USER:PASSWORD] listen SUBJECT COUNT [SECONDS]   prints `subject data`, one a line
- *   bus URL [USER:PASSWORD] answer SUBJECT FILE              answers each request with the file as it is then; prints
- *                                                            the requests; until it is ended
+ *                           into the store; EXPECTED: the subject's last sequence, or `any`; prints
+ * the new one bus URL [USER:PASSWORD] last STREAM SUBJECT              prints the last entry, from
+ * the store bus URL [USER:PASSWORD] stream CONFIG-JSON [DOMAIN]      makes or updates it, in the
+ * store bus URL [USER:PASSWORD] listen SUBJECT COUNT [SECONDS]   prints `subject data`, one a line
+ *   bus URL [USER:PASSWORD] answer SUBJECT FILE              answers each request with the file as
+ * it is then; prints the requests; until it is ended
  *
  * Exits 0 when it was done, 1 when the answer is no (or none came), 2 on wrong usage. */
 #include <stdio.h>
@@ -64,13 +64,14 @@ static void on_reply(int error, const struct bus_message *reply, void *userdata)
 
 static void verb_request(struct tool *tool)
 {
-	bus_request(tool->bus, tool->argv[0], NULL, tool->argv[1], strlen(tool->argv[1]), patience(tool, 2),
-		    on_reply, tool, NULL);
+	bus_request(tool->bus, tool->argv[0], NULL, tool->argv[1], strlen(tool->argv[1]),
+		    patience(tool, 2), on_reply, tool, NULL);
 }
 
 static void verb_publish(struct tool *tool)
 {
-	int r = bus_publish(tool->bus, tool->argv[0], NULL, NULL, tool->argv[1], strlen(tool->argv[1]));
+	int r = bus_publish(tool->bus, tool->argv[0], NULL, NULL, tool->argv[1],
+			    strlen(tool->argv[1]));
 
 	if (r == 0)
 		r = bus_flush(tool->bus, 5 * SECONDS);
@@ -82,13 +83,14 @@ static void verb_publish(struct tool *tool)
 static void on_append(enum stream_outcome outcome, uint64_t sequence, const struct failure *failure,
 		      void *userdata)
 {
-	static const char *const words[] = { "done", "conflict: another entry is there", "unknown: no answer",
-					     "refused" };
+	static const char *const words[] = { "done", "conflict: another entry is there",
+					     "unknown: no answer", "refused" };
 
 	if (outcome == STREAM_DONE)
 		printf("%llu\n", (unsigned long long)sequence);
 	else
-		fprintf(stderr, "bus: %s%s%s\n", words[outcome], failure && failure->message ? ": " : "",
+		fprintf(stderr, "bus: %s%s%s\n", words[outcome],
+			failure && failure->message ? ": " : "",
 			failure && failure->message ? failure->message : "");
 	end(userdata, outcome == STREAM_DONE ? 0 : 1);
 }
@@ -126,7 +128,8 @@ static void on_last(const struct failure *failure, const struct stream_entry *en
 
 static void verb_last(struct tool *tool)
 {
-	stream_last(tool->bus, STORE_DOMAIN, tool->argv[0], tool->argv[1], 5 * SECONDS, on_last, tool, NULL);
+	stream_last(tool->bus, STORE_DOMAIN, tool->argv[0], tool->argv[1], 5 * SECONDS, on_last,
+		    tool, NULL);
 }
 
 static void on_stream(const struct failure *failure, void *userdata)
@@ -145,7 +148,8 @@ static void verb_stream(struct tool *tool)
 		end(tool, 2);
 		return;
 	}
-	stream_ensure(tool->bus, tool->argc > 1 ? tool->argv[1] : STORE_DOMAIN, config, on_stream, tool);
+	stream_ensure(tool->bus, tool->argc > 1 ? tool->argv[1] : STORE_DOMAIN, config, on_stream,
+		      tool);
 }
 
 static void on_message(const struct bus_message *message, void *userdata)
@@ -213,8 +217,9 @@ static const struct {
 	int arguments; /* at least */
 	void (*fn)(struct tool *tool);
 } verbs[] = {
-	{ "request", 2, verb_request }, { "publish", 2, verb_publish }, { "append", 3, verb_append },
-	{ "last", 2, verb_last },       { "stream", 1, verb_stream },   { "listen", 2, verb_listen },
+	{ "request", 2, verb_request }, { "publish", 2, verb_publish },
+	{ "append", 3, verb_append },	{ "last", 2, verb_last },
+	{ "stream", 1, verb_stream },	{ "listen", 2, verb_listen },
 	{ "answer", 2, verb_answer },
 };
 
@@ -254,6 +259,7 @@ int main(int argc, char **argv)
 		free((char *)options.inbox);
 		return tool.code;
 	}
-	fprintf(stderr, "usage: bus URL [USER:PASSWORD] request|publish|append|last|stream|listen|answer …\n");
+	fprintf(stderr, "usage: bus URL [USER:PASSWORD] "
+			"request|publish|append|last|stream|listen|answer …\n");
 	return 2;
 }

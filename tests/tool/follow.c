@@ -1,6 +1,7 @@
 /* follow: what a projection of the log hears, one line each, until it is ended. For tests in sh.
  *
- *   follow URL MACHINE     entry SUBJECT SEQUENCE DATA | gone SUBJECT | settled SEQUENCE | stale | fresh */
+ *   follow URL MACHINE     entry SUBJECT SEQUENCE DATA | gone SUBJECT | settled SEQUENCE | stale |
+ * fresh */
 #include <stdio.h>
 
 #include "lib/log.h"
@@ -29,7 +30,9 @@ static void on_stale(bool stale, _unused_ void *userdata)
 	fflush(stdout);
 }
 
-static const struct projection_ops ops = { .entry = on_entry, .settled = on_settled, .stale = on_stale };
+static const struct projection_ops ops = { .entry = on_entry,
+					   .settled = on_settled,
+					   .stale = on_stale };
 
 int main(int argc, char **argv)
 {

@@ -2,9 +2,9 @@
  *
  *   load [-k KEPT] [-n NEW] [-r RATE] [-s SECONDS] [-H HOST] ADDRESS:PORT [PATH]
  *
- * KEPT connections are kept alive, NEW threads open one for each request; each of them asks RATE times a
- * second. Ends after SECONDS, or at TERM or INT, with one line; the first failures go to stderr as they
- * happen. Exit 0 when every answer was 2xx. */
+ * KEPT connections are kept alive, NEW threads open one for each request; each of them asks RATE
+ * times a second. Ends after SECONDS, or at TERM or INT, with one line; the first failures go to
+ * stderr as they happen. Exit 0 when every answer was 2xx. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
@@ -76,8 +76,8 @@ static void failed(atomic_ulong *counter, bool kept, const char *what)
 {
 	(*counter)++;
 	if (shown++ < SHOWN)
-		fprintf(stderr, "load: after %.3f s, %s connection: %s\n", (double)(now_us() - began) / 1e6,
-			kept ? "kept" : "new", what);
+		fprintf(stderr, "load: after %.3f s, %s connection: %s\n",
+			(double)(now_us() - began) / 1e6, kept ? "kept" : "new", what);
 }
 
 static int open_connection(void)
@@ -103,7 +103,8 @@ static bool ended_idle(int fd)
 	return poll(&ready, 1, 0) > 0;
 }
 
-/* Reads one answer whole. Its status, 0 when the connection ended before it, or -1 with errno set. */
+/* Reads one answer whole. Its status, 0 when the connection ended before it, or -1 with errno
+ * set. */
 static int read_answer(int fd, bool *ret_close)
 {
 	char buffer[65536];
@@ -124,7 +125,8 @@ static int read_answer(int fd, bool *ret_close)
 			char *length = strcasestr(buffer, "\r\ncontent-length:");
 
 			body += 4;
-			*ret_close = strcasestr(buffer, "\r\nconnection: close") != NULL || !length || length > body;
+			*ret_close = strcasestr(buffer, "\r\nconnection: close") != NULL ||
+				     !length || length > body;
 			if (sscanf(buffer, "HTTP/1.%*1[01] %3d", &status) != 1)
 				return 0;
 			if (length && length < body)
@@ -168,7 +170,10 @@ static void ask(int *fd, bool kept)
 		snprintf(what, sizeof(what), "status %d", status);
 		failed(&bad_status, kept, what);
 	} else {
-		failed(&errors, kept, status < 0 ? strerror(errno) : reused ? "ended before the answer, reused" : "ended before the answer");
+		failed(&errors, kept,
+		       status < 0 ? strerror(errno)
+		       : reused	  ? "ended before the answer, reused"
+				  : "ended before the answer");
 		closing = true;
 	}
 	if (closing || !kept) {
@@ -190,7 +195,8 @@ static void *run(void *arg)
 		next += interval_us;
 		left = next - now_us();
 		if (left > 0)
-			nanosleep(&(struct timespec){ left / 1000000, left % 1000000 * 1000 }, NULL);
+			nanosleep(&(struct timespec){ left / 1000000, left % 1000000 * 1000 },
+				  NULL);
 		else
 			next -= left; /* late: no burst to make up for it */
 	}
@@ -215,8 +221,9 @@ static double percentile_ms(double share)
 
 static void report(void)
 {
-	printf("requests %lu good %lu status %lu errors %lu p50_ms %.2f p99_ms %.2f max_ms %.2f", requests, good,
-	       bad_status, errors, percentile_ms(0.5), percentile_ms(0.99), percentile_ms(1));
+	printf("requests %lu good %lu status %lu errors %lu p50_ms %.2f p99_ms %.2f max_ms %.2f",
+	       requests, good, bad_status, errors, percentile_ms(0.5), percentile_ms(0.99),
+	       percentile_ms(1));
 	for (size_t i = 0; i < SEEN && seen.count[i]; i++)
 		printf(" %s=%lu", seen.text[i][0] ? seen.text[i] : "-", seen.count[i]);
 	putchar('\n');
@@ -224,7 +231,9 @@ static void report(void)
 
 static void usage(void)
 {
-	fputs("usage: load [-k KEPT] [-n NEW] [-r RATE] [-s SECONDS] [-H HOST] ADDRESS:PORT [PATH]\n", stderr);
+	fputs("usage: load [-k KEPT] [-n NEW] [-r RATE] [-s SECONDS] [-H HOST] ADDRESS:PORT "
+	      "[PATH]\n",
+	      stderr);
 	exit(2);
 }
 
@@ -233,7 +242,8 @@ static void parse_target(const char *text)
 	char address[64];
 	unsigned port;
 
-	if (sscanf(text, "%63[0-9.]:%u", address, &port) != 2 || inet_pton(AF_INET, address, &target.sin_addr) != 1)
+	if (sscanf(text, "%63[0-9.]:%u", address, &port) != 2 ||
+	    inet_pton(AF_INET, address, &target.sin_addr) != 1)
 		usage();
 	target.sin_family = AF_INET;
 	target.sin_port = htons((uint16_t)port);
@@ -250,14 +260,26 @@ int main(int argc, char **argv)
 	host = NULL;
 	while ((option = getopt(argc, argv, "k:n:r:s:H:")) != -1)
 		switch (option) {
-		case 'k': kept = strtol(optarg, NULL, 10); break;
-		case 'n': fresh = strtol(optarg, NULL, 10); break;
-		case 'r': rate = strtol(optarg, NULL, 10); break;
-		case 's': seconds = strtol(optarg, NULL, 10); break;
-		case 'H': host = optarg; break;
-		default: usage();
+		case 'k':
+			kept = strtol(optarg, NULL, 10);
+			break;
+		case 'n':
+			fresh = strtol(optarg, NULL, 10);
+			break;
+		case 'r':
+			rate = strtol(optarg, NULL, 10);
+			break;
+		case 's':
+			seconds = strtol(optarg, NULL, 10);
+			break;
+		case 'H':
+			host = optarg;
+			break;
+		default:
+			usage();
 		}
-	if (optind >= argc || rate <= 0 || kept < 0 || fresh < 0 || kept + fresh == 0 || kept + fresh > 1000)
+	if (optind >= argc || rate <= 0 || kept < 0 || fresh < 0 || kept + fresh == 0 ||
+	    kept + fresh > 1000)
 		usage();
 	parse_target(argv[optind]);
 	interval_us = 1000000 / rate;

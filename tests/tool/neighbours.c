@@ -1,9 +1,11 @@
-/* neighbours: what a leased asks of a machine besides placerd, answered without an engine, for tests of the walk itself.
- * An agentd whose containers are a list, a routed and a dnsd that have everything applied at once.
+/* neighbours: what a leased asks of a machine besides placerd, answered without an engine, for
+ * tests of the walk itself. An agentd whose containers are a list, a routed and a dnsd that have
+ * everything applied at once.
  *
  *   neighbours URL MACHINE
  *
- * The image says how an instance behaves: ok:… is ready after 20 ms, slow:… never is, fail:… fails, absent:… cannot be had. */
+ * The image says how an instance behaves: ok:… is ready after 20 ms, slow:… never is, fail:… fails,
+ * absent:… cannot be had. */
 #include <stdio.h>
 
 #include "lib/log.h"
@@ -37,8 +39,12 @@ static struct instance *find(struct neighbours *n, const char *id)
 static void tell(struct neighbours *n, const struct instance *instance, const char *deploy)
 {
 	const struct progress progress = {
-		.kind = PROGRESS_SLOT, .machine = (char *)n->machine, .service = instance->service,
-		.slot = instance->slot, .instance = instance->id, .state = (char *)instance_state_names[instance->state],
+		.kind = PROGRESS_SLOT,
+		.machine = (char *)n->machine,
+		.service = instance->service,
+		.slot = instance->slot,
+		.instance = instance->id,
+		.state = (char *)instance_state_names[instance->state],
 	};
 
 	bus_event(n->bus, SUBJECT_PROGRESS, deploy, NULL, &progress);
@@ -50,7 +56,8 @@ static void on_later(void *userdata)
 	struct instance *instance = later->instance;
 
 	if (instance->state == INSTANCE_STARTING && !str_starts(instance->image, "slow")) {
-		instance->state = str_starts(instance->image, "fail") ? INSTANCE_FAILED : INSTANCE_READY;
+		instance->state =
+			str_starts(instance->image, "fail") ? INSTANCE_FAILED : INSTANCE_READY;
 		if (instance->state == INSTANCE_FAILED)
 			instance->reason = xstrdup("it exited with code 1");
 		tell(later->n, instance, later->deploy);
@@ -66,8 +73,8 @@ static bool fenced(struct neighbours *n, struct bus_call *call, int64_t epoch)
 		n->epoch = epoch;
 		return false;
 	}
-	bus_call_failf(call, FAILURE_FENCED, NULL, "epoch %lld is over, %lld was seen", (long long)epoch,
-		       (long long)n->epoch);
+	bus_call_failf(call, FAILURE_FENCED, NULL, "epoch %lld is over, %lld was seen",
+		       (long long)epoch, (long long)n->epoch);
 	return true;
 }
 
@@ -94,7 +101,8 @@ static void on_prepare(struct bus_call *call, void *request, void *userdata)
 	if (fenced(n, call, prepare->epoch))
 		return;
 	if (str_starts(prepare->image, "absent:"))
-		prepared = (struct agent_prepared){ .state = (char *)"failed", .reason = (char *)"no such image" };
+		prepared = (struct agent_prepared){ .state = (char *)"failed",
+						    .reason = (char *)"no such image" };
 	bus_call_ok(call, &prepared);
 }
 
@@ -183,7 +191,9 @@ static void on_remove(struct bus_call *call, void *request, void *userdata)
 static void on_list(struct bus_call *call, _unused_ void *request, void *userdata)
 {
 	struct neighbours *n = userdata;
-	struct agent_listed listed = { .engine = true, .engine_version = (char *)"none", .arch = (char *)"x86_64" };
+	struct agent_listed listed = { .engine = true,
+				       .engine_version = (char *)"none",
+				       .arch = (char *)"x86_64" };
 	struct image_seen seen = { .image = (char *)"ok:1", .digest = (char *)"sha256:ok:1" };
 
 	for (size_t i = 0; i < n->n_instances; i++)
@@ -211,9 +221,11 @@ static void on_drained(struct bus_call *call, _unused_ void *request, _unused_ v
 }
 
 static const struct bus_verb agent_verbs[] = {
-	{ SUBJECT_AGENT_LOCK, on_lock },     { SUBJECT_AGENT_UNLOCK, on_unlock }, { SUBJECT_AGENT_PREPARE, on_prepare },
-	{ SUBJECT_AGENT_START, on_start },   { SUBJECT_AGENT_DRAIN, on_ref },	  { SUBJECT_AGENT_STOP, on_stop },
-	{ SUBJECT_AGENT_RESUME, on_resume }, { SUBJECT_AGENT_REMOVE, on_remove }, { SUBJECT_AGENT_LIST, on_list },
+	{ SUBJECT_AGENT_LOCK, on_lock },       { SUBJECT_AGENT_UNLOCK, on_unlock },
+	{ SUBJECT_AGENT_PREPARE, on_prepare }, { SUBJECT_AGENT_START, on_start },
+	{ SUBJECT_AGENT_DRAIN, on_ref },       { SUBJECT_AGENT_STOP, on_stop },
+	{ SUBJECT_AGENT_RESUME, on_resume },   { SUBJECT_AGENT_REMOVE, on_remove },
+	{ SUBJECT_AGENT_LIST, on_list },
 };
 static const struct bus_verb routed_verbs[] = {
 	{ SUBJECT_ROUTED_APPLIED, on_applied },

@@ -1,4 +1,5 @@
-/* permitted: what a user of the bus really can do, tried with everything that lib/stream and lib/bucket have.
+/* permitted: what a user of the bus really can do, tried with everything that lib/stream and
+ * lib/bucket have.
  *
  *   permitted URL USER PASSWORD MACHINE     prints one line each: `yes` or `no`, and what was tried
  *
@@ -11,7 +12,8 @@
 
 #define ANSWER_USEC 1500000ull
 
-struct try {
+struct
+try {
 	char *what;
 	char yes; /* 'y', 'n', 0: not known yet */
 	size_t *left;
@@ -51,14 +53,15 @@ static void on_info(const struct failure *failure, _unused_ const json_t *info, 
 	answered(userdata, !failure);
 }
 
-static void on_last(const struct failure *failure, _unused_ const struct stream_entry *entry, void *userdata)
+static void on_last(const struct failure *failure, _unused_ const struct stream_entry *entry,
+		    void *userdata)
 {
 	answered(userdata, !failure);
 }
 
 /* The store's word that somebody was faster is as good as its yes: the user may write there. */
-static void on_append(enum stream_outcome outcome, _unused_ uint64_t sequence, _unused_ const struct failure *failure,
-		      void *userdata)
+static void on_append(enum stream_outcome outcome, _unused_ uint64_t sequence,
+		      _unused_ const struct failure *failure, void *userdata)
 {
 	answered(userdata, outcome == STREAM_DONE || outcome == STREAM_CONFLICT);
 }
@@ -82,14 +85,17 @@ static void on_lost(_unused_ const struct failure *why, void *userdata)
 	answered(userdata, false);
 }
 
-static const struct stream_follow_ops follow_ops = { .entry = on_entry, .live = on_live, .lost = on_lost };
+static const struct stream_follow_ops follow_ops = { .entry = on_entry,
+						     .live = on_live,
+						     .lost = on_lost };
 
-static void try_reading(struct tries *tries, const char *domain, const char *stream, const char *subject)
+static void try_reading(struct tries *tries, const char *domain, const char *stream,
+			const char *subject)
 {
 	const char *where = streq(domain, STORE_DOMAIN) ? "the store" : "the copy";
-	const struct stream_follow_options options = {
-		.domain = domain, .stream = stream, .from = STREAM_FROM_LAST_PER_SUBJECT
-	};
+	const struct stream_follow_options options = { .domain = domain,
+						       .stream = stream,
+						       .from = STREAM_FROM_LAST_PER_SUBJECT };
 	struct try *try = add(tries, xasprintf("info %s of %s", stream, where));
 
 	stream_info(tries->bus, domain, stream, ANSWER_USEC, on_info, try, NULL);
@@ -102,9 +108,11 @@ static void try_reading(struct tries *tries, const char *domain, const char *str
 static void try_append(struct tries *tries, char *what, char *subject)
 {
 	_cleanup_free_ char *owned = subject;
-	const struct stream_append append = {
-		.subject = subject, .data = "{}", .size = 2, .expected = 4711, .timeout_usec = ANSWER_USEC
-	};
+	const struct stream_append append = { .subject = subject,
+					      .data = "{}",
+					      .size = 2,
+					      .expected = 4711,
+					      .timeout_usec = ANSWER_USEC };
 
 	stream_append(tries->bus, &append, on_append, add(tries, what), NULL);
 }
@@ -113,8 +121,8 @@ static void try_request(struct tries *tries, char *subject)
 {
 	_cleanup_free_ char *owned = subject;
 
-	bus_request(tries->bus, subject, NULL, "{}", 2, ANSWER_USEC, on_reply, add(tries, xasprintf("ask %s", subject)),
-		    NULL);
+	bus_request(tries->bus, subject, NULL, "{}", 2, ANSWER_USEC, on_reply,
+		    add(tries, xasprintf("ask %s", subject)), NULL);
 }
 
 static void try_all(struct tries *tries)
@@ -126,19 +134,28 @@ static void try_all(struct tries *tries)
 	try_reading(tries, STORE_DOMAIN, STREAM_STATUS, "ployz.v1.status.deploy.permitted.d");
 	try_reading(tries, STORE_DOMAIN, "KV_" BUCKET_LEASES, "$KV." BUCKET_LEASES ".permitted");
 	try_reading(tries, machine, STREAM_INTENT, "ployz.v1.intent.namespace.permitted");
-	try_append(tries, xstrdup("append a namespace"), subject_make(SUBJECT_NAMESPACE, "permitted", NULL));
-	try_append(tries, xstrdup("append a deploy's status"), subject_make(SUBJECT_DEPLOY_STATUS, "permitted", "d"));
-	try_append(tries, xstrdup("append its machine"), subject_make(SUBJECT_MACHINE, machine, NULL));
-	try_append(tries, xstrdup("append another machine"), subject_make(SUBJECT_MACHINE, "another", NULL));
+	try_append(tries, xstrdup("append a namespace"),
+		   subject_make(SUBJECT_NAMESPACE, "permitted", NULL));
+	try_append(tries, xstrdup("append a deploy's status"),
+		   subject_make(SUBJECT_DEPLOY_STATUS, "permitted", "d"));
+	try_append(tries, xstrdup("append its machine"),
+		   subject_make(SUBJECT_MACHINE, machine, NULL));
+	try_append(tries, xstrdup("append another machine"),
+		   subject_make(SUBJECT_MACHINE, "another", NULL));
 	try_append(tries, xstrdup("append a subnet"), subject_make(SUBJECT_SUBNET, "10-1-1", NULL));
-	try_append(tries, xstrdup("append a region"), subject_make(SUBJECT_REGION, "permitted", NULL));
-	try_append(tries, xstrdup("append its instances"), subject_make(SUBJECT_INSTANCES, machine, "permitted"));
-	try_append(tries, xstrdup("append another's instances"), subject_make(SUBJECT_INSTANCES, "another", "permitted"));
+	try_append(tries, xstrdup("append a region"),
+		   subject_make(SUBJECT_REGION, "permitted", NULL));
+	try_append(tries, xstrdup("append its instances"),
+		   subject_make(SUBJECT_INSTANCES, machine, "permitted"));
+	try_append(tries, xstrdup("append another's instances"),
+		   subject_make(SUBJECT_INSTANCES, "another", "permitted"));
 	bucket_put(tries->bus, BUCKET_LEASES, "permitted", "{}", 2, 4711, ANSWER_USEC, on_append,
 		   add(tries, xstrdup("put a lease")), NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(managing); i++) {
-		try_request(tries, xasprintf("$JS." STORE_DOMAIN ".API.STREAM.%s." STREAM_INTENT, managing[i]));
-		try_request(tries, xasprintf("$JS.%s.API.STREAM.%s." STREAM_INTENT, machine, managing[i]));
+		try_request(tries, xasprintf("$JS." STORE_DOMAIN ".API.STREAM.%s." STREAM_INTENT,
+					     managing[i]));
+		try_request(tries,
+			    xasprintf("$JS.%s.API.STREAM.%s." STREAM_INTENT, machine, managing[i]));
 	}
 	try_request(tries, xasprintf("$JS." STORE_DOMAIN ".API.STREAM.CREATE." STREAM_INTENT));
 	try_request(tries, xstrdup("$JS." STORE_DOMAIN ".API.STREAM.CREATE.OTHER"));

@@ -44,7 +44,8 @@ static void wait_ms(long ms)
 		;
 }
 
-static void __attribute__((format(printf, 3, 4))) say(struct answer *answer, int status, const char *format, ...)
+static void __attribute__((format(printf, 3, 4)))
+say(struct answer *answer, int status, const char *format, ...)
 {
 	va_list args;
 	int n;
@@ -53,7 +54,9 @@ static void __attribute__((format(printf, 3, 4))) say(struct answer *answer, int
 	n = vsnprintf(answer->body, sizeof(answer->body), format, args);
 	va_end(args);
 	answer->status = status;
-	answer->size = n < 0 ? 0 : (size_t)n < sizeof(answer->body) ? (size_t)n : sizeof(answer->body) - 1;
+	answer->size = n < 0				  ? 0
+		       : (size_t)n < sizeof(answer->body) ? (size_t)n
+							  : sizeof(answer->body) - 1;
 }
 
 static void give_env(const char *rest, struct answer *answer)
@@ -124,7 +127,8 @@ static size_t resolve(const char *name, struct in_addr *ret, size_t max)
 	if (size < 0 || ns_initparse(reply, size, &msg) < 0)
 		return 0;
 	for (int i = 0; i < ns_msg_count(msg, ns_s_an) && n < max; i++)
-		if (ns_parserr(&msg, ns_s_an, i, &rr) == 0 && ns_rr_type(rr) == ns_t_a && ns_rr_rdlen(rr) == 4)
+		if (ns_parserr(&msg, ns_s_an, i, &rr) == 0 && ns_rr_type(rr) == ns_t_a &&
+		    ns_rr_rdlen(rr) == 4)
 			memcpy(&ret[n++], ns_rr_rdata(rr), 4);
 	return n;
 }
@@ -136,7 +140,8 @@ static void give_resolve(const char *rest, struct answer *answer)
 
 	answer->status = n ? 200 : 404;
 	for (size_t i = 0; i < n; i++)
-		answer->size += (size_t)snprintf(answer->body + answer->size, 32, "%s\n", inet_ntoa(addresses[i]));
+		answer->size += (size_t)snprintf(answer->body + answer->size, 32, "%s\n",
+						 inet_ntoa(addresses[i]));
 }
 
 /* fetch/NAME:PORT/PATH: what another service answers, found by its name. */
@@ -161,8 +166,10 @@ static void give_fetch(const char *rest, struct answer *answer)
 	to.sin_port = htons((uint16_t)port);
 	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	snprintf(request, sizeof(request), "GET %.512s HTTP/1.0\r\nHost: %s\r\n\r\n", rest[at] ? rest + at : "/", name);
-	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 || send(fd, request, strlen(request), MSG_NOSIGNAL) < 0) {
+	snprintf(request, sizeof(request), "GET %.512s HTTP/1.0\r\nHost: %s\r\n\r\n",
+		 rest[at] ? rest + at : "/", name);
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 ||
+	    send(fd, request, strlen(request), MSG_NOSIGNAL) < 0) {
 		say(answer, 502, "%s:%u: %s\n", name, port, strerror(errno));
 		close(fd);
 		return;
@@ -190,9 +197,9 @@ static void give_name(const char *rest, struct answer *answer)
 }
 
 static const struct page pages[] = {
-	{ "/env/", give_env },         { "/file/", give_file },   { "/slow/", give_slow },
-	{ "/exit/", give_exit },       { "/health", give_health }, { "/sick", give_sick },
-	{ "/well", give_well },        { "/fetch/", give_fetch }, { "/resolve/", give_resolve },
+	{ "/env/", give_env },	 { "/file/", give_file },    { "/slow/", give_slow },
+	{ "/exit/", give_exit }, { "/health", give_health }, { "/sick", give_sick },
+	{ "/well", give_well },	 { "/fetch/", give_fetch },  { "/resolve/", give_resolve },
 	{ "/", give_name },
 };
 
@@ -211,7 +218,8 @@ static bool send_all(int fd, const char *data, size_t size)
 
 static bool answer_one(int fd, char *request)
 {
-	static const char *const closing[] = { "\nconnection: close", "\nConnection: close", " HTTP/1.0\r" };
+	static const char *const closing[] = { "\nconnection: close", "\nConnection: close",
+					       " HTTP/1.0\r" };
 	char method[16], path[1024], head[256];
 	struct answer *answer;
 	bool keep = true;
@@ -230,7 +238,8 @@ static bool answer_one(int fd, char *request)
 			break;
 		}
 	snprintf(head, sizeof(head), "HTTP/1.1 %d %s\r\nContent-Length: %zu\r\n%s\r\n",
-		 answer->status, answer->status < 400 ? "OK" : "No", answer->size, keep ? "" : "Connection: close\r\n");
+		 answer->status, answer->status < 400 ? "OK" : "No", answer->size,
+		 keep ? "" : "Connection: close\r\n");
 	keep = send_all(fd, head, strlen(head)) && send_all(fd, answer->body, answer->size) && keep;
 	free(answer);
 	return keep;
@@ -244,7 +253,8 @@ static void *serve(void *arg)
 	char *end;
 	ssize_t n;
 
-	while (size < sizeof(request) - 1 && (n = recv(fd, request + size, sizeof(request) - 1 - size, 0)) > 0) {
+	while (size < sizeof(request) - 1 &&
+	       (n = recv(fd, request + size, sizeof(request) - 1 - size, 0)) > 0) {
 		size += (size_t)n;
 		request[size] = '\0';
 		while ((end = strstr(request, "\r\n\r\n"))) {
@@ -303,9 +313,12 @@ static void start_thread(void *(*function)(void *), intptr_t arg)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "port", required_argument, NULL, 'p' },        { "name", required_argument, NULL, 'n' },
-		{ "start-after", required_argument, NULL, 's' }, { "die-after", required_argument, NULL, 'd' },
-		{ "exit", required_argument, NULL, 'e' },        { "ignore-term", no_argument, NULL, 'i' },
+		{ "port", required_argument, NULL, 'p' },
+		{ "name", required_argument, NULL, 'n' },
+		{ "start-after", required_argument, NULL, 's' },
+		{ "die-after", required_argument, NULL, 'd' },
+		{ "exit", required_argument, NULL, 'e' },
+		{ "ignore-term", no_argument, NULL, 'i' },
 		{ NULL, 0, NULL, 0 },
 	};
 	long port = 8080, start_after = 0, die_after = 0;
@@ -314,13 +327,26 @@ int main(int argc, char **argv)
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		switch (option) {
-		case 'p': port = strtol(optarg, NULL, 10); break;
-		case 'n': service_name = optarg; break;
-		case 's': start_after = strtol(optarg, NULL, 10); break;
-		case 'd': die_after = strtol(optarg, NULL, 10); break;
-		case 'e': exit_with = (int)strtol(optarg, NULL, 10); break;
-		case 'i': ignore_term = true; break;
-		default: return 2;
+		case 'p':
+			port = strtol(optarg, NULL, 10);
+			break;
+		case 'n':
+			service_name = optarg;
+			break;
+		case 's':
+			start_after = strtol(optarg, NULL, 10);
+			break;
+		case 'd':
+			die_after = strtol(optarg, NULL, 10);
+			break;
+		case 'e':
+			exit_with = (int)strtol(optarg, NULL, 10);
+			break;
+		case 'i':
+			ignore_term = true;
+			break;
+		default:
+			return 2;
 		}
 	/* The first process of a container ignores what it has no handler for. */
 	signal(SIGTERM, ignore_term ? SIG_IGN : end);
