@@ -12,7 +12,9 @@ tag=t$$
 image=plt-agentd:$tag
 network=plt-agentd-$tag
 bridge=plag$(($$ % 100000))
-subnet=10.101.$((200 + $$ % 50))
+subnet=10.101.$(subnet_number)
+# An engine that ends leaves its link behind.
+at_end "ip link del $bridge 2>/dev/null"
 facts=ployz.v1.intent.instances.$bus_machine
 log_config='{"name":"PLOYZ_INTENT","subjects":["ployz.v1.intent.>"],"max_msgs_per_subject":256,"storage":"file","discard":"new","allow_rollup_hdrs":true,"deny_delete":true}'
 epoch=1

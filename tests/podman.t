@@ -6,6 +6,10 @@
 
 command -v podman >/dev/null || skip_all 'podman is not installed'
 
+# Seen with 5.4, without agentd too: a container on a bridge that ends by itself is started again once, then left.
+podman_major=$(podman --version | sed 's/[^0-9]*\([0-9]*\).*/\1/')
+[ "$podman_major" -lt 5 ] || skip_all "Podman $podman_major does not keep to its restart policy on a bridge; 4 does"
+
 # On the disk: /tmp may be memory. vfs: an overlay over what is one already is refused.
 podman_dir=$(mktemp -d /var/tmp/plt-podman.XXXXXX)
 at_end "rm -rf $podman_dir"

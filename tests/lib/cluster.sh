@@ -7,9 +7,10 @@ cluster_choose() {
 	gateway=127.0.0.1:$(free_port)
 	resolver=127.0.0.1:$(free_port)
 	bus_port=$(free_port)
-	# Beside other clusters of this machine: a bridge and a /24 named after this test's process.
-	cluster_number=$(($$ % 200 + 20))
+	# Beside other clusters of this machine: a bridge and a /24 that nobody has.
+	cluster_number=$(subnet_number)
 	bridge=plt$cluster_number
+	at_end "ip link del $bridge 2>/dev/null"
 	engine_let "$bridge"
 }
 

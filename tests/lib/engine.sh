@@ -141,3 +141,12 @@ engine_containers() {
 	engine_api GET '/containers/json' -G --data-urlencode 'all=1' \
 		--data-urlencode "filters={\"label\":[$labels]}" | tr '{' '\n' | sed -n 's/.*"Id":"\([0-9a-f]*\)".*/\1/p' | sort
 }
+
+# subnet_number: N of a 10.101.N.0/24 that no link of this machine has, beginning at this test's own process.
+subnet_number() {
+	number=$(($$ % 200 + 20))
+	while ip -4 addr | grep -q "inet 10\.101\.$number\."; do
+		number=$(((number - 19) % 200 + 20))
+	done
+	echo "$number"
+}
