@@ -1,6 +1,9 @@
 #include "agentd/agentd.h"
 
 #include <arpa/inet.h>
+#include <ifaddrs.h>
+
+#include <arpa/inet.h>
 #include <stdio.h>
 
 #define BRIDGE_OPTION "com.docker.network.bridge.name"
@@ -75,9 +78,33 @@ static void on_created(const struct engine_answer *answer, void *userdata)
 				  network->agentd->config->bridge, answer->words));
 }
 
+/* Another link of this machine that has the bridge's address (left behind by an engine that ended,
+ * say): packets to the containers would go there. Owned by the caller; NULL: there is none. */
+static char *rival_link(const struct network *network)
+{
+	struct ifaddrs *all = NULL;
+	char *rival = NULL, text[INET_ADDRSTRLEN];
+
+	if (getifaddrs(&all) < 0)
+		return NULL;
+	for (const struct ifaddrs *i = all; i && !rival; i = i->ifa_next) {
+		const struct sockaddr_in *in =
+			(const struct sockaddr_in *)(const void *)i->ifa_addr;
+
+		if (in && in->sin_family == AF_INET &&
+		    inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text)) &&
+		    streq(text, network->address) &&
+		    !streq(i->ifa_name, network->agentd->config->bridge))
+			rival = xstrdup(i->ifa_name);
+	}
+	freeifaddrs(all);
+	return rival;
+}
+
 static void create(struct network *network)
 {
 	const struct agentd_config *config = network->agentd->config;
+	_cleanup_free_ char *rival = rival_link(network);
 	_cleanup_json_ json_t *body = json_pack(
 		"{s:s, s:s, s:b, s:{s:s, s:[{s:s, s:s}]}, s:{s:s}, s:{s:s}}", "Name",
 		config->network, "Driver", "bridge", "CheckDuplicate", 1, "IPAM", "Driver",
@@ -85,6 +112,13 @@ static void create(struct network *network)
 		network->subnet, "Gateway", network->address, "Options", BRIDGE_OPTION,
 		config->bridge, "Labels", "ployz.machine", config->daemon.machine);
 
+	if (rival) {
+		trouble(network, xasprintf("the link %s has %s already, which the containers' "
+					   "network %s needs: "
+					   "remove it (`ip link del %s`) if nobody uses it",
+					   rival, network->address, config->network, rival));
+		return;
+	}
 	engine_ask(network->agentd->engine, "POST", "/networks/create", body, ENGINE_USEC,
 		   on_created, network, &network->request);
 }
