@@ -2,8 +2,6 @@
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
-
-#include <arpa/inet.h>
 #include <stdio.h>
 
 #define BRIDGE_OPTION "com.docker.network.bridge.name"
