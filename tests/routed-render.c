@@ -54,8 +54,7 @@ static void test_config(void)
 		"map_beg(/run/r.map)",
 		"\tretries 20\n\toption redispatch 1\n\tretry-on conn-failure\n",
 		"\thttp-request set-header X-Forwarded-For %[src]\n",
-		"\thttp-request set-path \"/%[path,field(3,/,0)]\" if { var(txn.to),field(2,|) 1 "
-		"}\n",
+		"\thttp-request set-path \"/%[path,field(3,/,0)]\" if { var(txn.to),field(2,|)",
 		"\ttimeout tunnel 1h\n",
 	};
 	char *binds[] = { (char *)"*:80", (char *)"127.0.0.1:8080", NULL };
