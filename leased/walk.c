@@ -94,14 +94,12 @@ void walk_fail(struct walk *walk, const struct failure *failure)
 void walk_failf(struct walk *walk, enum failure_code code, const char *hint, const char *format,
 		...)
 {
-	_cleanup_free_ char *message = NULL;
 	struct failure failure = FAILURE_INIT;
 	va_list args;
 
 	va_start(args, format);
-	message = xvasprintf(format, args);
+	failure_vset(&failure, code, hint, format, args);
 	va_end(args);
-	failure_set(&failure, code, hint, "%s", message);
 	walk_fail(walk, &failure);
 	failure_clear(&failure);
 }

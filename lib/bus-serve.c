@@ -130,14 +130,12 @@ void bus_call_fail(struct bus_call *call, const struct failure *failure)
 void bus_call_failf(struct bus_call *call, enum failure_code code, const char *hint,
 		    const char *format, ...)
 {
-	_cleanup_free_ char *message = NULL;
 	struct failure failure = FAILURE_INIT;
 	va_list args;
 
 	va_start(args, format);
-	message = xvasprintf(format, args);
+	failure_vset(&failure, code, hint, format, args);
 	va_end(args);
-	failure_set(&failure, code, hint, "%s", message);
 	bus_call_fail(call, &failure);
 	failure_clear(&failure);
 }

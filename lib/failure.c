@@ -34,22 +34,31 @@ static int code_errno(enum failure_code code)
 	}
 }
 
-int failure_set(struct failure *f, enum failure_code code, const char *hint, const char *format,
-		...)
+int failure_vset(struct failure *f, enum failure_code code, const char *hint, const char *format,
+		 va_list args)
 {
 	struct failure made = { .code = code };
-	va_list args;
 
 	if (!f)
 		return code_errno(code);
 	/* Built whole before the old one goes: its texts may be among the arguments. */
-	va_start(args, format);
 	made.message = xvasprintf(format, args);
-	va_end(args);
 	made.hint = xstrdup(hint);
 	failure_clear(f);
 	*f = made;
 	return code_errno(code);
+}
+
+int failure_set(struct failure *f, enum failure_code code, const char *hint, const char *format,
+		...)
+{
+	va_list args;
+	int r;
+
+	va_start(args, format);
+	r = failure_vset(f, code, hint, format, args);
+	va_end(args);
+	return r;
 }
 
 void failure_move(struct failure *to, struct failure *from)

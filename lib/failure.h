@@ -64,6 +64,9 @@ extern const char *const failure_code_names[];
  * `return failure_set(…)` reads well. `hint` may be NULL. `f` may be NULL: only the errno. */
 int failure_set(struct failure *f, enum failure_code code, const char *hint, const char *format,
 		...) _printf_(4, 5);
+/* The same with the arguments as a list, for who takes a format himself. */
+int failure_vset(struct failure *f, enum failure_code code, const char *hint, const char *format,
+		 va_list args) _printf_(4, 0);
 /* Moves `from` into `to` (which may be NULL) and leaves `from` empty. */
 void failure_move(struct failure *to, struct failure *from);
 void failure_copy(struct failure *to, const struct failure *from);
