@@ -5,6 +5,7 @@
 #                 (KEEP=1 leaves it running, make demo-end ends it)
 #   make check    install what the tests need, build, run every test
 #                 (make check-quick: those without containers)
+#   make bench-NAME   measure tests/bench/NAME: deploy, overhead, switch, propagate, start, footprint
 #   make          build into $(BUILD)
 #   make lint     clang-tidy, cppcheck, mandoc
 #   make install  DESTDIR= PREFIX=/usr
@@ -109,6 +110,12 @@ check: setup-check
 check-quick: setup-check
 	@$(MAKE) --no-print-directory $(JOBS) all tests
 	@BUILD=$(BUILD) tests/run quick
+
+# Measurements: tests/bench/NAME says what and how; the last line is the figures.
+bench-%: tests/bench/%
+	@tests/setup/packages -l $(LOG) build run bench
+	@$(MAKE) --no-print-directory $(JOBS) all tools
+	@BUILD=$(BUILD) tests/bench/$*
 
 lint:
 	@tests/setup/packages -l $(LOG) build lint
