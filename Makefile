@@ -39,7 +39,7 @@ LIBS := $(PKG_LIBS) -lm -pthread
 
 LIB_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard lib/*.c lib/model/*.c))
 BINARIES := $(addprefix $(BUILD)/bin/,$(PROGRAMS))
-# tests/NAME.c is a TAP program. tests/DAEMON-NAME.c is linked with that daemon's files except its main.
+# tests/NAME.c is a TAP program. tests/DAEMON-NAME.c is linked with that daemon's files.
 TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*.c))
 # tests/tool/NAME.c is a program that tests use.
 TOOLS := $(patsubst tests/tool/%.c,$(BUILD)/tool/%,$(wildcard tests/tool/*.c))
@@ -71,9 +71,12 @@ $(BINARIES): $(BUILD)/bin/%: $$(call objects,$$*) $(BUILD)/libployz.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-# tests/routed-table.c needs routed's files, but not its main: routed/routed.c.
+# tests/routed-table.c needs routed's files; its main gives way to the test's own.
 room = $(filter $(PROGRAMS),$(firstword $(subst -, ,$(1))))
-room_objects = $(if $(1),$(filter-out $(BUILD)/$(1)/$(1).o,$(call objects,$(1))))
+room_objects = $(if $(1),$(patsubst $(BUILD)/$(1)/$(1).o,$(BUILD)/$(1)/$(1).guest.o,$(call objects,$(1))))
+
+$(BUILD)/%.guest.o: $(BUILD)/%.o
+	@objcopy --weaken-symbol=main $< $@
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call room_objects,$$(call room,$$*)) $(BUILD)/libployz.a
 	@mkdir -p $(@D)

@@ -1,5 +1,7 @@
 #include "agentd/agentd.h"
 
+#define SUMMARY "looks after this machine's containers"
+
 static const struct config_row rows[] = {
 	DAEMON_ROWS(struct agentd_config, daemon, "agentd"),
 	{ "engine", CONFIG_STRING, offsetof(struct agentd_config, engine),
@@ -13,24 +15,134 @@ static const struct config_row rows[] = {
 	CONFIG_END,
 };
 
-static void config_free(struct agentd_config *config)
+static void config_freep(struct agentd_config *config)
 {
 	config_clear(rows, config);
 }
 
+static void on_lapse(void *userdata)
+{
+	struct agentd *agentd = userdata;
+	uint64_t next = 0, now = boot_now_usec();
+
+	if (locks_lapse(&agentd->locks, now)) {
+		log_notice("a lock has lapsed: its holder has not been heard for %llu s",
+			   LOCK_TERM_USEC / 1000000);
+		locks_save(agentd);
+	}
+	for (struct map_item *i = NULL; (i = map_next(&agentd->locks.map, i));) {
+		const struct lock *lock = i->value;
+
+		if (lock->held && (!next || lock->until < next))
+			next = lock->until;
+	}
+	if (next)
+		timer_arm(agentd->lapse, next - now);
+}
+
+int agentd_new(struct daemon *daemon, const struct agentd_config *config, struct agentd **ret)
+{
+	_cleanup_(agentd_freep) struct agentd *agentd = xcalloc(1, sizeof(*agentd));
+	struct failure failure = FAILURE_INIT;
+	int r;
+
+	agentd->daemon = daemon;
+	agentd->config = config;
+	network_new(agentd);
+	r = http_new(daemon->loop, &agentd->http);
+	if (r < 0)
+		return log_errno(LOG_ERR, r, "cannot make an HTTP client");
+	r = engine_new(agentd, config->engine, &agentd->engine, &failure);
+	if (r < 0) {
+		log_error("%s (%s)", failure.message, failure.hint);
+		failure_clear(&failure);
+		return r;
+	}
+	agentd->lapse = timer_new(daemon->loop, on_lapse, agentd);
+	r = locks_load(agentd);
+	if (r < 0)
+		return r;
+	timer_arm(agentd->lapse, 0);
+	agentd->facts = facts_new(agentd);
+	agentd->images = images_new(agentd);
+	agentd->logs = logs_new(agentd);
+	agentd->runs = runs_new(agentd);
+	*ret = steal(agentd);
+	return 0;
+}
+
+static void keeper_free_value(void *keeper)
+{
+	keeper_free(keeper);
+}
+
+void agentd_free(struct agentd *agentd)
+{
+	if (!agentd)
+		return;
+	for (size_t i = 0; i < agentd->n_waiting; i++)
+		bus_call_drop(agentd->waiting[i].call);
+	map_clear(&agentd->keepers, keeper_free_value);
+	runs_free(agentd->runs);
+	logs_free(agentd->logs);
+	images_free(agentd->images);
+	facts_free(agentd->facts);
+	network_free(&agentd->network);
+	engine_cancel(agentd->adopting);
+	engine_free(agentd->engine);
+	http_free(agentd->http);
+	locks_clear(&agentd->locks);
+	timer_free(agentd->lapse);
+	free(agentd);
+}
+
+int agentd_start(struct agentd *agentd)
+{
+	facts_load(agentd->facts);
+	network_start(&agentd->network);
+	agentd_say_status(agentd);
+	return agentd_serve(agentd);
+}
+
+struct keeper *agentd_keeper(const struct agentd *agentd, const char *instance)
+{
+	return map_get(&agentd->keepers, instance);
+}
+
+void agentd_go_on(struct agentd *agentd)
+{
+	if (!agentd->adopted)
+		return;
+	for (struct map_item *i = NULL; (i = map_next(&agentd->keepers, i));)
+		keeper_go_on(i->value);
+}
+
+void agentd_say_status(struct agentd *agentd)
+{
+	if (!agentd->engine->up)
+		daemon_status(agentd->daemon, "The container engine does not answer: %s",
+			      agentd->engine->error ? agentd->engine->error : "not asked yet");
+	else if (!facts_loaded(agentd->facts))
+		daemon_status(agentd->daemon, "Waiting for the log to read this machine's facts");
+	else if (agentd->network.trouble)
+		daemon_status(agentd->daemon, "Starts no containers: %s", agentd->network.trouble);
+	else
+		daemon_status(agentd->daemon, "%zu instances on engine %s", agentd->keepers.count,
+			      agentd->engine->version);
+}
+
 static int run(int argc, char **argv)
 {
-	_cleanup_(config_free) struct agentd_config config = { 0 };
+	_cleanup_(config_freep) struct agentd_config config = { 0 };
 	_cleanup_(daemon_freep) struct daemon *daemon = NULL;
 	_cleanup_(agentd_freep) struct agentd *agentd = NULL;
 	int r;
 
-	r = daemon_new("agentd", "looks after this machine's containers", rows, &config, argc, argv,
-		       &daemon);
+	r = daemon_new("agentd", SUMMARY, rows, &config, argc, argv, &daemon);
 	if (r <= 0)
 		return r;
 	r = daemon_open_bus(daemon);
-	if (r < 0)
+	if (r <= 0)
 		return r;
 	r = agentd_new(daemon, &config, &agentd);
 	if (r < 0)
@@ -38,10 +150,6 @@ static int run(int argc, char **argv)
 	r = agentd_start(agentd);
 	if (r < 0)
 		return r;
-	r = bus_serve(daemon->bus, "agentd", config.daemon.machine, agentd_verbs,
-		      agentd_verbs_count, agentd_status, agentd);
-	if (r < 0)
-		return log_errno(LOG_ERR, r, "cannot listen on the bus");
 	return daemon_loop(daemon);
 }
 

@@ -388,9 +388,8 @@ void adopt_engine_event(struct agentd *agentd, const json_t *event);
 /* list.c */
 void list_answer(struct agentd *agentd, struct bus_call *call, const struct agent_list *request);
 
-/* bus.c */
-extern const struct bus_verb agentd_verbs[];
-extern const size_t agentd_verbs_count;
+/* bus.c: the doorplate. 0 or negative errno after having said why. */
+int agentd_serve(struct agentd *agentd);
 void bus_say(struct agentd *agentd, const char *id, struct progress *progress);
 /* Calls that came before the containers were known. */
 struct waiting_call {
@@ -418,7 +417,7 @@ struct agentd {
 	struct waiting_call waiting[CALLS_WAITING_MAX];
 	size_t n_waiting;
 };
-/* agent.c */
+/* agentd.c */
 int agentd_new(struct daemon *daemon, const struct agentd_config *config, struct agentd **ret);
 void agentd_free(struct agentd *agentd);
 DEFINE_CLEANUP(struct agentd, agentd_free);
@@ -428,6 +427,5 @@ struct keeper *agentd_keeper(const struct agentd *agentd, const char *instance);
 void agentd_go_on(struct agentd *agentd);
 /* Says in STATUS= and the log what keeps it, or that nothing does. */
 void agentd_say_status(struct agentd *agentd);
-json_t *agentd_status(void *userdata);
 
 #endif

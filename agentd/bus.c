@@ -336,15 +336,43 @@ static void on_logs(struct bus_call *call, void *object, void *userdata)
 	bus_call_ok(call, &answer);
 }
 
-const struct bus_verb agentd_verbs[] = {
-	{ SUBJECT_AGENT_LOCK, on_lock },       { SUBJECT_AGENT_UNLOCK, on_unlock },
-	{ SUBJECT_AGENT_PREPARE, on_prepare }, { SUBJECT_AGENT_START, on_start },
-	{ SUBJECT_AGENT_RUN, on_run },	       { SUBJECT_AGENT_DRAIN, on_drain },
-	{ SUBJECT_AGENT_STOP, on_stop },       { SUBJECT_AGENT_RESUME, on_resume },
-	{ SUBJECT_AGENT_REMOVE, on_remove },   { SUBJECT_AGENT_LIST, on_list },
-	{ SUBJECT_AGENT_LOGS, on_logs },
-};
-const size_t agentd_verbs_count = ARRAY_SIZE(agentd_verbs);
+static json_t *status(void *userdata)
+{
+	struct agentd *agentd = userdata;
+	json_t *network = json_pack("{s:s, s:s, s:b}", "name", agentd->config->network, "bridge",
+				    agentd->config->bridge, "ready", agentd->network.ready);
+	json_t *locks = json_object();
+
+	if (agentd->network.subnet)
+		json_object_set_new(network, "subnet", json_string(agentd->network.subnet));
+	if (agentd->network.trouble)
+		json_object_set_new(network, "trouble", json_string(agentd->network.trouble));
+	for (struct map_item *i = NULL; (i = map_next(&agentd->locks.map, i));) {
+		const struct lock *lock = i->value;
+
+		json_object_set_new(locks, lock->ns,
+				    json_pack("{s:I, s:b, s:s*}", "epoch", (json_int_t)lock->epoch,
+					      "held", lock->held, "deploy", lock->deploy));
+	}
+	return json_pack("{s:o, s:o, s:o, s:o, s:b, s:I}", "engine", engine_status(agentd->engine),
+			 "network", network, "facts", facts_status(agentd->facts), "locks", locks,
+			 "adopted", agentd->adopted, "instances",
+			 (json_int_t)agentd->keepers.count);
+}
+
+int agentd_serve(struct agentd *agentd)
+{
+	static const struct bus_verb verbs[] = {
+		{ SUBJECT_AGENT_LOCK, on_lock },       { SUBJECT_AGENT_UNLOCK, on_unlock },
+		{ SUBJECT_AGENT_PREPARE, on_prepare }, { SUBJECT_AGENT_START, on_start },
+		{ SUBJECT_AGENT_RUN, on_run },	       { SUBJECT_AGENT_DRAIN, on_drain },
+		{ SUBJECT_AGENT_STOP, on_stop },       { SUBJECT_AGENT_RESUME, on_resume },
+		{ SUBJECT_AGENT_REMOVE, on_remove },   { SUBJECT_AGENT_LIST, on_list },
+		{ SUBJECT_AGENT_LOGS, on_logs },
+	};
+
+	return daemon_serve(agentd->daemon, verbs, ARRAY_SIZE(verbs), status, agentd);
+}
 
 void bus_say(struct agentd *agentd, const char *id, struct progress *progress)
 {

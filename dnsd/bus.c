@@ -230,7 +230,7 @@ int dnsd_serve(struct dnsd *dnsd)
 		{ SUBJECT_DNSD_RESOLVE, verb_resolve },
 	};
 
-	return bus_serve(dnsd->bus, DNSD, dnsd->machine, verbs, ARRAY_SIZE(verbs), status, dnsd);
+	return daemon_serve(dnsd->daemon, verbs, ARRAY_SIZE(verbs), status, dnsd);
 }
 
 void dnsd_follow(struct dnsd *dnsd)

@@ -3,7 +3,7 @@
 #define SUMMARY "names for the overlay, and a forwarder for the rest"
 
 static const struct config_row rows[] = {
-	DAEMON_ROWS(struct dnsd_config, daemon, DNSD),
+	DAEMON_ROWS(struct dnsd_config, daemon, "dnsd"),
 	{ "dns-listen", CONFIG_STRV, offsetof(struct dnsd_config, listen), NULL, "ADDRESS:PORT",
 	  "listen here, besides port 53 of the containers' bridge", 0, 0 },
 	{ "forward", CONFIG_STRV, offsetof(struct dnsd_config, forward), NULL, "ADDRESS:PORT",
@@ -49,9 +49,10 @@ int dnsd_start(struct dnsd *dnsd)
 
 	if (r >= 0)
 		r = upstream_start(dnsd);
-	if (r >= 0)
-		dnsd_follow(dnsd);
-	return r;
+	if (r < 0)
+		return r;
+	dnsd_follow(dnsd);
+	return dnsd_serve(dnsd);
 }
 
 static int run(int argc, char **argv)
@@ -61,16 +62,14 @@ static int run(int argc, char **argv)
 	_cleanup_(dnsd_freep) struct dnsd *dnsd = NULL;
 	int r;
 
-	r = daemon_new(DNSD, SUMMARY, rows, &config, argc, argv, &daemon);
+	r = daemon_new("dnsd", SUMMARY, rows, &config, argc, argv, &daemon);
 	if (r <= 0)
 		return r;
 	r = daemon_open_bus(daemon);
-	if (r < 0)
-		return r == -ECANCELED ? 0 : r;
+	if (r <= 0)
+		return r;
 	dnsd = dnsd_new(daemon, &config);
 	r = dnsd_start(dnsd);
-	if (r >= 0)
-		r = dnsd_serve(dnsd);
 	if (r < 0)
 		return r;
 	return daemon_loop(daemon);
@@ -78,5 +77,5 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	return run(argc, argv) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run(argc, argv) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -13,7 +13,6 @@
 
 #include "lib/ployz.h"
 
-#define DNSD "dnsd"
 #define DNSD_PORT 53
 #define DNSD_TTL 1		     /* seconds: an answer is as old as the last commit at most */
 #define DNSD_UDP_LEAST 512	     /* bytes: RFC 1035, a client without EDNS */
@@ -354,7 +353,9 @@ void upstream_ask(struct dnsd *dnsd, const struct client *client, const uint8_t 
 		  size_t limit);
 void upstream_free(struct dnsd *dnsd);
 
-/* bus.c */
+/* bus.c: the doorplate (0 or negative errno after having said why), and the log that feeds the
+ * zone.
+ */
 int dnsd_serve(struct dnsd *dnsd);
 void dnsd_follow(struct dnsd *dnsd);
 void dnsd_unfollow(struct dnsd *dnsd);

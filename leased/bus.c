@@ -137,14 +137,7 @@ static void on_lease_break(struct bus_call *call, void *request, void *userdata)
 	lease_break(userdata, call, request);
 }
 
-const struct bus_verb leased_verbs[] = {
-	{ SUBJECT_DEPLOY, on_deploy },		 { SUBJECT_ATTACH, on_attach },
-	{ SUBJECT_LEASE_LIST, on_lease_list },	 { SUBJECT_LEASE_SHOW, on_lease_show },
-	{ SUBJECT_LEASE_BREAK, on_lease_break },
-};
-const size_t leased_n_verbs = ARRAY_SIZE(leased_verbs);
-
-json_t *leased_status(void *userdata)
+static json_t *status(void *userdata)
 {
 	const struct leased *leased = userdata;
 	json_t *walks = json_array();
@@ -162,4 +155,15 @@ json_t *leased_status(void *userdata)
 			 leased->watch_live, "leases", (json_int_t)leased->leases.count,
 			 "deploys_walked", (json_int_t)leased->walked, "walks", walks, "log",
 			 projection_status(leased->projection));
+}
+
+int leased_serve(struct leased *leased)
+{
+	static const struct bus_verb verbs[] = {
+		{ SUBJECT_DEPLOY, on_deploy },		 { SUBJECT_ATTACH, on_attach },
+		{ SUBJECT_LEASE_LIST, on_lease_list },	 { SUBJECT_LEASE_SHOW, on_lease_show },
+		{ SUBJECT_LEASE_BREAK, on_lease_break },
+	};
+
+	return daemon_serve(leased->daemon, verbs, ARRAY_SIZE(verbs), status, leased);
 }

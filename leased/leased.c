@@ -1,5 +1,7 @@
 #include "leased/leased.h"
 
+#define SUMMARY "walks deploys under a lease and commits them"
+
 static const struct config_row rows[] = {
 	DAEMON_ROWS(struct leased_config, daemon, "leased"),
 	CONFIG_END,
@@ -57,7 +59,8 @@ int leased_start(struct leased *leased)
 {
 	leased->projection = projection_new(leased->daemon->bus, leased->daemon->config->machine,
 					    &projection_ops, leased);
-	return watch_start(leased);
+	watch_start(leased);
+	return leased_serve(leased);
 }
 
 void leased_free(struct leased *leased)
@@ -75,33 +78,28 @@ void leased_free(struct leased *leased)
 	free(leased);
 }
 
-static void config_free(struct leased_config *config)
+static void config_freep(struct leased_config *config)
 {
 	config_clear(rows, config);
 }
 
 static int run(int argc, char **argv)
 {
-	_cleanup_(config_free) struct leased_config config = { 0 };
+	_cleanup_(config_freep) struct leased_config config = { 0 };
 	_cleanup_(daemon_freep) struct daemon *daemon = NULL;
 	_cleanup_(leased_freep) struct leased *leased = NULL;
 	int r;
 
-	r = daemon_new("leased", "walks deploys under a lease and commits them", rows, &config,
-		       argc, argv, &daemon);
+	r = daemon_new("leased", SUMMARY, rows, &config, argc, argv, &daemon);
 	if (r <= 0)
 		return r;
 	r = daemon_open_bus(daemon);
-	if (r < 0)
+	if (r <= 0)
 		return r;
 	leased = leased_new(daemon, &config);
 	r = leased_start(leased);
 	if (r < 0)
-		return log_errno(LOG_ERR, r, "cannot start");
-	r = bus_serve(daemon->bus, "leased", config.daemon.machine, leased_verbs, leased_n_verbs,
-		      leased_status, leased);
-	if (r < 0)
-		return log_errno(LOG_ERR, r, "cannot listen on the bus");
+		return r;
 	return daemon_loop(daemon);
 }
 

@@ -9,7 +9,7 @@
 #define STORE_USEC (2 * 1000000ull)
 /* Taking a lease while the store elects a leader (4–8 s). */
 #define RIDE_OUT_USEC (15 * 1000000ull)
-#define REPEAT_USEC 250000ull		/* between two tries of one compare-and-set */
+#define REPEAT_USEC 250000ull /* between two tries of one compare-and-set */
 /* A holder stops acting this long before others may take over. */
 #define LEASE_MARGIN_USEC (3 * 1000000ull)
 #define PLAN_USEC (10 * 1000000ull)
@@ -23,7 +23,7 @@
 #define APPLY_ALL_USEC (30 * 1000000ull) /* all of them; then cleaning is left for later */
 /* What the engine may take beyond the service's stop_grace. */
 #define REMOVE_EXTRA_USEC (30 * 1000000ull)
-#define ABORT_USEC (20 * 1000000ull) /* taking back what was started */
+#define ABORT_USEC (20 * 1000000ull)	     /* taking back what was started */
 #define DEFAULT_GRACE_USEC (10 * 1000000ull) /* stop_grace of a service that is no longer known */
 #define ENDED_WALKS_KEPT 64		     /* for who attaches late */
 
@@ -60,10 +60,8 @@ int leased_start(struct leased *leased);
 void leased_free(struct leased *leased);
 DEFINE_CLEANUP(struct leased, leased_free);
 
-/* bus.c: the doorplate */
-extern const struct bus_verb leased_verbs[];
-extern const size_t leased_n_verbs;
-json_t *leased_status(void *userdata);
+/* bus.c: the doorplate. 0 or negative errno after having said why. */
+int leased_serve(struct leased *leased);
 
 struct candidate;
 struct walk;
@@ -119,7 +117,7 @@ void sure_free(struct sure *sure);
 DEFINE_CLEANUP(struct sure, sure_free);
 
 /* watch.c: what this leased sees of all leases */
-int watch_start(struct leased *leased);
+void watch_start(struct leased *leased);
 void watch_stop(struct leased *leased);
 /* How long the revision has not moved while the watch was alive; 0 when that cannot be said. */
 uint64_t watch_quiet(const struct leased *leased, const char *ns, uint64_t revision);

@@ -69,10 +69,9 @@ static const struct stream_follow_ops watch_ops = {
 	.lost = on_lost,
 };
 
-int watch_start(struct leased *leased)
+void watch_start(struct leased *leased)
 {
 	leased->watch = bucket_watch(leased->daemon->bus, BUCKET_LEASES, &watch_ops, leased);
-	return 0;
 }
 
 void watch_stop(struct leased *leased)

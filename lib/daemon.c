@@ -226,9 +226,18 @@ int daemon_open_bus(struct daemon *daemon)
 		options.inbox = inbox;
 	}
 	r = wait_for_bus(daemon, &options);
-	if (r < 0 && r != -ECANCELED)
-		log_errno(LOG_ERR, r, "no bus at %s", daemon->config->bus);
-	return r;
+	if (r == -ECANCELED)
+		return 0;
+	return r < 0 ? log_errno(LOG_ERR, r, "no bus at %s", daemon->config->bus) : 1;
+}
+
+int daemon_serve(struct daemon *daemon, const struct bus_verb *verbs, size_t count,
+		 bus_status_fn status, void *userdata)
+{
+	int r = bus_serve(daemon->bus, daemon->name, daemon->config->machine, verbs, count, status,
+			  userdata);
+
+	return r < 0 ? log_errno(LOG_ERR, r, "cannot listen on the bus") : 0;
 }
 
 int daemon_loop(struct daemon *daemon)

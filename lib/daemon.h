@@ -20,7 +20,8 @@ struct daemon_config {
 	bool help;
 };
 /* Put first in a daemon's rows: DAEMON_ROWS(struct routed_config, daemon, "routed"), … */
-/* clang-format off: one row a line */
+/* One row a line: */
+/* clang-format off */
 #define DAEMON_ROWS(type, member, name) \
 	{ "config", CONFIG_STRING, offsetof(type, member.config), "/etc/ployz/ployz.conf", "FILE", \
 	  "the configuration file that all daemons share", 0, 0 }, \
@@ -58,8 +59,12 @@ struct daemon {
 int daemon_new(const char *name, const char *summary, const struct config_row *rows, void *config,
 	       int argc, char **argv, struct daemon **ret);
 /* Takes the state directory's lock (refusing a second daemon of the kind), connects the bus and
- * waits, saying so once, until there is one. 0 or negative errno after having said why. */
+ * waits, saying so once, until there is one. Returns 1 to go on; 0 when it was told to end
+ * meanwhile; a negative errno after having said why. */
 int daemon_open_bus(struct daemon *daemon);
+/* Opens its doorplate on the bus (see bus_serve). 0 or negative errno after having said why. */
+int daemon_serve(struct daemon *daemon, const struct bus_verb *verbs, size_t count,
+		 bus_status_fn status, void *userdata);
 /* READY=1, the loop until it ends, STOPPING=1. The loop's exit code. */
 int daemon_loop(struct daemon *daemon);
 /* STATUS= for the service manager: what the daemon does now, in words. */

@@ -12,10 +12,14 @@
  *   document    JSON and YAML text with the line and column of each value
  *   loop        sd-event with signals and watchdog, timers, deferred work
  *   http        HTTP requests on the loop (libcurl)
- *   model/…     the aggregates: manifest, machine, instance, plan, namespace, deploy, lease, agent,
- * route subjects    every subject, stream and bucket bus         the NATS connection: requests,
- * subscriptions, doorplates, services protocol stream      JetStream: append, read, follow bucket
- * key-value with compare-and-set projection  the last entry of every subject of the log, kept fresh
+ *   model/…     the aggregates: manifest, machine, instance, plan, namespace, deploy, lease,
+ *               agent, route
+ *   subjects    every subject, stream and bucket
+ *   handoff     what nats.c's threads give to the loop
+ *   bus         the NATS connection: requests, subscriptions, doorplates, services protocol
+ *   stream      JetStream: append, read, follow
+ *   bucket      key-value with compare-and-set
+ *   projection  the last entry of every subject of the log, kept fresh
  *   daemon      what every run() begins and ends with */
 #ifndef PLOYZ_PLOYZ_H
 #define PLOYZ_PLOYZ_H

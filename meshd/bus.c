@@ -22,5 +22,5 @@ static json_t *status(void *userdata)
 
 int meshd_serve(struct meshd *meshd)
 {
-	return bus_serve(meshd->bus, MESHD, meshd->machine, NULL, 0, status, meshd);
+	return daemon_serve(meshd->daemon, NULL, 0, status, meshd);
 }

@@ -5,7 +5,7 @@
 #define SUMMARY "this machine's place in the mesh"
 
 static const struct config_row rows[] = {
-	DAEMON_ROWS(struct meshd_config, daemon, MESHD),
+	DAEMON_ROWS(struct meshd_config, daemon, "meshd"),
 	{ "prepare", CONFIG_BOOL, offsetof(struct meshd_config, prepare), NULL, NULL,
 	  "write identity, credentials and the servers' configuration, and leave", 0, 0 },
 	{ "name", CONFIG_STRING, offsetof(struct meshd_config, name), NULL, "NAME",
@@ -88,7 +88,7 @@ static int run(int argc, char **argv)
 	struct plan_pool pool;
 	int r;
 
-	r = daemon_new(MESHD, SUMMARY, rows, &config, argc, argv, &daemon);
+	r = daemon_new("meshd", SUMMARY, rows, &config, argc, argv, &daemon);
 	if (r <= 0)
 		return r;
 	if (plan_pool_parse(config.subnet, &pool) < 0) {
@@ -98,8 +98,8 @@ static int run(int argc, char **argv)
 	if (config.prepare)
 		return meshd_prepare(&config);
 	r = daemon_open_bus(daemon);
-	if (r < 0)
-		return r == -ECANCELED ? 0 : r;
+	if (r <= 0)
+		return r;
 	meshd = meshd_new(daemon, &config);
 	meshd->pool = pool;
 	r = meshd_serve(meshd);
@@ -112,5 +112,5 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	return run(argc, argv) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	return run(argc, argv) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

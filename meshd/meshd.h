@@ -5,7 +5,6 @@
 
 #include "lib/ployz.h"
 
-#define MESHD "meshd"
 /* The user of an operator's programs on the local bus. */
 #define OPERATOR "operator"
 
@@ -138,7 +137,7 @@ void identity_clear(struct identity *identity);
 
 /* --- prepare.c: --prepare, before the servers run. */
 
-/* Exit code: 0, or EXIT_FAILURE after having said why. */
+/* 0 or negative errno after having said why. */
 int meshd_prepare(const struct meshd_config *config);
 
 /* --- meshd.c and the acting files */

@@ -13,7 +13,7 @@ struct user {
 };
 
 static const struct user users[] = {
-	{ .name = MESHD, .asks = "", .reads = "ISL", .manages = true },
+	{ .name = "meshd", .asks = "", .reads = "ISL", .manages = true },
 	{ .name = "leased",
 	  .asks = "leased placerd agentd routed dnsd",
 	  .reads = "ISL",
@@ -30,8 +30,8 @@ static const struct user users[] = {
 	  .follows = true },
 };
 
-const char *const permission_users[] = { MESHD,	 "leased", "placerd", "routed",
-					 "dnsd", "agentd", OPERATOR,  NULL };
+const char *const permission_users[] = { "meshd", "leased", "placerd", "routed",
+					 "dnsd",  "agentd", OPERATOR,  NULL };
 
 static const struct {
 	char letter;

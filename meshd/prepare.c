@@ -209,7 +209,7 @@ int meshd_prepare(const struct meshd_config *config)
 		log_error(
 			"--bus %s: the local bus listens on loopback, as in nats://127.0.0.1:4222",
 			config->daemon.bus);
-		return EXIT_FAILURE;
+		return -EINVAL;
 	}
 	r = check_server(config->nats_server);
 	if (r >= 0)
@@ -219,8 +219,8 @@ int meshd_prepare(const struct meshd_config *config)
 	if (r >= 0)
 		r = render(config, &identity, listen);
 	if (r < 0)
-		return EXIT_FAILURE;
+		return r;
 	log_info("prepared %s: %s/nats.conf and %s/store.conf", identity.machine,
 		 config->daemon.run, config->daemon.run);
-	return EXIT_SUCCESS;
+	return 0;
 }

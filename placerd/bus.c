@@ -1,25 +1,19 @@
 /* The doorplate: what placerd hears and what it says. It stores nothing and announces nothing. */
 #include "placerd/placerd.h"
 
-const struct bus_verb placerd_verbs[] = {
-	{ SUBJECT_PROBE, placerd_on_probe },
-	{ SUBJECT_PLAN, placerd_on_plan },
-};
-const size_t placerd_n_verbs = ARRAY_SIZE(placerd_verbs);
-
 static void on_probed(struct probe *probe, void *userdata)
 {
 	bus_call_ok(userdata, probe);
 	probe_free(probe);
 }
 
-void placerd_on_probe(struct bus_call *call, void *request, void *userdata)
+static void on_probe(struct bus_call *call, void *request, void *userdata)
 {
 	probe_make(userdata, ((struct probe_request *)request)->images, on_probed, call);
 }
 
 /* Rows hold a manifest against types and ranges; what its parts say of each other is held here. */
-void placerd_on_plan(struct bus_call *call, void *request, void *userdata)
+static void on_plan(struct bus_call *call, void *request, void *userdata)
 {
 	const struct plan_request *asked = request;
 	_cleanup_json_ json_t *json = codec_encode(&manifest_schema, asked->manifest);
@@ -35,11 +29,21 @@ void placerd_on_plan(struct bus_call *call, void *request, void *userdata)
 	gather_start(userdata, call, asked);
 }
 
-json_t *placerd_status(void *userdata)
+static json_t *status(void *userdata)
 {
 	const struct placerd *placerd = userdata;
 
 	return json_pack("{s:I,s:I,s:I}", "plans", (json_int_t)placerd->plans, "probes",
 			 (json_int_t)placerd->probes, "planning",
 			 (json_int_t)gather_count(placerd));
+}
+
+int placerd_serve(struct placerd *placerd)
+{
+	static const struct bus_verb verbs[] = {
+		{ SUBJECT_PROBE, on_probe },
+		{ SUBJECT_PLAN, on_plan },
+	};
+
+	return daemon_serve(placerd->daemon, verbs, ARRAY_SIZE(verbs), status, placerd);
 }

@@ -1,5 +1,7 @@
 #include "placerd/placerd.h"
 
+#define SUMMARY "which machine for which slot, from live probes"
+
 static const struct config_row rows[] = {
 	DAEMON_ROWS(struct placerd_config, daemon, "placerd"),
 	{ "proc", CONFIG_STRING, offsetof(struct placerd_config, proc), "/proc", "DIR",
@@ -7,7 +9,7 @@ static const struct config_row rows[] = {
 	CONFIG_END,
 };
 
-static void config_free(struct placerd_config *config)
+static void config_freep(struct placerd_config *config)
 {
 	config_clear(rows, config);
 }
@@ -21,13 +23,16 @@ struct placerd *placerd_new(struct daemon *daemon, const struct placerd_config *
 	return placerd;
 }
 
-void placerd_start(struct placerd *placerd)
+int placerd_start(struct placerd *placerd)
 {
 	daemon_status(placerd->daemon, "waiting for questions");
+	return placerd_serve(placerd);
 }
 
 void placerd_free(struct placerd *placerd)
 {
+	if (!placerd)
+		return;
 	while (placerd->gatherings)
 		gather_drop(placerd->gatherings);
 	while (placerd->probings)
@@ -37,24 +42,21 @@ void placerd_free(struct placerd *placerd)
 
 static int run(int argc, char **argv)
 {
-	_cleanup_(config_free) struct placerd_config config = { .proc = NULL };
+	_cleanup_(config_freep) struct placerd_config config = { 0 };
 	_cleanup_(daemon_freep) struct daemon *daemon = NULL;
 	_cleanup_(placerd_freep) struct placerd *placerd = NULL;
 	int r;
 
-	r = daemon_new("placerd", "which machine for which slot, from live probes", rows, &config,
-		       argc, argv, &daemon);
+	r = daemon_new("placerd", SUMMARY, rows, &config, argc, argv, &daemon);
 	if (r <= 0)
 		return r;
 	r = daemon_open_bus(daemon);
-	if (r < 0)
+	if (r <= 0)
 		return r;
 	placerd = placerd_new(daemon, &config);
-	placerd_start(placerd);
-	r = bus_serve(daemon->bus, "placerd", config.daemon.machine, placerd_verbs, placerd_n_verbs,
-		      placerd_status, placerd);
+	r = placerd_start(placerd);
 	if (r < 0)
-		return log_errno(LOG_ERR, r, "cannot listen on the bus");
+		return r;
 	return daemon_loop(daemon);
 }
 

@@ -28,17 +28,12 @@ struct placerd {
 
 /* placerd.c */
 struct placerd *placerd_new(struct daemon *daemon, const struct placerd_config *config);
-void placerd_start(struct placerd *placerd);
+int placerd_start(struct placerd *placerd);
 void placerd_free(struct placerd *placerd);
 DEFINE_CLEANUP(struct placerd, placerd_free);
 
-/* bus.c */
-extern const struct bus_verb placerd_verbs[];
-extern const size_t placerd_n_verbs;
-/* What `status` answers. An own reference. */
-json_t *placerd_status(void *userdata);
-void placerd_on_probe(struct bus_call *call, void *request, void *userdata);
-void placerd_on_plan(struct bus_call *call, void *request, void *userdata);
+/* bus.c: the doorplate. 0 or negative errno after having said why. */
+int placerd_serve(struct placerd *placerd);
 
 /* proc.c (pure): the kernel's texts */
 /* A value of /proc/meminfo in bytes; 0 when it is not there. */

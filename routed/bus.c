@@ -217,6 +217,5 @@ static const struct bus_verb verbs[] = {
 
 int routed_serve(struct routed *routed)
 {
-	return bus_serve(routed->bus, ROUTED, routed->config->daemon.machine, verbs,
-			 ARRAY_SIZE(verbs), status, routed);
+	return daemon_serve(routed->daemon, verbs, ARRAY_SIZE(verbs), status, routed);
 }

@@ -4,8 +4,6 @@
 
 #include "lib/ployz.h"
 
-#define ROUTED "routed"
-
 /* Connections of a server that nobody waits for are looked at this often; also how soon another
  * HAProxy process is noticed. */
 #define LOOK_USEC 1000000ull
@@ -267,7 +265,7 @@ int prepare_write(struct routed *routed);
 void prepare_paths(struct routed *routed);
 /* Sets trouble on tcp routes of the table whose port somebody else listens on. */
 void prepare_check_listens(struct routed *routed);
-/* routed --prepare. The exit code. */
+/* routed --prepare. 0 or negative errno after having said why. */
 int routed_prepare(const struct routed_config *config);
 
 /* ---- bus.c ---- */
@@ -279,7 +277,11 @@ void bus_applied(struct routed *routed);
 void bus_drained(struct routed *routed);
 void bus_drop_waiters(struct routed *routed);
 
-/* ---- follow.c: the struct, and the log that feeds it ---- */
+/* ---- follow.c: the log that feeds the table ---- */
+
+void routed_follow(struct routed *routed);
+
+/* ---- routed.c ---- */
 
 struct routed *routed_new(struct daemon *daemon, const struct routed_config *config);
 int routed_start(struct routed *routed);
