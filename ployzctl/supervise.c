@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -46,9 +45,8 @@ struct supervise {
 	void *userdata;
 	struct child **children;
 	size_t n_children;
-	int notify;
-	sd_event_source *notify_source;
 	char *notify_path;
+	struct supervise_notify *notify;
 	struct deferred *next;
 	bool told;     /* ready or failed */
 	bool stopping; /* `stopped` is owed */
@@ -450,71 +448,26 @@ char *supervise_waiting(const struct supervise *supervise)
 	return strbuf_steal(&text);
 }
 
-/* --- the notify socket (sd_notify(3)) */
+/* --- what the children say of themselves */
 
-static void notified(struct child *child, char *text)
+static void take_word(struct child *child, const char *line)
 {
-	for (char *line = text, *next; line; line = next) {
-		next = strchr(line, '\n');
-		if (next)
-			*next++ = '\0';
-		if (str_starts(line, "STATUS=")) {
-			free(child->status);
-			child->status = xstrdup(line + 7);
-		} else if (streq(line, "READY=1") && child->spec.ready == SUPERVISE_NOTIFY &&
-			   child->state == STARTING) {
-			become_ready(child);
-		}
+	if (str_starts(line, "STATUS=")) {
+		free(child->status);
+		child->status = xstrdup(line + 7);
+	} else if (streq(line, "READY=1") && child->spec.ready == SUPERVISE_NOTIFY &&
+		   child->state == STARTING) {
+		become_ready(child);
 	}
 }
 
-static int on_notify(_unused_ sd_event_source *source, int fd, _unused_ uint32_t revents,
-		     void *userdata)
+static void on_notify(pid_t pid, const char *line, void *userdata)
 {
 	struct supervise *supervise = userdata;
-	char data[4096], control[CMSG_SPACE(sizeof(struct ucred))];
-	struct iovec iov = { .iov_base = data, .iov_len = sizeof(data) - 1 };
-	struct msghdr message = { .msg_iov = &iov,
-				  .msg_iovlen = 1,
-				  .msg_control = control,
-				  .msg_controllen = sizeof(control) };
-	ssize_t n = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
-	if (n <= 0)
-		return 0;
-	data[n] = '\0';
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c; c = CMSG_NXTHDR(&message, c)) {
-		struct ucred credentials;
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS)
-			continue;
-		memcpy(&credentials, CMSG_DATA(c), sizeof(credentials));
-		for (size_t i = 0; i < supervise->n_children; i++)
-			if (supervise->children[i]->pid == credentials.pid) {
-				notified(supervise->children[i], data);
-				break;
-			}
-	}
-	return 0;
-}
-
-static int notify_open(struct supervise *supervise)
-{
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int on = 1;
-
-	supervise->notify_path = xasprintf("%s/notify", supervise->run);
-	if (strlen(supervise->notify_path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(address.sun_path, supervise->notify_path, strlen(supervise->notify_path) + 1);
-	unlink(supervise->notify_path);
-	supervise->notify = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (supervise->notify < 0 ||
-	    bind(supervise->notify, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-	    setsockopt(supervise->notify, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0)
-		return -errno;
-	return sd_event_add_io(supervise->loop, &supervise->notify_source, supervise->notify,
-			       EPOLLIN, on_notify, supervise);
+	for (size_t i = 0; i < supervise->n_children; i++)
+		if (supervise->children[i]->pid == pid)
+			take_word(supervise->children[i], line);
 }
 
 /* --- life */
@@ -530,9 +483,10 @@ int supervise_new(sd_event *loop, const char *run, const char *log, const struct
 	supervise->log = xstrdup(log);
 	supervise->ops = ops;
 	supervise->userdata = userdata;
-	supervise->notify = -1;
 	supervise->next = deferred_new(loop, go_on, supervise);
-	r = notify_open(supervise);
+	supervise->notify_path = xasprintf("%s/notify", run);
+	r = supervise_notify_new(loop, supervise->notify_path, on_notify, supervise,
+				 &supervise->notify);
 	if (r < 0) {
 		supervise_free(supervise);
 		return r;
@@ -598,11 +552,7 @@ void supervise_free(struct supervise *supervise)
 		child_free(supervise->children[i]);
 	free(supervise->children);
 	deferred_free(supervise->next);
-	sd_event_source_disable_unref(supervise->notify_source);
-	if (supervise->notify >= 0) {
-		close(supervise->notify);
-		unlink(supervise->notify_path);
-	}
+	supervise_notify_free(supervise->notify);
 	free(supervise->notify_path);
 	free(supervise->run);
 	free(supervise->log);

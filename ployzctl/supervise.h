@@ -57,6 +57,17 @@ char *supervise_waiting(const struct supervise *supervise);
 /* How long after its `deaths`-th death in a row a child is started again: at once, 1 s … 5 s. */
 uint64_t supervise_pause(unsigned deaths);
 
+/* --- supervise-notify.c */
+
+/* A socket at `path` for sd_notify(3); `fn` is told each line with the process that sent it. 0 or
+ * negative errno. */
+struct supervise_notify;
+int supervise_notify_new(sd_event *loop, const char *path,
+			 void (*fn)(pid_t pid, const char *line, void *userdata), void *userdata,
+			 struct supervise_notify **ret);
+void supervise_notify_free(struct supervise_notify *notify);
+DEFINE_CLEANUP(struct supervise_notify, supervise_notify_free);
+
 /* --- supervise-spawn.c */
 
 /* Runs argv[0] in a process group of its own, that ends with its parent; *ret_output reads what it
