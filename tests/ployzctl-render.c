@@ -108,12 +108,6 @@ static void test_plans(void)
 		{ .key = (char *)"a.test/", .service = (char *)"web", .action = (char *)"add" },
 		{ .key = (char *)"b.test/", .action = (char *)"remove" },
 	};
-	struct plan_refusal refusals[] = {
-		{ .path = (char *)"services.web.publish[0]",
-		  .message = (char *)"host port 80 is taken",
-		  .hint = (char *)"take another" },
-		{ .message = (char *)"no room" },
-	};
 	char *warnings[] = { (char *)"careful", NULL }, *silent[] = { (char *)"m3", NULL };
 	struct plan plan = {
 		.ns = (char *)"shop",
@@ -148,10 +142,25 @@ static void test_plans(void)
 		   "  warning: careful\n"
 		   "  warning: machine m3 does not answer\n",
 		   "each slot with its reason");
-	plan.n_slots = plan.n_routes = 0;
-	plan.warnings = plan.unreachable = NULL;
-	plan.refusals = refusals;
-	plan.n_refusals = ARRAY_SIZE(refusals);
+}
+
+static void test_refusals(void)
+{
+	struct plan_refusal refusals[] = {
+		{ .path = (char *)"services.web.publish[0]",
+		  .message = (char *)"host port 80 is taken",
+		  .hint = (char *)"take another" },
+		{ .message = (char *)"no room" },
+	};
+	const struct plan plan = {
+		.ns = (char *)"shop",
+		.sequence = 17,
+		.revision = 3,
+		.changes = true,
+		.refusals = refusals,
+		.n_refusals = ARRAY_SIZE(refusals),
+	};
+
 	check_plan(&plan,
 		   "namespace shop, from revision 3 (sequence 17)\n"
 		   "  0 to start, 0 to replace, 0 to remove, 0 kept\n"
@@ -282,6 +291,7 @@ int main(void)
 	test_tables();
 	test_texts();
 	test_plans();
+	test_refusals();
 	test_progress();
 	test_live();
 	test_outcomes();
