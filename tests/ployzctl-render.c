@@ -246,28 +246,39 @@ static void test_live(void)
 
 /* --- outcomes */
 
+#define SHOP "ployzctl: deploy d of namespace shop "
+#define FAILED SHOP "failed before the commit, nothing changed: "
+#define REFUSED SHOP "was refused, nothing changed: "
+#define BECAUSE "because\n"
+
 static const struct {
 	const char *what;
 	int phase, code; /* of the failure */
 	int64_t revision;
 	int expected;
+	const char *words; /* on stderr */
 } outcomes[] = {
-	{ "done", DEPLOY_DONE, FAILURE_NONE, 4, EXIT_DONE },
-	{ "nothing to change", DEPLOY_DONE, FAILURE_NONE, 0, EXIT_DONE },
-	{ "failed", DEPLOY_FAILED, FAILURE_FAILED, 0, EXIT_FAILED },
-	{ "failed because an agent was silent", DEPLOY_FAILED, FAILURE_TIMEOUT, 0, EXIT_FAILED },
-	{ "failed because the lease was lost", DEPLOY_FAILED, FAILURE_LEASE_LOST, 0, EXIT_FAILED },
-	{ "failed without a store", DEPLOY_FAILED, FAILURE_NO_QUORUM, 0, EXIT_NO_QUORUM },
-	{ "failed without a reason", DEPLOY_FAILED, FAILURE_NONE, 0, EXIT_FAILED },
-	{ "held", DEPLOY_REFUSED, FAILURE_LEASE_HELD, 0, EXIT_LEASE_HELD },
-	{ "stale", DEPLOY_REFUSED, FAILURE_STALE, 0, EXIT_STALE },
-	{ "invalid", DEPLOY_REFUSED, FAILURE_INVALID, 0, EXIT_USAGE },
-	{ "committed", DEPLOY_CLEANUP_PENDING, FAILURE_TIMEOUT, 4, EXIT_CLEANUP_PENDING },
+	{ "done", DEPLOY_DONE, FAILURE_NONE, 4, EXIT_DONE, "" },
+	{ "nothing to change", DEPLOY_DONE, FAILURE_NONE, 0, EXIT_DONE, "" },
+	{ "failed", DEPLOY_FAILED, FAILURE_FAILED, 0, EXIT_FAILED, FAILED BECAUSE },
+	{ "failed because an agent was silent", DEPLOY_FAILED, FAILURE_TIMEOUT, 0, EXIT_FAILED,
+	  FAILED BECAUSE },
+	{ "failed because the lease was lost", DEPLOY_FAILED, FAILURE_LEASE_LOST, 0, EXIT_FAILED,
+	  FAILED BECAUSE },
+	{ "failed without a store", DEPLOY_FAILED, FAILURE_NO_QUORUM, 0, EXIT_NO_QUORUM,
+	  FAILED BECAUSE },
+	{ "failed without a reason", DEPLOY_FAILED, FAILURE_NONE, 0, EXIT_FAILED,
+	  FAILED "no reason was given\n" },
+	{ "held", DEPLOY_REFUSED, FAILURE_LEASE_HELD, 0, EXIT_LEASE_HELD, REFUSED BECAUSE },
+	{ "stale", DEPLOY_REFUSED, FAILURE_STALE, 0, EXIT_STALE, REFUSED BECAUSE },
+	{ "invalid", DEPLOY_REFUSED, FAILURE_INVALID, 0, EXIT_USAGE, REFUSED BECAUSE },
+	{ "committed", DEPLOY_CLEANUP_PENDING, FAILURE_TIMEOUT, 4, EXIT_CLEANUP_PENDING,
+	  SHOP "is committed, cleaning up is pending: " BECAUSE },
 };
 
 static void test_outcomes(void)
 {
-	FILE *nowhere = fopen("/dev/null", "w");
+	FILE *nowhere = fopen("/dev/null", "w"), *terminal = stderr;
 
 	for (size_t i = 0; i < ARRAY_SIZE(outcomes); i++) {
 		struct error error = { .code = outcomes[i].code, .message = (char *)"because" };
@@ -280,8 +291,17 @@ static void test_outcomes(void)
 			.failure = outcomes[i].code ? &error : NULL,
 		};
 
-		is_int(follow_outcome(nowhere, &record, true), outcomes[i].expected,
-		       outcomes[i].what);
+		char *words = NULL;
+		size_t size = 0;
+		int code;
+
+		stderr = open_memstream(&words, &size); /* glibc: a variable */
+		code = follow_outcome(nowhere, &record, true);
+		fclose(stderr);
+		stderr = terminal;
+		is_int(code, outcomes[i].expected, outcomes[i].what);
+		is(words, outcomes[i].words, outcomes[i].what);
+		free(words);
 	}
 	fclose(nowhere);
 }
