@@ -550,7 +550,8 @@ void codec_clear(const struct codec_schema *schema, void *object)
 	for (const struct codec_field *field = schema->fields; field->key; field++)
 		field_clear(field, object);
 	if (schema->keyed)
-		free(steal(*(char **)object));
+		free(*(char **)object);
+	memset(object, 0, schema->size);
 }
 
 void codec_destroy(const struct codec_schema *schema, void *object)
