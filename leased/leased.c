@@ -57,6 +57,10 @@ struct leased *leased_new(struct daemon *daemon, const struct leased_config *con
 
 int leased_start(struct leased *leased)
 {
+	int r = hold_start(leased);
+
+	if (r < 0)
+		return r;
 	leased->projection = projection_new(leased->daemon->bus, leased->daemon->config->machine,
 					    &projection_ops, leased);
 	watch_start(leased);
@@ -71,6 +75,7 @@ void leased_free(struct leased *leased)
 		walk_free(leased->walks[i]);
 	free(leased->walks);
 	watch_stop(leased);
+	sd_event_source_disable_unref(leased->hold_watch);
 	projection_free(leased->projection);
 	deferred_free(leased->trim);
 	map_clear(&leased->machines, NULL);

@@ -52,6 +52,8 @@ struct leased {
 	uint64_t walked;       /* deploys since the start */
 	struct map machines;   /* ids of the machines that take part → any value */
 	struct deferred *trim; /* forgets the oldest ended walks, outside their own callbacks */
+	const char *hold;      /* directory of a test's holds; NULL: none */
+	sd_event_source *hold_watch; /* of that directory */
 };
 
 /* leased.c */
@@ -207,6 +209,7 @@ struct walk {
 	uint64_t began_usec; /* boot-time clock */
 	uint64_t step_usec;  /* the same, of the current step */
 	bool again;	     /* the current step's one question is asked again with the next tick */
+	bool held;	     /* before the current step, by a test */
 	struct holding *holding;
 	struct sure *append;	/* the one append to the log that is on its way */
 	struct errand *errands; /* questions to other daemons */
@@ -245,6 +248,8 @@ struct walk {
 	bool ended;
 };
 struct walk *walk_new(struct leased *leased, const struct deploy_request *request);
+/* Into the current step, unless a test holds the walk before it. */
+void walk_enter(struct walk *walk);
 struct walk *walk_find(struct leased *leased, const char *deploy);
 void walk_free(struct walk *walk);
 /* The current step has done its work: on to the next one. */
@@ -266,6 +271,12 @@ void walks_trim(void *userdata);
 char **walk_peers(const struct walk *walk);
 /* What leased's log lines of this walk are about. */
 struct log_about walk_about(const struct walk *walk);
+
+/* hold.c: deploys that a test holds before a step */
+/* Watches the directory that PLOYZ_HOLD names, if it does. 0 or negative errno after having said
+ * why. */
+int hold_start(struct leased *leased);
+bool hold_wants(const struct leased *leased, const char *ns, const char *step);
 
 /* errand.c: questions of a walk, all cancelled with it */
 typedef void (*errand_fn)(struct walk *walk, const struct failure *failure, void *answer,

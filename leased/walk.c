@@ -69,9 +69,24 @@ void walk_goto(struct walk *walk, enum step step)
 	for (size_t i = 0; i < walk->n_candidates; i++)
 		walk->candidates[i]->asking = false;
 	walk->step = step;
-	walk->step_usec = boot_now_usec();
+	walk->held = false;
 	walk->again = false;
-	steps[step].enter(walk);
+	walk_enter(walk);
+}
+
+void walk_enter(struct walk *walk)
+{
+	const char *name = steps[walk->step].name;
+	bool held = walk->held;
+
+	walk->held = walk->step != STEP_END &&
+		     hold_wants(walk->leased, walk->request->manifest->ns, name);
+	if (walk->held && !held)
+		progress_note(walk, "held before step %s", name);
+	if (walk->held)
+		return;
+	walk->step_usec = boot_now_usec();
+	steps[walk->step].enter(walk);
 }
 
 void walk_next(struct walk *walk)
@@ -200,7 +215,7 @@ static void on_tick(void *userdata)
 	if (walk->ended)
 		return;
 	timer_arm(walk->tick, AGENT_ASK_AGAIN_USEC);
-	if (steps[walk->step].tick)
+	if (steps[walk->step].tick && !walk->held)
 		steps[walk->step].tick(walk);
 }
 
@@ -211,8 +226,9 @@ static void on_heard(const struct bus_message *message, void *userdata)
 	void *progress = NULL;
 	const struct progress *p;
 
-	if (walk->ended || codec_parse(&progress_schema, message->data, message->size,
-				       CODEC_LENIENT, &progress, NULL) < 0)
+	if (walk->ended || walk->held ||
+	    codec_parse(&progress_schema, message->data, message->size, CODEC_LENIENT, &progress,
+			NULL) < 0)
 		return;
 	p = progress;
 	/* Our own words come back too. */
@@ -299,7 +315,7 @@ struct walk *walk_new(struct leased *leased, const struct deploy_request *reques
 	*array_add(leased->walks, leased->n_walks) = walk;
 	leased->walked++;
 	walk->step = STEP_LEASE;
-	steps[STEP_LEASE].enter(walk);
+	walk_enter(walk);
 	return walk;
 }
 
