@@ -50,13 +50,19 @@ engine_let() {
 
 engine_end() {
 	end_pid "$(cat "$1/pid" 2>/dev/null || echo "$2")" 30
+	engine_clear "$1"
+}
+
+# What a private engine leaves on the disk.
+engine_clear() {
 	grep " $1/" /proc/mounts | cut -d ' ' -f 2 | sort -r | while read -r mounted; do
 		umount -l "$mounted"
 	done
 	rm -rf "$1"
 }
 
-engine_start_own() {
+# engine_run_own COMMAND…: a private one; sets $engine_own and $engine_pid. COMMAND takes dockerd's options.
+engine_run_own() {
 	if ! command -v dockerd >/dev/null; then
 		engine_reason='no container engine answers, and there is no dockerd to start'
 		return 1
@@ -67,20 +73,48 @@ engine_start_own() {
 	fi
 	# On the disk: /tmp may be memory.
 	engine_own=$(mktemp -d "${ENGINE_TMPDIR:-/var/tmp}/plt-engine.XXXXXX") || return 1
-	(engine_in_place setsid dockerd --data-root "$engine_own/data" --exec-root "$engine_own/exec" \
+	[ "$1" = dockerd ] || set -- "$@" "$engine_own"
+	(engine_in_place setsid "$@" --data-root "$engine_own/data" --exec-root "$engine_own/exec" \
 		--pidfile "$engine_own/pid" -H "unix://$engine_own/docker.sock" \
 		--bridge=none --iptables=false --ip6tables=false --ip-forward=false) \
 		>"$engine_own/log" 2>&1 </dev/null &
 	engine_pid=$!
-	at_end "engine_end $engine_own $engine_pid"
 	DOCKER_HOST=unix://$engine_own/docker.sock
 	ENGINE_PRIVATE=yes # also for the tests that a run starts
 	export DOCKER_HOST ENGINE_PRIVATE
+}
+
+engine_wait_own() {
 	within 60 engine_up_or_dead || true
 	if ! engine_answers "$DOCKER_HOST" >/dev/null; then
 		engine_reason="dockerd did not start: $(grep -Eio '(failed|error)[^"]*' "$engine_own/log" | tail -n 1)"
 		return 1
 	fi
+}
+
+engine_start_own() {
+	engine_run_own dockerd || return 1
+	at_end "engine_end $engine_own $engine_pid"
+	engine_wait_own
+}
+
+# Containers outlive its dockerd: they go before it does.
+engine_end_kept() {
+	within 30 engine_answers "$DOCKER_HOST"
+	engine_api GET '/containers/json?all=1' | tr '{' '\n' | sed -n 's/.*"Id":"\([0-9a-f]*\)".*/\1/p' |
+		while read -r left; do
+			engine_api DELETE "/containers/$left?force=1"
+		done
+	end_pid "$2" 30
+	engine_clear "$1"
+}
+
+# engine_start_kept: a private one whose dockerd may be killed: it is started again at once, and containers go on.
+# dockerd's pid is in $engine_own/pid.
+engine_start_kept() {
+	engine_run_own tests/lib/engine-kept || return 1
+	at_end "engine_end_kept $engine_own $engine_pid"
+	engine_wait_own
 }
 
 engine_up_or_dead() {
