@@ -8,7 +8,7 @@
 #define ENGINE_API "/v1.41"
 #define ENGINE_USEC (60 * 1000000ull)	   /* an engine under load creates a container in seconds */
 #define ENGINE_HELLO_USEC (5 * 1000000ull) /* an engine that lives says its version at once */
-#define ENGINE_AGAIN_USEC 1000000ull	   /* until the next try after it went away */
+#define ENGINE_AGAIN_USEC 250000ull	   /* until the next try after it went away */
 #define ENGINE_ANSWER_MAX (16 * 1024 * 1024) /* a list of some hundred containers */
 #define FACTS_AGAIN_USEC 1000000ull	/* until a fact that nobody acknowledged is sent again */
 #define CALL_WAIT_USEC (5 * 1000000ull) /* a question that waited longer has no asker any more */

@@ -170,9 +170,10 @@ void engine_lost(struct engine *engine, const char *why)
 	timer_arm(engine->timer, ENGINE_AGAIN_USEC);
 	if (!news)
 		return;
-	log_warning("the container engine at %s does not answer (%s): containers go on, retrying "
-		    "every second",
-		    engine->socket, error);
+	log_warning(
+		"the container engine at %s does not answer (%s): containers go on, asking again "
+		"until it does",
+		engine->socket, error);
 	agentd_say_status(engine->agentd);
 	bus_calls_go_on(engine->agentd);
 }
