@@ -86,10 +86,13 @@ $(BUILD)/tool/%: $(BUILD)/tests/tool/%.o $(BUILD)/libployz.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# Shakes hands for a WebSocket, as testsvc does.
+$(BUILD)/tool/linger: LIBS += -lnettle
+
 # Runs inside an image that holds nothing else: no libraries, no loader.
-$(BUILD)/tool/testsvc: tests/tool/testsvc.c
+$(BUILD)/tool/testsvc: tests/tool/testsvc.c tests/tool/wire.h
 	@mkdir -p $(@D)
-	$(call say,LD,$@)$(CC) -std=gnu11 -D_GNU_SOURCE -O2 $(WARNINGS) -static -pthread -o $@ $< -lresolv
+	$(call say,LD,$@)$(CC) -I. -std=gnu11 -D_GNU_SOURCE -O2 $(WARNINGS) -static -pthread -o $@ $< -lresolv -lnettle
 
 # What is installed here changes what pkg-config says above: the build is a make of its own.
 setup:

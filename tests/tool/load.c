@@ -22,10 +22,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE_S 30 /* an answer that takes longer has failed */
-#define SHOWN 10      /* failures that are described */
-#define BUCKETS 4096  /* of latency, a quarter of a millisecond each */
-#define SEEN 16
+#define PATIENCE_S 30		    /* an answer that takes longer has failed */
+#define SHOWN 10		    /* failures that are described */
+#define BUCKETS (PATIENCE_S * 4000) /* of latency, a quarter of a millisecond each */
+#define SEEN 128
 
 struct asker {
 	pthread_t thread;

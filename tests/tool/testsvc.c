@@ -1,8 +1,10 @@
 /* testsvc: the service inside the tests' containers. Static, so that an image is this one file.
- * It answers HTTP/1.1, and misbehaves in the ways that its arguments ask for. */
+ * It answers HTTP/1.1 and echoes WebSockets (RFC 6455), and misbehaves in the ways that its
+ * arguments ask for. Every answer says the service's name in X-Name. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -18,13 +20,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/tool/wire.h"
+
 #define REQUEST_MAX 8192
 #define BODY_MAX 65536
+#define FRAME_MAX 65535 /* of a WebSocket: one that is longer ends the connection */
 
 struct answer {
 	int status;
 	size_t size;
 	char body[BODY_MAX];
+	uint64_t words; /* of the pattern, behind the body */
 };
 
 /* A path that begins with `prefix`; `rest` is what follows it. */
@@ -187,6 +193,13 @@ static void give_fetch(const char *rest, struct answer *answer)
 	}
 }
 
+/* bytes/N: N bytes of the pattern, rounded up to whole words. */
+static void give_bytes(const char *rest, struct answer *answer)
+{
+	answer->status = 200;
+	answer->words = (strtoull(rest, NULL, 10) + 7) / 8;
+}
+
 static void give_name(const char *rest, struct answer *answer)
 {
 	char host[256] = "";
@@ -197,10 +210,10 @@ static void give_name(const char *rest, struct answer *answer)
 }
 
 static const struct page pages[] = {
-	{ "/env/", give_env },	 { "/file/", give_file },    { "/slow/", give_slow },
-	{ "/exit/", give_exit }, { "/health", give_health }, { "/sick", give_sick },
-	{ "/well", give_well },	 { "/fetch/", give_fetch },  { "/resolve/", give_resolve },
-	{ "/", give_name },
+	{ "/env/", give_env },	   { "/file/", give_file },    { "/slow/", give_slow },
+	{ "/exit/", give_exit },   { "/health", give_health }, { "/sick", give_sick },
+	{ "/well", give_well },	   { "/fetch/", give_fetch },  { "/resolve/", give_resolve },
+	{ "/bytes/", give_bytes }, { "/", give_name },
 };
 
 static bool send_all(int fd, const char *data, size_t size)
@@ -216,6 +229,82 @@ static bool send_all(int fd, const char *data, size_t size)
 	return true;
 }
 
+static bool send_words(int fd, uint64_t count)
+{
+	uint64_t words[2048], at = 0;
+
+	while (at < count) {
+		size_t n = 0;
+
+		while (n < sizeof(words) / sizeof(words[0]) && at < count)
+			words[n++] = at++ * PATTERN;
+		if (!send_all(fd, (const char *)words, n * sizeof(words[0])))
+			return false;
+	}
+	return true;
+}
+
+static bool receive_all(int fd, void *to, size_t size)
+{
+	return recv(fd, to, size, MSG_WAITALL) == (ssize_t)size;
+}
+
+static bool shake_hands(int fd, const char *request)
+{
+	char key[64], accept[ACCEPT_SIZE + 1], head[512];
+
+	header_get(request, "Sec-WebSocket-Key", key, sizeof(key));
+	websocket_accept(key, accept);
+	snprintf(head, sizeof(head),
+		 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+		 "Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\nX-Name: %s\r\n\r\n",
+		 accept, service_name);
+	return send_all(fd, head, strlen(head));
+}
+
+/* One frame comes, and goes back as the other side has to send it: not masked. False: the end. */
+static bool echo_frame(int fd, uint8_t *payload)
+{
+	uint8_t head[2], longer[8], mask[4], back[4];
+	uint64_t size;
+	int opcode;
+
+	if (!receive_all(fd, head, sizeof(head)) || !(head[1] & 0x80))
+		return false;
+	opcode = head[0] & 0x0F;
+	size = head[1] & 0x7F;
+	if (size >= 126) {
+		size_t n = size == 126 ? 2 : 8;
+
+		if (!receive_all(fd, longer, n))
+			return false;
+		size = 0;
+		for (size_t i = 0; i < n; i++)
+			size = size << 8 | longer[i];
+	}
+	if (size > FRAME_MAX || !receive_all(fd, mask, sizeof(mask)) ||
+	    (size && !receive_all(fd, payload, size)))
+		return false;
+	for (size_t i = 0; i < size; i++)
+		payload[i] ^= mask[i % 4];
+	back[0] = opcode == OPCODE_PING ? (head[0] & 0xF0) | OPCODE_PONG : head[0];
+	back[1] = size < 126 ? (uint8_t)size : 126;
+	back[2] = (uint8_t)(size >> 8);
+	back[3] = (uint8_t)size;
+	return send_all(fd, (const char *)back, size < 126 ? 2 : 4) &&
+	       send_all(fd, (const char *)payload, size) && opcode != OPCODE_CLOSE;
+}
+
+static void echo(int fd, const char *request)
+{
+	uint8_t *payload = malloc(FRAME_MAX);
+
+	if (payload && shake_hands(fd, request))
+		while (echo_frame(fd, payload))
+			;
+	free(payload);
+}
+
 static bool answer_one(int fd, char *request)
 {
 	static const char *const closing[] = { "\nconnection: close", "\nConnection: close",
@@ -229,6 +318,10 @@ static bool answer_one(int fd, char *request)
 			keep = false;
 	if (sscanf(request, "%15s %1023s", method, path) != 2)
 		return false;
+	if (strcmp(path, "/echo") == 0) {
+		echo(fd, request);
+		return false;
+	}
 	answer = calloc(1, sizeof(*answer));
 	if (!answer)
 		return false;
@@ -237,10 +330,13 @@ static bool answer_one(int fd, char *request)
 			pages[i].give(path + strlen(pages[i].prefix), answer);
 			break;
 		}
-	snprintf(head, sizeof(head), "HTTP/1.1 %d %s\r\nContent-Length: %zu\r\n%s\r\n",
-		 answer->status, answer->status < 400 ? "OK" : "No", answer->size,
+	snprintf(head, sizeof(head),
+		 "HTTP/1.1 %d %s\r\nContent-Length: %" PRIu64 "\r\nX-Name: %s\r\n%s\r\n",
+		 answer->status, answer->status < 400 ? "OK" : "No",
+		 answer->size + answer->words * 8, service_name,
 		 keep ? "" : "Connection: close\r\n");
-	keep = send_all(fd, head, strlen(head)) && send_all(fd, answer->body, answer->size) && keep;
+	keep = send_all(fd, head, strlen(head)) && send_all(fd, answer->body, answer->size) &&
+	       send_words(fd, answer->words) && keep;
 	free(answer);
 	return keep;
 }
