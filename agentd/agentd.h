@@ -346,8 +346,6 @@ void lines_feed(struct lines *lines, const char *data, size_t size);
 /* What was not ended by a newline. */
 void lines_flush(struct lines *lines);
 void lines_clear(struct lines *lines);
-/* The bytes as text that can travel: what is no UTF-8 is replaced. Owned by the caller. */
-char *lines_valid(const char *line, size_t size);
 
 /* logs.c */
 struct logs;

@@ -346,7 +346,7 @@ static json_t *status(void *userdata)
 	if (agentd->network.subnet)
 		json_object_set_new(network, "subnet", json_string(agentd->network.subnet));
 	if (agentd->network.trouble)
-		json_object_set_new(network, "trouble", json_string(agentd->network.trouble));
+		json_object_set_new(network, "trouble", json_words(agentd->network.trouble));
 	for (struct map_item *i = NULL; (i = map_next(&agentd->locks.map, i));) {
 		const struct lock *lock = i->value;
 

@@ -55,7 +55,7 @@ static char *words_of(const struct http_answer *answer, const json_t *json)
 	if (answer->error < 0)
 		words = xstrdup(answer->text);
 	else if (message && *message)
-		words = xstrndup(message, WORDS_MAX);
+		words = str_cut(message, WORDS_MAX);
 	else
 		words = xasprintf("HTTP status %d", answer->status);
 	for (char *p = words; *p; p++)
@@ -285,8 +285,8 @@ json_t *engine_status(const struct engine *engine)
 	json_t *status = json_pack("{s:b, s:s}", "reachable", engine->up, "socket", engine->socket);
 
 	if (engine->version)
-		json_object_set_new(status, "version", json_string(engine->version));
+		json_object_set_new(status, "version", json_words(engine->version));
 	if (engine->error)
-		json_object_set_new(status, "error", json_string(engine->error));
+		json_object_set_new(status, "error", json_words(engine->error));
 	return status;
 }

@@ -247,16 +247,17 @@ char *keeper_output(const struct engine_answer *answer)
 {
 	_cleanup_(strbuf_clear) struct strbuf all = STRBUF_INIT;
 	struct lines lines = { .fn = add_line, .userdata = &all };
-	_cleanup_json_ json_t *valid = NULL;
+	_cleanup_free_ char *valid = NULL;
 
 	if (!engine_ok(answer))
 		return NULL;
 	lines_feed(&lines, answer->body, answer->size);
 	lines_flush(&lines);
 	lines_clear(&lines);
-	/* What is no UTF-8 could not travel. */
-	valid = all.text ? json_string(all.text) : NULL;
-	return valid ? strbuf_steal(&all) : NULL;
+	if (!all.size)
+		return NULL;
+	valid = str_valid(all.text, all.size);
+	return str_cut(valid, REASON_MAX);
 }
 
 void keeper_last_words(struct keeper *keeper, engine_fn fn)

@@ -98,33 +98,3 @@ void lines_clear(struct lines *lines)
 	for (size_t i = 0; i < ARRAY_SIZE(lines->streams); i++)
 		free(steal(lines->streams[i].text));
 }
-
-char *lines_valid(const char *line, size_t size)
-{
-	struct strbuf out = STRBUF_INIT;
-
-	while (size) {
-		const unsigned char c = (unsigned char)*line;
-		size_t length = c < 0x80		? 1
-				: c >= 0xc2 && c < 0xe0 ? 2
-				: c >= 0xe0 && c < 0xf0 ? 3
-				: c >= 0xf0 && c < 0xf5 ? 4
-							: 0;
-		_cleanup_json_ json_t *valid = NULL;
-
-		/* Plain text is the common case; jansson judges the rest. */
-		if (length > 1 && length <= size)
-			valid = json_stringn(line, length);
-		if (length == 1 && c != 0) {
-			strbuf_add(&out, line, 1);
-		} else if (valid) {
-			strbuf_add(&out, line, length);
-		} else {
-			strbuf_puts(&out, "\xef\xbf\xbd");
-			length = 1;
-		}
-		line += length;
-		size -= length;
-	}
-	return strbuf_steal(&out);
-}

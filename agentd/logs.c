@@ -116,7 +116,7 @@ static void on_line(const char *name, const char *line, size_t size, bool cut, v
 	progress.slot = tail->slot;
 	progress.instance = xstrdup(tail->instance);
 	progress.stream = xstrdup(name);
-	progress.message = lines_valid(line, size);
+	progress.message = str_valid(line, size);
 	if (cut) {
 		char *more = xasprintf("%s … (line cut at %d KiB)", progress.message,
 				       LINE_MAX_BYTES / 1024);

@@ -77,8 +77,7 @@ static void on_line(const char *stream, const char *line, size_t size, bool cut,
 {
 	struct run *run = userdata;
 	struct progress progress;
-	_cleanup_free_ char *text =
-		xasprintf("%.*s%s", (int)size, line, cut ? " … (line cut)" : "");
+	_cleanup_free_ char *text = str_valid(line, size);
 
 	codec_init(&progress_schema, &progress);
 	progress.kind = PROGRESS_LINE;
@@ -86,9 +85,9 @@ static void on_line(const char *stream, const char *line, size_t size, bool cut,
 	progress.service = xstrdup(run->order->service->name);
 	progress.slot = -1;
 	progress.stream = xstrdup(stream);
-	progress.message = lines_valid(text, strlen(text));
+	progress.message = xasprintf("%s%s", text, cut ? " … (line cut)" : "");
 	free(run->last);
-	run->last = xstrndup(progress.message, REASON_MAX);
+	run->last = str_cut(progress.message, REASON_MAX);
 	bus_say(run->runs->agentd, run->order->deploy, &progress);
 	codec_clear(&progress_schema, &progress);
 }

@@ -112,12 +112,11 @@ void bus_call_fail(struct bus_call *call, const struct failure *failure)
 	headers.values[0] = failure->message ? failure->message : "";
 	headers.values[1] = number;
 	json_object_set_new(error, "code", json_string(failure_code_names[failure->code]));
-	json_object_set_new(error, "message",
-			    json_string(failure->message ? failure->message : ""));
+	json_object_set_new(error, "message", json_words(failure->message ? failure->message : ""));
 	if (failure->hint)
-		json_object_set_new(error, "hint", json_string(failure->hint));
+		json_object_set_new(error, "hint", json_words(failure->hint));
 	if (failure->path)
-		json_object_set_new(error, "path", json_string(failure->path));
+		json_object_set_new(error, "path", json_words(failure->path));
 	if (call->verb) {
 		call->verb->errors++;
 		free(call->verb->last_error);
@@ -231,7 +230,7 @@ static json_t *endpoint_json(const struct door_verb *verb, bool stats)
 	json_object_set_new(json, "num_requests", json_integer((json_int_t)verb->requests));
 	json_object_set_new(json, "num_errors", json_integer((json_int_t)verb->errors));
 	json_object_set_new(json, "last_error",
-			    json_string(verb->last_error ? verb->last_error : ""));
+			    json_words(verb->last_error ? verb->last_error : ""));
 	json_object_set_new(json, "processing_time", json_integer((json_int_t)verb->usec * 1000));
 	json_object_set_new(json, "average_processing_time",
 			    json_integer(verb->requests

@@ -4,12 +4,28 @@
 #include "lib/codec-private.h"
 #include "lib/str.h"
 
+json_t *json_words(const char *s)
+{
+	json_t *json = json_string(s);
+	_cleanup_free_ char *valid = json ? NULL : str_valid(s, strlen(s));
+
+	return json ? json : json_string(valid);
+}
+
+/* Takes the value's reference; without a key it is left out. */
+static void set(json_t *object, const char *key, json_t *value)
+{
+	_cleanup_json_ json_t *valid = key ? json_words(key) : NULL;
+
+	json_object_set_new_nocheck(object, json_string_value(valid), value);
+}
+
 static json_t *encode_strv(char *const *v)
 {
 	json_t *list = json_array();
 
 	for (; v && *v; v++)
-		json_array_append_new(list, json_string_nocheck(*v));
+		json_array_append_new(list, json_words(*v));
 	return list;
 }
 
@@ -18,8 +34,7 @@ static json_t *encode_pairs(const struct pairs *pairs)
 	json_t *object = json_object();
 
 	for (size_t i = 0; i < pairs->count; i++)
-		json_object_set_new_nocheck(object, pairs->items[i].key,
-					    json_string_nocheck(pairs->items[i].value));
+		set(object, pairs->items[i].key, json_words(pairs->items[i].value));
 	return object;
 }
 
@@ -36,8 +51,7 @@ static json_t *encode_items(const struct codec_field *field, const void *object)
 		if (field->type == CODEC_LIST)
 			json_array_append_new(all, codec_encode(field->schema, item));
 		else
-			json_object_set_new_nocheck(all, *(char *const *)item,
-						    encode_fields(field->schema, item));
+			set(all, *(char *const *)item, encode_fields(field->schema, item));
 	}
 	return all;
 }
@@ -59,7 +73,7 @@ static json_t *field_encode(const struct codec_field *field, const void *object)
 	switch (field->type) {
 	case CODEC_STRING:
 	case CODEC_NAME:
-		return *(char *const *)at ? json_string_nocheck(*(char *const *)at) : NULL;
+		return *(char *const *)at ? json_words(*(char *const *)at) : NULL;
 	case CODEC_BOOL:
 		return unless_default(field, *(const bool *)at == (field->initial != 0),
 				      json_boolean(*(const bool *)at));
@@ -124,7 +138,7 @@ json_t *codec_encode(const struct codec_schema *schema, const void *object)
 
 	if (schema->keyed && *(char *const *)object)
 		json_object_set_new_nocheck(json, KEY_OF_ITS_OWN,
-					    json_string_nocheck(*(char *const *)object));
+					    json_words(*(char *const *)object));
 	return json;
 }
 

@@ -245,6 +245,53 @@ uint64_t boot_now_usec(void)
 	return clock_usec(CLOCK_BOOTTIME);
 }
 
+/* Bytes of the character that begins here; 0: it is none (overlong, a surrogate, beyond U+10FFFF,
+ * not whole). */
+static size_t utf8_length(const unsigned char *s, size_t left)
+{
+	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+
+	if (n > left || s[0] > 0xf4)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+char *str_valid(const void *bytes, size_t size)
+{
+	const unsigned char *at = bytes;
+	struct strbuf out = STRBUF_INIT;
+
+	while (size) {
+		size_t length = *at ? utf8_length(at, size) : 0;
+
+		if (length)
+			strbuf_add(&out, at, length);
+		else
+			strbuf_puts(&out, "\xef\xbf\xbd");
+		at += MAX2(length, (size_t)1);
+		size -= MAX2(length, (size_t)1);
+	}
+	return strbuf_steal(&out);
+}
+
+char *str_cut(const char *s, size_t most)
+{
+	size_t size = strnlen(s, most + 1);
+
+	if (size <= most)
+		return xstrdup(s);
+	/* A character's further bytes begin with 10. */
+	for (size = most; size && ((unsigned char)s[size] & 0xc0) == 0x80; size--)
+		;
+	return xstrndup(s, size);
+}
+
 char *time_format(uint64_t realtime_usec)
 {
 	time_t seconds = (time_t)(realtime_usec / SECOND_USEC);

@@ -38,6 +38,13 @@ int int_parse(const char *s, int64_t min, int64_t max, int64_t *ret);
  * enough to be worth naming. Borrowed from `names`. */
 const char *str_nearest(const char *s, const char *const *names);
 
+/* The bytes as text that can travel: what is no UTF-8, and zero bytes, become U+FFFD. The caller
+ * owns it. */
+char *str_valid(const void *bytes, size_t size);
+/* At most the first `most` bytes of valid text, and no half character at the end. The caller owns
+ * it. */
+char *str_cut(const char *s, size_t most);
+
 /* Wall-clock time as RFC 3339 in UTC with milliseconds, for people's eyes; the caller owns it.
  * `time_parse` reads it back. 0 or -EINVAL. */
 char *time_format(uint64_t realtime_usec);

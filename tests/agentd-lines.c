@@ -65,26 +65,6 @@ static void frames(void)
 	feed(&plain, 5, "stdout:no frames at all;stdout:at all;", "plain output");
 }
 
-static void valid(void)
-{
-	static const struct {
-		const char *bytes, *text;
-	} rows[] = {
-		{ "plain", "plain" },
-		{ "gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f" },
-		{ "bad\xff!", "bad\xef\xbf\xbd!" },
-		{ "cut\xc3", "cut\xef\xbf\xbd" },
-		{ "\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80" },
-		{ "", "" },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		_cleanup_free_ char *text = lines_valid(rows[i].bytes, strlen(rows[i].bytes));
-
-		is(text, rows[i].text, "what is no UTF-8 is replaced");
-	}
-}
-
 static void references(void)
 {
 	static const struct {
@@ -159,7 +139,6 @@ static void bridges(void)
 int main(void)
 {
 	frames();
-	valid();
 	references();
 	pulls();
 	bridges();

@@ -129,6 +129,47 @@ static void test_time(void)
 	   "SHA-256 of 'abc'");
 }
 
+static void test_characters(void)
+{
+	static const struct {
+		const char *bytes;
+		size_t size;
+		const char *text;
+	} valid[] = {
+		{ "plain", 5, "plain" },
+		{ "gr\xc3\xbc\xc3\x9f", 6, "gr\xc3\xbc\xc3\x9f" },
+		{ "bad\xff!", 5, "bad\xef\xbf\xbd!" },
+		{ "cut\xc3", 4, "cut\xef\xbf\xbd" },
+		{ "a\0b", 3,
+		  "a\xef\xbf\xbd"
+		  "b" },
+		{ "\xf0\x9f\x98\x80", 4, "\xf0\x9f\x98\x80" },
+		{ "\xc0\xaf", 2, "\xef\xbf\xbd\xef\xbf\xbd" },
+		{ "\xed\xa0\x80", 3, "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
+		{ "", 0, "" },
+	};
+	static const struct {
+		const char *text;
+		size_t most;
+		const char *cut;
+	} cuts[] = {
+		{ "plain", 5, "plain" },	   { "plain", 4, "plai" },
+		{ "gr\xc3\xbc\xc3\x9f", 3, "gr" }, { "gr\xc3\xbc\xc3\x9f", 4, "gr\xc3\xbc" },
+		{ "\xf0\x9f\x98\x80", 3, "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(valid); i++) {
+		_cleanup_free_ char *text = str_valid(valid[i].bytes, valid[i].size);
+
+		is(text, valid[i].text, "what is no UTF-8 is replaced");
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(cuts); i++) {
+		_cleanup_free_ char *text = str_cut(cuts[i].text, cuts[i].most);
+
+		is(text, cuts[i].cut, "no character is cut in two");
+	}
+}
+
 static void test_lists(void)
 {
 	_cleanup_(strv_freep) char **v = strv_split(".a..bc.", ".");
@@ -161,6 +202,7 @@ int main(void)
 	for (size_t i = 0; i < ARRAY_SIZE(nearest); i++)
 		is(str_nearest(nearest[i].text, keys), nearest[i].nearest, "nearest known key");
 	test_time();
+	test_characters();
 	test_lists();
 	ok(int_parse("42", 0, 100, &n) == 0 && n == 42, "a number");
 	ok(int_parse("101", 0, 100, &n) < 0 && int_parse("", 0, 9, &n) < 0 &&
