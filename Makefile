@@ -5,6 +5,8 @@
 #                 (KEEP=1 leaves it running, make demo-end ends it)
 #   make check    install what the tests need, build, run every test
 #                 (make check-quick: those without containers)
+#   make fuzz     throw hostile bytes at everything that strangers write: tests/fuzz/NAME.c
+#                 (make fuzz-corpus keeps the inputs that reached something new)
 #   make bench-NAME   measure tests/bench/NAME: deploy, overhead, switch, propagate, start, footprint
 #   make          build into $(BUILD)
 #   make lint     clang-tidy, cppcheck, mandoc
@@ -50,7 +52,8 @@ LOG := $(BUILD)/setup.log
 # As many jobs as there are processors, unless -j was said.
 JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all tests tools clean demo demo-end check check-quick lint lint-files install setup setup-check
+.PHONY: all tests tools fuzzers clean demo demo-end check check-quick fuzz fuzz-corpus lint lint-files install \
+	setup setup-check setup-fuzz
 .SECONDEXPANSION:
 .SECONDARY:
 
@@ -94,6 +97,33 @@ $(BUILD)/tool/testsvc: tests/tool/testsvc.c tests/tool/wire.h
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) -I. -std=gnu11 -D_GNU_SOURCE -O2 $(WARNINGS) -static -pthread -o $@ $< -lresolv -lnettle
 
+# tests/fuzz/NAME.c is a libFuzzer target; tests/fuzz/DAEMON-NAME.c may use that daemon's files except its
+# main. clang builds them apart from the rest, with the sanitizers. Archives: what a target defines itself
+# (another side that answers whatever it likes) stands in for a file of ours.
+FUZZ := $(BUILD)/fuzz
+FUZZERS := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(wildcard tests/fuzz/*.c))
+FUZZ_SAN := address,undefined
+FUZZ_CFLAGS := -std=gnu11 $(WARNINGS) -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,$(FUZZ_SAN) \
+	-fno-sanitize-recover=all
+
+fuzzers: $(FUZZERS)
+
+$(FUZZ)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CLANG,$<)clang $(CPPFLAGS) $(FUZZ_CFLAGS) -c -o $@ $<
+
+$(FUZZ)/obj/libployz.a: $(patsubst %.c,$(FUZZ)/obj/%.o,$(wildcard lib/*.c lib/model/*.c))
+	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+
+fuzz_objects = $(patsubst %.c,$(FUZZ)/obj/%.o,$(filter-out $(1)/$(1).c,$(wildcard $(1)/*.c)))
+$(patsubst %,$(FUZZ)/obj/%.a,$(PROGRAMS)): $(FUZZ)/obj/%.a: $$(call fuzz_objects,$$*)
+	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+
+# Memory that is gone ends a daemon by _exit(), which libFuzzer would not see.
+$(FUZZERS): $(FUZZ)/%: $(FUZZ)/obj/tests/fuzz/%.o $$(addprefix $(FUZZ)/obj/,$$(addsuffix .a,$$(call room,$$*))) \
+		$(FUZZ)/obj/libployz.a
+	$(call say,LD,$@)clang -fsanitize=fuzzer,$(FUZZ_SAN) -Wl,--wrap=mem_exhausted -o $@ $^ $(LIBS)
+
 # What is installed here changes what pkg-config says above: the build is a make of its own.
 setup:
 	@tests/setup/packages -l $(LOG) build run
@@ -116,6 +146,17 @@ check: setup-check
 check-quick: setup-check
 	@$(MAKE) --no-print-directory $(JOBS) all tests
 	@BUILD=$(BUILD) tests/run quick
+
+setup-fuzz:
+	@tests/setup/packages -l $(LOG) build fuzz
+
+fuzz: setup-fuzz
+	@$(MAKE) --no-print-directory $(JOBS) fuzzers
+	@BUILD=$(BUILD) tests/fuzz/run
+
+fuzz-corpus: setup-fuzz
+	@$(MAKE) --no-print-directory $(JOBS) fuzzers
+	@BUILD=$(BUILD) tests/fuzz/run keep
 
 # Measurements: tests/bench/NAME says what and how; the last line is the figures.
 bench-%: tests/bench/%

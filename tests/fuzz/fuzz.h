@@ -1,0 +1,66 @@
+/* What every target has. The comment that a target begins with names the files that it is meant for
+ * in a line of its own, `covers: FILE …`: their coverage is what tests/fuzz/run reports. */
+#ifndef PLOYZ_TESTS_FUZZ_FUZZ_H
+#define PLOYZ_TESTS_FUZZ_FUZZ_H
+
+#include <stdio.h>
+
+#include "lib/mem.h"
+
+/* libFuzzer calls it with each input; gives 0. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What must hold whatever the input was; the input is kept when it does not. */
+#define HOLDS(condition)                                                                  \
+	do {                                                                              \
+		if (!(condition)) {                                                       \
+			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, \
+				#condition);                                              \
+			abort();                                                          \
+		}                                                                         \
+	} while (0)
+
+/* Linked in the place of mem_exhausted. */
+_noreturn_ void __wrap_mem_exhausted(void);
+_noreturn_ void __wrap_mem_exhausted(void)
+{
+	fprintf(stderr, "memory is exhausted, or so it seemed\n");
+	abort();
+}
+
+/* An input that is several things one after the other: what is not there reads as zero. */
+struct cursor {
+	const uint8_t *at, *end;
+};
+
+static inline uint8_t cursor_byte(struct cursor *c)
+{
+	return c->at < c->end ? *c->at++ : 0;
+}
+
+static inline size_t cursor_left(const struct cursor *c)
+{
+	return (size_t)(c->end - c->at);
+}
+
+/* Bytes up to the next 0xff, which no text has, or the end; the 0xff is taken too. */
+static inline const char *cursor_part(struct cursor *c, size_t *ret_size)
+{
+	const uint8_t *begin = c->at;
+	const uint8_t *mark = c->at < c->end ? memchr(c->at, 0xff, cursor_left(c)) : NULL;
+
+	*ret_size = (size_t)((mark ? mark : c->end) - begin);
+	c->at = mark ? mark + 1 : c->end;
+	return (const char *)begin;
+}
+
+/* The same as a string of its own, in exactly its size. */
+static inline char *cursor_string(struct cursor *c)
+{
+	size_t size;
+	const char *part = cursor_part(c, &size);
+
+	return xstrndup(part, size);
+}
+
+#endif
