@@ -14,6 +14,8 @@
 #define STATUS_MAX_BYTES (128ull << 20)
 #define STATUS_MAX_AGE_USEC (90ull * 24 * 3600 * 1000000)
 #define LEASES_MAX_BYTES (16ull << 20)
+/* What a server's streams may hold together, with room for one more of the log beside it. */
+#define FILE_STORE_MAX_BYTES (1280ull << 20)
 #define STREAM_ALARM_PERCENT 80
 
 /* The store is asked again this soon while it has not answered yet: at a start it comes within

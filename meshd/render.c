@@ -60,6 +60,13 @@ static void accounts_end(struct strbuf *out)
 	strbuf_puts(out, "\t\t]\n\t}\n}\n");
 }
 
+/* Without a number of its own JetStream takes three quarters of what is free on the disk when it
+ * starts: on a disk that is nearly full it would refuse to make its streams, for no need. */
+static void file_store(struct strbuf *out)
+{
+	strbuf_printf(out, "\tmax_file_store: %llu\n", FILE_STORE_MAX_BYTES);
+}
+
 /* Id and password are letters and digits: they need no escaping in a URL. */
 static void remotes(struct strbuf *out, const struct render_bus *bus)
 {
@@ -84,6 +91,7 @@ char *render_bus(const struct render_bus *bus)
 	strbuf_puts(&out, "jetstream {\n");
 	row(&out, 1, "domain", bus->machine);
 	row(&out, 1, "store_dir", bus->data);
+	file_store(&out);
 	strbuf_puts(&out, "}\n");
 	remotes(&out, bus);
 	accounts_begin(&out);
@@ -143,6 +151,7 @@ char *render_store(const struct render_store *store)
 	/* An acknowledged entry is on the disk. */
 	strbuf_puts(&out, "jetstream {\n\tdomain: \"" STORE_DOMAIN "\"\n");
 	row(&out, 1, "store_dir", store->data);
+	file_store(&out);
 	strbuf_puts(&out, "\tsync_interval: always\n}\n");
 	strbuf_puts(&out, "leafnodes {\n");
 	row(&out, 1, "listen", own->leaf);
