@@ -34,6 +34,9 @@ int bus_open(sd_event *loop, const struct bus_options *options, struct bus **ret
 int bus_server_version(const char *url, uint64_t timeout_usec, char **ret);
 /* Whether a version (`2.10.27`) is one that the project runs on. */
 bool bus_version_suits(const char *version);
+/* Whether the nats-server `program` is there and one that the project runs on: runs it for its
+ * version, at most 5 s. SIGCHLD is blocked afterwards. 0, or a negative errno with `failure`. */
+int bus_program_check(const char *program, struct failure *failure);
 void bus_free(struct bus *bus);
 DEFINE_CLEANUP(struct bus, bus_free);
 bool bus_is_connected(const struct bus *bus);

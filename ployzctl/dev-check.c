@@ -149,6 +149,8 @@ int dev_check_programs(struct dev *dev, struct failure *failure)
 				   "install nats-server 2.10 or newer (Debian 13's package runs on "
 				   "Debian 12 too)" PATH_HINT,
 				   "nats-server is not installed, or not in $PATH");
+	if (bus_program_check(dev->nats_server, failure) < 0)
+		return -EPROTONOSUPPORT;
 	dev->haproxy = supervise_program("haproxy");
 	if (!dev->haproxy)
 		return failure_set(failure, FAILURE_FAILED, "apt-get install haproxy" PATH_HINT,
