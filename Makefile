@@ -130,6 +130,7 @@ setup:
 
 setup-check:
 	@tests/setup/packages -l $(LOG) build run check
+	@tests/setup/nats-servers -l $(LOG) $(BUILD)/nats
 
 demo: setup
 	@$(MAKE) --no-print-directory $(JOBS) all tools
