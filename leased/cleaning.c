@@ -7,9 +7,7 @@ void step_apply(struct walk *walk)
 	applying_go(walk, walk_next);
 }
 
-/* How long connections to what leaves may go on: the grace of the service as it was committed
- * before. */
-static uint64_t grace_of(const struct walk *walk, const char *name)
+uint64_t grace_of(const struct walk *walk, const char *name)
 {
 	const struct service *old = NULL;
 

@@ -175,7 +175,8 @@ enum step {
 
 enum candidate_state {
 	CANDIDATE_WAITING,  /* for what it depends on */
-	CANDIDATE_STOPPING, /* the old instance, stop-first */
+	CANDIDATE_DRAINING, /* the old instance gets no more connections: stop-first */
+	CANDIDATE_STOPPING, /* the old instance */
 	CANDIDATE_STARTING,
 	CANDIDATE_READY,
 	CANDIDATE_FAILED,
@@ -192,9 +193,12 @@ struct candidate {
 	char *hash;
 	char *address;
 	int state;
-	char *said;	     /* last state that went into the progress */
-	bool prepared;	     /* its image is on its machine */
-	bool old_stopped;    /* the old instance was stopped for it */
+	char *said;	  /* last state that went into the progress */
+	bool prepared;	  /* its image is on its machine */
+	bool old_stopped; /* the old instance was stopped for it, or is about to be */
+	bool draining;	  /* its fact says so, and the gateways are asked */
+	bool drain_told;  /* its fact says so, in the log at drain_sequence; 0: it has ended */
+	uint64_t drain_sequence;
 	bool resumed;	     /* and has been started again */
 	bool asking;	     /* an agentd.start is on its way */
 	bool again;	     /* something happened meanwhile: ask once more */
@@ -233,11 +237,9 @@ struct walk {
 	struct timer *tick;	  /* asks again, checks the deadline */
 	struct leaving **leaving; /* instances that have to go */
 	size_t n_leaving;
-	bool leaving_begun;	   /* nothing is removed before leaving_go */
-	struct draining *draining; /* gateways that are asked whether connections are left */
-	size_t n_draining;
-	char **draining_instances;
-	uint64_t draining_until;	    /* boot-time clock: the longest grace is over */
+	bool leaving_begun;	     /* nothing is removed before leaving_go */
+	struct draining **drainings; /* instances whose connections are waited for */
+	size_t n_drainings;
 	struct confirmation *confirmations; /* of gateways and resolvers; while `applied` is set */
 	size_t n_confirmations;
 	void (*applied)(struct walk *walk);  /* what comes once all have confirmed */
@@ -335,6 +337,15 @@ void applying_go(struct walk *walk, void (*then)(struct walk *walk));
 void applying_tick(struct walk *walk);
 void applying_clear(struct walk *walk);
 
+/* draining.c: `then` is called once no gateway has a connection to these instances (which it takes
+ * over) any more, or `grace_usec` is over. `sequence`: they count from where the log has it that
+ * nothing new is sent there; 0: every gateway has that already. */
+typedef void (*draining_fn)(struct walk *walk, char *const *instances);
+void draining_begin(struct walk *walk, char **instances, uint64_t sequence, uint64_t grace_usec,
+		    draining_fn then);
+void drainings_tick(struct walk *walk);
+void drainings_clear(struct walk *walk);
+
 /* leaving.c: drain and remove; walk_next when all are gone, walk_fail at the deadline */
 void leaving_add(struct walk *walk, const char *machine, const char *instance, int64_t grace_ms,
 		 uint64_t drain_usec);
@@ -344,6 +355,9 @@ void leaving_heard(struct walk *walk, const struct progress *progress);
 void leaving_clear(struct walk *walk);
 
 /* cleaning.c */
+/* How long connections to what leaves may go on: the grace of the service as it was committed
+ * before. */
+uint64_t grace_of(const struct walk *walk, const char *service);
 void step_apply(struct walk *walk);
 void step_clean(struct walk *walk);
 void step_abort(struct walk *walk);

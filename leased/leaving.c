@@ -10,19 +10,8 @@ struct leaving {
 	struct failure last; /* why it is not gone yet */
 };
 
-/* A gateway that is asked whether connections to them are left. */
-struct draining {
-	char *machine;
-	bool asking, done;
-};
-
 void leaving_clear(struct walk *walk)
 {
-	for (size_t i = 0; i < walk->n_draining; i++)
-		free(walk->draining[i].machine);
-	free(steal(walk->draining));
-	walk->n_draining = 0;
-	strv_free(steal(walk->draining_instances));
 	walk->leaving_begun = false;
 	for (size_t i = 0; i < walk->n_leaving; i++) {
 		struct leaving *leaving = walk->leaving[i];
@@ -102,7 +91,8 @@ static void ask_remove(struct walk *walk, struct leaving *leaving)
 	errand(walk, SUBJECT_AGENT_REMOVE, leaving->machine, &ref, AGENT_USEC, on_removed, leaving);
 }
 
-static void let_go(struct walk *walk)
+/* No connection is left, or the grace is over. */
+static void let_go(struct walk *walk, _unused_ char *const *instances)
 {
 	for (size_t i = 0; i < walk->n_leaving; i++) {
 		struct leaving *leaving = walk->leaving[i];
@@ -110,50 +100,6 @@ static void let_go(struct walk *walk)
 		if (!leaving->drained)
 			ask_remove(walk, leaving);
 		leaving->drained = true;
-	}
-}
-
-/* Every gateway's word that no connection is left, or that the grace is over, lets the instances
- * go. One that does not answer is asked again until the grace is over. */
-static void on_drained(struct walk *walk, const struct failure *failure, void *answer, void *what)
-{
-	const struct drained *drained = answer;
-	struct draining *draining = what;
-
-	draining->asking = false;
-	if (failure && boot_now_usec() < walk->draining_until)
-		return;
-	if (failure)
-		progress_note(
-			walk,
-			"the gateway of machine %s does not say whether connections are left: %s",
-			draining->machine, failure->message);
-	else if (drained->connections > 0)
-		progress_note(walk, "%lld connections did not end within their grace on machine %s",
-			      (long long)drained->connections, draining->machine);
-	draining->done = true;
-	if (--walk->pending == 0)
-		let_go(walk);
-}
-
-static void ask_drained(struct walk *walk)
-{
-	uint64_t now = boot_now_usec();
-	const struct drained_request request = {
-		.instances = walk->draining_instances,
-		.wait_ms = now < walk->draining_until
-				   ? (int64_t)((walk->draining_until - now) / 1000)
-				   : 0,
-	};
-
-	for (size_t i = 0; i < walk->n_draining; i++) {
-		struct draining *draining = &walk->draining[i];
-
-		if (draining->asking || draining->done)
-			continue;
-		draining->asking = true;
-		errand(walk, SUBJECT_ROUTED_DRAINED, draining->machine, &request,
-		       (uint64_t)request.wait_ms * 1000 + AGENT_USEC, on_drained, draining);
 	}
 }
 
@@ -165,11 +111,11 @@ static void on_marked(_unused_ struct walk *walk, const struct failure *failure,
 		log_debug("not marked draining: %s", failure->message);
 }
 
-/* Marks those that still may have connections, and asks every gateway to tell when there are
- * none. */
+/* Marks those that still may have connections, and waits until there are none. */
 static void drain(struct walk *walk)
 {
 	uint64_t longest = 0;
+	char **instances = NULL;
 
 	for (size_t i = 0; i < walk->n_leaving; i++) {
 		struct leaving *leaving = walk->leaving[i];
@@ -180,19 +126,11 @@ static void drain(struct walk *walk)
 		reference(walk, leaving, &ref);
 		errand(walk, SUBJECT_AGENT_DRAIN, leaving->machine, &ref, AGENT_USEC, on_marked,
 		       NULL);
-		strv_push(&walk->draining_instances, xstrdup(leaving->instance));
+		strv_push(&instances, xstrdup(leaving->instance));
 		longest = MAX2(longest, leaving->drain_usec);
 	}
-	if (!walk->draining_instances)
-		return;
-	walk->draining_until = boot_now_usec() + longest;
-	for (char **machine = walk->peers; machine && *machine; machine++)
-		array_add(walk->draining, walk->n_draining)->machine = xstrdup(*machine);
-	walk->pending = walk->n_draining;
-	if (walk->pending)
-		ask_drained(walk);
-	else
-		let_go(walk);
+	if (instances)
+		draining_begin(walk, instances, 0, longest, let_go);
 }
 
 void leaving_go(struct walk *walk)
@@ -244,8 +182,7 @@ void leaving_tick(struct walk *walk)
 		give_up(walk);
 		return;
 	}
-	if (walk->n_draining && walk->pending)
-		ask_drained(walk);
+	drainings_tick(walk);
 	for (size_t i = 0; i < walk->n_leaving; i++) {
 		struct leaving *leaving = walk->leaving[i];
 

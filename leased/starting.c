@@ -63,6 +63,22 @@ static void ask_start(struct walk *walk, struct candidate *c)
 	free(start.volumes);
 }
 
+static const char *old_machine(const struct candidate *c)
+{
+	return c->slot->from ? c->slot->from : c->slot->machine;
+}
+
+static void old_reference(const struct walk *walk, const struct candidate *c, struct agent_ref *ret)
+{
+	*ret = (struct agent_ref){
+		.ns = walk->request->manifest->ns,
+		.epoch = holding_lease(walk->holding)->epoch,
+		.deploy = walk->request->deploy,
+		.instance = c->slot->old,
+		.grace_ms = -1,
+	};
+}
+
 static void ask_stop(struct walk *walk, struct candidate *c);
 
 static void on_stopped(struct walk *walk, const struct failure *failure, void *answer, void *what)
@@ -84,19 +100,78 @@ static void on_stopped(struct walk *walk, const struct failure *failure, void *a
 
 static void ask_stop(struct walk *walk, struct candidate *c)
 {
-	const struct agent_ref ref = {
-		.ns = walk->request->manifest->ns,
-		.epoch = holding_lease(walk->holding)->epoch,
-		.deploy = walk->request->deploy,
-		.instance = c->slot->old,
-		.grace_ms = -1,
-	};
+	struct agent_ref ref;
 
+	old_reference(walk, c, &ref);
+	c->asking = true;
+	c->again = false;
+	errand(walk, SUBJECT_AGENT_STOP, old_machine(c), &ref, AGENT_USEC, on_stopped, c);
+}
+
+static void on_quiet(struct walk *walk, char *const *instances)
+{
+	for (size_t i = 0; i < walk->n_candidates; i++) {
+		struct candidate *c = walk->candidates[i];
+
+		if (c->state != CANDIDATE_DRAINING || !strv_contains(instances, c->slot->old))
+			continue;
+		c->state = CANDIDATE_STOPPING;
+		ask_stop(walk, c);
+	}
+}
+
+/* Once all that are taken out of the way say so in the log: the gateways then hold what comes, and
+ * what is under way there ends by itself before its instance is stopped. */
+static void drain(struct walk *walk)
+{
+	uint64_t sequence = 0, longest = 0;
+	char **instances = NULL;
+
+	for (size_t i = 0; i < walk->n_candidates; i++)
+		if (walk->candidates[i]->state == CANDIDATE_DRAINING &&
+		    !walk->candidates[i]->drain_told)
+			return;
+	for (size_t i = 0; i < walk->n_candidates; i++) {
+		struct candidate *c = walk->candidates[i];
+
+		if (c->state != CANDIDATE_DRAINING || c->draining)
+			continue;
+		c->draining = true;
+		sequence = MAX2(sequence, c->drain_sequence);
+		longest = MAX2(longest, grace_of(walk, c->slot->service));
+		strv_push(&instances, xstrdup(c->slot->old));
+	}
+	if (instances)
+		draining_begin(walk, instances, sequence, longest, on_quiet);
+}
+
+static void ask_drain(struct walk *walk, struct candidate *c);
+
+static void on_draining(struct walk *walk, const struct failure *failure, void *answer, void *what)
+{
+	const struct agent_instance *old = answer;
+	struct candidate *c = what;
+
+	if (agent_is_silent(c, failure))
+		return;
+	if (!old->instance || old->instance->state != INSTANCE_DRAINING || old->sequence) {
+		c->drain_told = true;
+		c->drain_sequence = old->instance ? (uint64_t)old->sequence : 0;
+		drain(walk);
+	} else if (c->again) {
+		ask_drain(walk, c);
+	}
+}
+
+static void ask_drain(struct walk *walk, struct candidate *c)
+{
+	struct agent_ref ref;
+
+	old_reference(walk, c, &ref);
 	c->old_stopped = true;
 	c->asking = true;
 	c->again = false;
-	errand(walk, SUBJECT_AGENT_STOP, c->slot->from ? c->slot->from : c->slot->machine, &ref,
-	       AGENT_USEC, on_stopped, c);
+	errand(walk, SUBJECT_AGENT_DRAIN, old_machine(c), &ref, AGENT_USEC, on_draining, c);
 }
 
 static void begin(struct walk *walk, struct candidate *c)
@@ -104,9 +179,9 @@ static void begin(struct walk *walk, struct candidate *c)
 	/* Its agentd's silence counts from the first question, not from the plan. */
 	c->heard_usec = boot_now_usec();
 	if (c->action == SLOT_REPLACE && c->slot->update == UPDATE_STOP_FIRST && c->slot->old) {
-		c->state = CANDIDATE_STOPPING;
+		c->state = CANDIDATE_DRAINING;
 		progress_slot(walk, c, "stopping", "the old instance first");
-		ask_stop(walk, c);
+		ask_drain(walk, c);
 	} else {
 		c->state = CANDIDATE_STARTING;
 		ask_start(walk, c);
@@ -143,6 +218,8 @@ static void ask_again(struct walk *walk, struct candidate *c)
 		c->again = true;
 	else if (c->state == CANDIDATE_STARTING)
 		ask_start(walk, c);
+	else if (c->state == CANDIDATE_DRAINING && !c->drain_told)
+		ask_drain(walk, c);
 	else if (c->state == CANDIDATE_STOPPING)
 		ask_stop(walk, c);
 }

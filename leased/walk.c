@@ -15,6 +15,7 @@ static void step_release(struct walk *walk);
 
 static void starting_tick(struct walk *walk)
 {
+	drainings_tick(walk);
 	starting_heard(walk, NULL);
 }
 
@@ -63,6 +64,7 @@ void walk_goto(struct walk *walk, enum step step)
 		  steps[walk->step].name, steps[step].name);
 	errands_cancel(walk);
 	applying_clear(walk);
+	drainings_clear(walk);
 	walk->applied = NULL;
 	walk->pending = 0;
 	walk->deadline_usec = 0;
@@ -343,6 +345,7 @@ void walk_free(struct walk *walk)
 		return;
 	errands_cancel(walk);
 	applying_clear(walk);
+	drainings_clear(walk);
 	leaving_clear(walk);
 	bus_request_cancel(walk->reading);
 	sure_free(walk->append);

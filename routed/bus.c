@@ -74,7 +74,9 @@ void bus_drained(struct routed *routed)
 		int64_t count = connections_in(&routed->actual, asked->instances) +
 				connections_in(&routed->older, asked->instances);
 
-		waiter.quiet = routed->known && !count ? waiter.quiet + 1 : 0;
+		waiter.quiet = routed->known && !count && routed->applied >= asked->sequence
+				       ? waiter.quiet + 1
+				       : 0;
 		if (waiter.quiet >= QUIET_LOOKS || now >= waiter.until_usec)
 			bus_call_ok(waiter.call, &(struct drained){ .connections = count });
 		else
@@ -100,6 +102,7 @@ static void on_drained(struct bus_call *call, void *request, void *userdata)
 	*array_add(routed->drained_waiters, routed->n_drained) = (struct waiter_drained){
 		.call = call, .until_usec = boot_now_usec() + (uint64_t)asked->wait_ms * 1000
 	};
+	projection_expect(routed->projection, (uint64_t)asked->sequence);
 	sync_look(routed);
 }
 

@@ -35,6 +35,11 @@ static bool slot_taken(const struct table *table, int64_t slot)
 	return false;
 }
 
+static bool is_hold(const struct actual_server *server)
+{
+	return streq(server->name, HOLD_SERVER);
+}
+
 /* Whether the proxy still uses it for somebody: by its map, or by a server that drains. */
 static bool slot_busy(const struct actual *actual, int64_t slot)
 {
@@ -42,7 +47,7 @@ static bool slot_busy(const struct actual *actual, int64_t slot)
 	size_t size = strlen(name);
 
 	for (size_t i = 0; i < actual->n_servers; i++)
-		if (streq(actual->servers[i].backend, name))
+		if (streq(actual->servers[i].backend, name) && !is_hold(&actual->servers[i]))
 			return true;
 	for (size_t i = 0; i < actual->map.count; i++)
 		if (str_starts(actual->map.items[i].value, name) &&
@@ -114,6 +119,19 @@ static void open_server(struct diff *diff, const struct actual *actual, const ch
 		say(diff, xasprintf("set server %s/%s state ready", backend, wanted->instance));
 }
 
+/* It stays, closed, when it is not needed any more: requests that wait for their next try may still
+ * point at it. */
+static void open_hold(struct diff *diff, const struct actual *actual, const char *backend)
+{
+	const struct actual_server *server = actual_server(actual, backend, HOLD_SERVER);
+
+	if (!server)
+		say(diff, xasprintf("add server %s/" HOLD_SERVER " " HOLD_ADDRESS ":%d", backend,
+				    HOLD_PORT));
+	if (!server || server->state != SERVER_READY)
+		say(diff, xasprintf("set server %s/" HOLD_SERVER " state ready", backend));
+}
+
 static void open_servers(const struct table *table, const struct actual *actual, struct diff *diff)
 {
 	for (size_t i = 0; i < table->n_backends; i++) {
@@ -132,6 +150,8 @@ static void open_servers(const struct table *table, const struct actual *actual,
 		for (size_t j = 0; j < backend->n_servers; j++)
 			if (server_is_open(&backend->servers[j]))
 				open_server(diff, actual, name, &backend->servers[j]);
+		if (table_backend_is_held(backend))
+			open_hold(diff, actual, name);
 	}
 }
 
@@ -168,17 +188,24 @@ static void change_map(const struct table *table, const struct actual *actual, c
 	map_clear(&wanted, NULL);
 }
 
+static bool is_wanted(const struct table_backend *backend, const struct actual_server *server)
+{
+	if (is_hold(server))
+		return table_backend_is_held(backend);
+	for (size_t i = 0; i < backend->n_servers; i++)
+		if (server_is_open(&backend->servers[i]) &&
+		    streq(backend->servers[i].instance, server->name))
+			return true;
+	return false;
+}
+
 static bool is_open(const struct table *table, const struct actual_server *server)
 {
 	for (size_t i = 0; i < table->n_backends; i++) {
-		const struct table_backend *backend = &table->backends[i];
-		_cleanup_free_ char *name = table_backend_name(backend);
+		_cleanup_free_ char *name = table_backend_name(&table->backends[i]);
 
-		for (size_t j = 0; name && streq(name, server->backend) && j < backend->n_servers;
-		     j++)
-			if (server_is_open(&backend->servers[j]) &&
-			    streq(backend->servers[j].instance, server->name))
-				return true;
+		if (streq(name, server->backend))
+			return is_wanted(&table->backends[i], server);
 	}
 	return false;
 }
@@ -191,7 +218,11 @@ static void close_servers(const struct table *table, const struct actual *actual
 
 		if (is_open(table, server))
 			continue;
-		if (server->state == SERVER_READY) {
+		if (is_hold(server)) {
+			if (server->state == SERVER_READY)
+				say(diff, xasprintf("set server %s/" HOLD_SERVER " state maint",
+						    server->backend));
+		} else if (server->state == SERVER_READY) {
 			say(diff, xasprintf("set server %s/%s state drain", server->backend,
 					    server->name));
 		} else if (!server->connections) {

@@ -89,6 +89,8 @@ static void render_servers(struct strbuf *out, const struct table_backend *backe
 			strbuf_printf(out, "\tserver %s %s:%lld\n", backend->servers[i].instance,
 				      backend->servers[i].address,
 				      (long long)backend->servers[i].port);
+	if (backend && table_backend_is_held(backend))
+		strbuf_printf(out, "\tserver " HOLD_SERVER " " HOLD_ADDRESS ":%d\n", HOLD_PORT);
 }
 
 static const struct table_backend *backend_in(const struct table *table, int64_t slot)

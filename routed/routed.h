@@ -21,6 +21,11 @@
 #define REPLY_MAX_BYTES (16u * 1024 * 1024)
 /* Segments of a path that `strip` can take away: the configuration has one rule for each. */
 #define STRIP_MAX 8
+/* Stands in a backend while its instances are replaced: an address where nobody listens. What is
+ * refused there is tried again, until a server that is ready has taken its place. */
+#define HOLD_SERVER "hold"
+#define HOLD_ADDRESS "127.0.0.1"
+#define HOLD_PORT 1
 
 struct routed_config {
 	struct daemon_config daemon;
@@ -36,7 +41,7 @@ enum route_kind { KIND_HTTP, KIND_TCP };
 enum server_state {
 	SERVER_DOWN,  /* named by the head, but no traffic may go there */
 	SERVER_DRAIN, /* no new traffic; what is connected may end */
-	SERVER_HELD,  /* gone, or going, and nothing else is ready: requests wait for what comes */
+	SERVER_HELD,  /* the same, and nothing else is ready: requests wait for what comes */
 	SERVER_READY,
 };
 extern const char *const kind_names[];
@@ -103,8 +108,10 @@ struct table_backend *table_backend(const struct table *table, const char *owner
 /* Whether new connections go there. */
 static inline bool server_is_open(const struct table_server *server)
 {
-	return server->address && server->state >= SERVER_HELD;
+	return server->address && server->state == SERVER_READY;
 }
+/* Whether requests wait there for an instance that is about to come. */
+bool table_backend_is_held(const struct table_backend *backend);
 /* The name of a backend in HAProxy: p7, tcp-5432; owned by the caller, NULL for one without a
  * slot. */
 char *table_backend_name(const struct table_backend *backend);

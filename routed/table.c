@@ -70,6 +70,14 @@ struct table_backend *table_backend(const struct table *table, const char *owner
 	return NULL;
 }
 
+bool table_backend_is_held(const struct table_backend *backend)
+{
+	for (size_t i = 0; i < backend->n_servers; i++)
+		if (backend->servers[i].state == SERVER_HELD)
+			return true;
+	return false;
+}
+
 char *table_backend_name(const struct table_backend *backend)
 {
 	if (backend->kind == KIND_TCP)
@@ -144,16 +152,30 @@ static enum server_state state_of(int state)
 	return state == INSTANCE_DRAINING || state == INSTANCE_STOPPED ? SERVER_DRAIN : SERVER_DOWN;
 }
 
-/* In a stop-first switch the head still names what was stopped while nothing else is ready. Its
- * server stays open: refused connections are repeated until the commit brings the next one. */
-static void hold(struct table_backend *backend)
+static const struct instance *fact_of(const struct build *build, const struct head *head,
+				      const struct slot *slot)
+{
+	_cleanup_free_ char *subject = subject_make(SUBJECT_INSTANCES, slot->machine, head->ns);
+	const struct instances *facts = map_get(&build->view->facts, subject);
+
+	return facts ? instances_find(facts, slot->instance) : NULL;
+}
+
+/* In a stop-first switch the head still names what was taken out of the way (or is being started
+ * again, when the switch has failed) while nothing else is ready. */
+static void hold(const struct build *build, const struct head *head,
+		 const struct head_service *placed, struct table_backend *backend)
 {
 	for (size_t i = 0; i < backend->n_servers; i++)
 		if (backend->servers[i].state == SERVER_READY)
 			return;
-	for (size_t i = 0; i < backend->n_servers; i++)
-		if (backend->servers[i].state == SERVER_DRAIN)
+	for (size_t i = 0; i < backend->n_servers; i++) {
+		const struct instance *fact = fact_of(build, head, &placed->slots[i]);
+
+		if (fact &&
+		    (state_of(fact->state) == SERVER_DRAIN || fact->state == INSTANCE_STARTING))
 			backend->servers[i].state = SERVER_HELD;
+	}
 }
 
 static void add_servers(struct build *build, const struct head *head, const char *service,
@@ -163,10 +185,7 @@ static void add_servers(struct build *build, const struct head *head, const char
 
 	for (size_t i = 0; placed && i < placed->n_slots; i++) {
 		const struct slot *slot = &placed->slots[i];
-		_cleanup_free_ char *subject =
-			subject_make(SUBJECT_INSTANCES, slot->machine, head->ns);
-		const struct instances *facts = map_get(&build->view->facts, subject);
-		const struct instance *fact = facts ? instances_find(facts, slot->instance) : NULL;
+		const struct instance *fact = fact_of(build, head, slot);
 		struct table_server *server = array_add(backend->servers, backend->n_servers);
 
 		server->instance = xstrdup(slot->instance);
@@ -175,7 +194,7 @@ static void add_servers(struct build *build, const struct head *head, const char
 		server->port = fact ? port_of(fact, port) : port->port;
 		server->state = fact ? (int)state_of(fact->state) : SERVER_DOWN;
 	}
-	hold(backend);
+	hold(build, head, placed, backend);
 }
 
 static const char *backend_for(struct build *build, const struct head *head,

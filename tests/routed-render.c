@@ -34,7 +34,7 @@ static void test_config(void)
 				   "backend p1\n"
 				   "backend p2\n"
 				   "\tserver i1 10.0.0.1:80\n"
-				   "\tserver i3 10.0.0.3:80\n"
+				   "\tserver hold 127.0.0.1:1\n"
 				   "backend p3\n"
 				   "\n"
 				   "# n/db/sql/5432\n"
@@ -63,7 +63,8 @@ static void test_config(void)
 	_cleanup_free_ char *text = render_config(table, &render);
 	const char *at = strstr(text, "# Backends without");
 
-	is(at, tail, "backends hold what is open, in their slots; tcp listens have their own");
+	is(at, tail,
+	   "backends have what is open, and where requests wait; tcp listens have their own");
 	for (size_t i = 0; i < ARRAY_SIZE(contained); i++)
 		ok(strstr(text, contained[i]) != NULL, "has line %zu of what it must have", i + 1);
 	free(text);

@@ -73,6 +73,8 @@ static void test_states(void)
 		  "with nothing ready both are held" },
 		{ "stopped", NULL, "failed", "held 10.101.1.2:8080, down 10.101.2.2:8080",
 		  "failed is never held" },
+		{ "starting", NULL, "unready", "held 10.101.1.2:8080, down 10.101.2.2:8080",
+		  "what is started again is waited for" },
 		{ "failed", NULL, "gone", "down 10.101.1.2:8080, down 10.101.2.2:8080",
 		  "nothing to hold" },
 		{ "ready", NULL, NULL, "ready 10.101.1.2:8080, down 10.101.2.2:8080",

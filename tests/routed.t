@@ -69,6 +69,17 @@ status() {
 	bus "$bus_url" request ployz.v1.m1.routed.status '{}' 5
 }
 
+# haproxy_says COMMAND: of its runtime socket.
+haproxy_says() {
+	perl -MIO::Socket::UNIX -e '$s = IO::Socket::UNIX->new($ARGV[0]) or die; print $s "$ARGV[1]\n"; print <$s>' \
+		"$run_dir/haproxy.sock" "$1"
+}
+
+# A request that is held is on its second try at least.
+waits_again() {
+	[ "$(haproxy_says 'show stat -1 4 -1' | awk -F, '$2 == "hold" { n += $16 } END { print n + 0 }')" -ge 2 ]
+}
+
 # field NAME TEXT: a number in the text's JSON.
 field() {
 	printf '%s' "$2" | sed -n "s/.*\"$1\": *\([0-9]*\).*/\1/p"
@@ -181,13 +192,24 @@ sequence=$(facts shop "$(fact_json shop-web-0-b shop unready 127.0.0.3)")
 applied "$sequence" >/dev/null
 is "$(get_status shop.example /)" 503 'no ready instance is 503'
 like "$(get shop.example /)" 'shop/web/http has no ready instance' 'and says so'
-sequence=$(facts shop "$(fact_json shop-web-0-b shop stopped 127.0.0.9)")
-applied "$sequence" >/dev/null
+two="$(slot_json 0 shop-web-0-b 127.0.0.3),$(slot_json 1 shop-web-1-b 127.0.0.4)"
+commit shop "$(head_json shop 3 "$(http_route shop.example /)" "$two")" >/dev/null
+bus "$bus_url" request ployz.v1.m1.routed.drained \
+	"{\"instances\":[\"shop-web-0-b\"],\"sequence\":$((sequence + 2)),\"wait_ms\":15000}" 20 >"$work/drained.out" &
+drained=$!
+applied $((sequence + 1)) >/dev/null
+applied $((sequence + 1)) >/dev/null
+is "$(cat "$work/drained.out")" '' 'what the gateway does not know to drain has not drained'
+sequence=$(facts shop "$(fact_json shop-web-0-b shop stopped 127.0.0.3),$(fact_json shop-web-1-b shop draining 127.0.0.4)")
+wait "$drained"
+like "$(cat "$work/drained.out")" '"connections": *0' 'and has, when it knows'
 get shop.example / >"$work/held.out" &
 held=$!
-within 5 sh -c "bus $bus_url request ployz.v1.m1.routed.routes '{}' 5 | grep -q held"
+ok 'a request waits while both replicas are away, and is tried again each second' within 10 waits_again
+like "$(bus "$bus_url" request ployz.v1.m1.routed.routes '{}' 5)" '"state": *"held"' 'routes shows it'
+like "$(cat "$run_dir/haproxy.cfg")" 'server hold 127.0.0.1:1$' 'a HAProxy that starts meanwhile lets them wait, too'
 facts shop "$(fact_json shop-web-0-b shop stopped 127.0.0.9),$(fact_json shop-web-0-c shop ready 127.0.0.2)" >/dev/null
-commit shop "$(head_json shop 3 "$(http_route shop.example /)" "$(slot_json 0 shop-web-0-c 127.0.0.2)")" >/dev/null
+commit shop "$(head_json shop 4 "$(http_route shop.example /)" "$(slot_json 0 shop-web-0-c 127.0.0.2)")" >/dev/null
 wait "$held"
 is "$(cat "$work/held.out")" 127.0.0.2 'a request is held until the new instance is there'
 

@@ -59,6 +59,8 @@ const struct codec_schema applied_schema = SCHEMA(applied);
 
 static const struct codec_field drained_request_fields[] = {
 	FIELD(struct drained_request, instances, CODEC_STRV, .flags = CODEC_REQUIRED),
+	FIELD(struct drained_request, sequence, CODEC_INT,
+	      .note = "counted once the proxy has the log up to this"),
 	FIELD(struct drained_request, wait_ms, CODEC_INT, .note = "answered by then at the latest"),
 	FIELD_END,
 };

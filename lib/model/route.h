@@ -20,6 +20,7 @@ struct applied {
 };
 struct drained_request { /* routed.drained: answered once no connection is left, or after wait_ms */
 	char **instances;
+	int64_t sequence;
 	int64_t wait_ms;
 };
 struct drained {
