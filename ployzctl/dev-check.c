@@ -282,6 +282,7 @@ int dev_check_engine(struct dev *dev, const char *why, struct failure *failure)
 	free(dev->engine);
 	dev->engine = xasprintf("%s/docker.sock", dev->run);
 	dev->engine_own = true;
+	dev_remains_note(dev);
 	dev_say(dev, "no container engine answers at " DEFAULT_ENGINE ": starting dockerd under %s",
 		dev->dir);
 	return 0;

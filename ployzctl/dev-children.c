@@ -146,7 +146,7 @@ static void add_engine(struct dev *dev)
 			      xasprintf("--pidfile=%s/dockerd.pid", dev->run),
 			      xasprintf("--host=unix://%s", dev->engine), xstrdup("--bridge=none"),
 			      xstrdup("--iptables=false"), xstrdup("--ip6tables=false"),
-			      xstrdup("--ip-masq=false")),
+			      xstrdup("--ip-forward=false"), xstrdup("--ip-masq=false")),
 		.ready = SUPERVISE_NOTIFY, /* its socket takes connections long before it answers */
 		.stop_usec = 20000000,
 		.worth = worth_dockerd,

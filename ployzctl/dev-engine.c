@@ -52,6 +52,16 @@ void dev_engine_ping(struct dev *dev, void (*fn)(struct dev *dev, const char *tr
 	ask(dev, "GET", "/_ping", PING_USEC, on_ping, question);
 }
 
+static void cleaned(struct question *question)
+{
+	struct dev *dev = question->dev;
+
+	if (dev->removed)
+		dev_say(dev, "removed %u container%s", dev->removed, dev->removed == 1 ? "" : "s");
+	question->cleaned(dev);
+	free(question);
+}
+
 static void on_network(const struct http_answer *answer, void *userdata)
 {
 	struct question *question = userdata;
@@ -60,10 +70,25 @@ static void on_network(const struct http_answer *answer, void *userdata)
 	if (answer->error || (answer->status >= 300 && answer->status != 404))
 		dev_say(dev, "the engine keeps the network %s: %s", dev->config.network,
 			answer->error ? answer->text : answer->body);
-	if (dev->removed)
-		dev_say(dev, "removed %u container%s", dev->removed, dev->removed == 1 ? "" : "s");
-	question->cleaned(dev);
-	free(question);
+	cleaned(question);
+}
+
+/* Another machine's network of this name is not this one's to remove. */
+static void on_seen(const struct http_answer *answer, void *userdata)
+{
+	struct question *question = userdata;
+	struct dev *dev = question->dev;
+	_cleanup_json_ json_t *network =
+		answer->status == 200 ? json_loadb(answer->body, answer->size, 0, NULL) : NULL;
+	const char *owner = json_string_value(
+		json_object_get(json_object_get(network, "Labels"), "ployz.machine"));
+	_cleanup_free_ char *name = http_escape(dev->config.network, "");
+	_cleanup_free_ char *path = xasprintf("/networks/%s", name);
+
+	if (network && streq(owner, dev->machine))
+		ask(dev, "DELETE", path, LIST_USEC, on_network, question);
+	else
+		cleaned(question);
 }
 
 static void remove_network(struct question *question)
@@ -71,7 +96,7 @@ static void remove_network(struct question *question)
 	_cleanup_free_ char *name = http_escape(question->dev->config.network, "");
 	_cleanup_free_ char *path = xasprintf("/networks/%s", name);
 
-	ask(question->dev, "DELETE", path, LIST_USEC, on_network, question);
+	ask(question->dev, "GET", path, LIST_USEC, on_seen, question);
 }
 
 static void on_removed(const struct http_answer *answer, void *userdata)
@@ -101,6 +126,11 @@ static void on_list(const struct http_answer *answer, void *userdata)
 			answer->error ? answer->text : answer->body);
 	else
 		list = json_loadb(answer->body, answer->size, 0, NULL);
+	if (!dev->told && json_array_size(list)) {
+		dev_say(dev, "%zu containers of an earlier --keep stay", json_array_size(list));
+		cleaned(question);
+		return;
+	}
 	json_array_foreach (list, i, container) {
 		const char *id = json_string_value(json_object_get(container, "Id"));
 		_cleanup_free_ char *path = xasprintf("/containers/%s?force=1&v=1", id ? id : "");

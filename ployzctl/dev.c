@@ -9,6 +9,7 @@
 
 #define NAME_WIDTH 8
 #define OWN_NAME "dev"
+#define ENGINE "engine" /* the child that an own engine is */
 
 static const struct config_row rows[] = {
 	{ "dir", CONFIG_STRING, offsetof(struct dev_config, dir), NULL, "DIR",
@@ -123,20 +124,33 @@ static char *context_path(const struct dev *dev)
 	return xasprintf("%s/operator.conf", dev->run);
 }
 
-static int write_context(struct dev *dev)
+/* This machine's id, which --prepare has made. 0 or negative errno. */
+static int read_machine(struct dev *dev)
 {
-	_cleanup_free_ char *from = xasprintf("%s/etc/credentials/operator.conf", dev->dir);
-	_cleanup_free_ char *id = xasprintf("%s/etc/credentials/machine", dev->dir);
-	_cleanup_free_ char *path = context_path(dev), *credentials = NULL, *machine = NULL,
-			    *text = NULL;
-	int r = file_read(from, 4096, &credentials, NULL);
+	_cleanup_free_ char *path = xasprintf("%s/etc/credentials/machine", dev->dir);
+	char *machine;
+	int r;
 
-	if (r >= 0)
-		r = file_read(id, 128, &machine, NULL);
+	if (dev->machine)
+		return 0;
+	r = file_read(path, 128, &machine, NULL);
 	if (r < 0)
 		return r;
 	machine[strcspn(machine, "\n")] = '\0';
-	dev->machine = steal(machine);
+	dev->machine = machine;
+	return 0;
+}
+
+static int write_context(struct dev *dev)
+{
+	_cleanup_free_ char *from = xasprintf("%s/etc/credentials/operator.conf", dev->dir);
+	_cleanup_free_ char *path = context_path(dev), *credentials = NULL, *text = NULL;
+	int r = file_read(from, 4096, &credentials, NULL);
+
+	if (r >= 0)
+		r = read_machine(dev);
+	if (r < 0)
+		return r;
 	text = xasprintf("bus = nats://127.0.0.1:%d\nmachine = %s\n%s", (int)dev->config.bus_port,
 			 dev->machine, credentials);
 	return file_write_atomic(path, text, strlen(text), 0600);
@@ -200,8 +214,8 @@ static void on_stopped(void *userdata)
 	struct dev *dev = userdata;
 
 	/* Containers go when no daemon is left that could wonder about it, while the engine still
-	 * answers. A start that failed leaves what an earlier --keep has left. */
-	if (dev->phase == DEV_ENDING && dev->machine && !dev->config.keep) {
+	 * answers. Who has no id yet has made none. */
+	if (dev->phase == DEV_ENDING && !dev->config.keep && read_machine(dev) == 0) {
 		dev->phase = DEV_CLEANING;
 		dev_engine_clean(dev, on_cleaned);
 	} else if (dev->phase == DEV_ENDING) {
@@ -225,7 +239,7 @@ static void stop(struct dev *dev, int exit_code)
 	timer_disarm(dev->slow);
 	unlink(context);
 	if (dev->supervise)
-		supervise_stop(dev->supervise, "engine");
+		supervise_stop(dev->supervise, ENGINE);
 	else
 		finish(dev);
 }
@@ -235,12 +249,19 @@ static int on_signal(_unused_ sd_event_source *source, const struct signalfd_sig
 {
 	struct dev *dev = userdata;
 
-	if (dev->phase >= DEV_ENDING) {
-		dev_say(dev, "again: killing what is left");
-		if (dev->supervise)
-			supervise_kill(dev->supervise);
-		return sd_event_exit(dev->loop, 128 + (int)info->ssi_signo);
+	if (dev->phase > DEV_ENDING || (dev->phase == DEV_ENDING && dev->hurried)) {
+		dev_say(dev, "again: giving up what is left");
+		dev->exit_code = 128 + (int)info->ssi_signo;
+		return sd_event_exit(dev->loop, 0);
 	}
+	if (dev->phase == DEV_ENDING) {
+		/* The engine last: it alone can end what runs in containers. */
+		dev_say(dev, "killing the daemons (once more: without removing the containers)");
+		dev->hurried = true;
+		supervise_kill(dev->supervise, ENGINE);
+		return 0;
+	}
+	dev->told = true;
 	dev_say(dev, "ending (once more: at once)");
 	/* Whoever asked for the end gets it; what was asked for was done. */
 	stop(dev, dev->phase == DEV_RUNNING ? EXIT_DONE : EXIT_NO);
@@ -320,8 +341,11 @@ static void dev_clear(struct dev *dev)
 	supervise_free(dev->supervise);
 	http_free(dev->http);
 	sd_event_unref(dev->loop);
-	if (dev->lock >= 0)
+	/* The lock goes last: what is removed is nobody else's meanwhile. */
+	if (dev->lock >= 0) {
+		dev_remains_remove(dev);
 		close(dev->lock);
+	}
 	config_clear(rows, &dev->config);
 	free(dev->dir);
 	free(dev->run);
@@ -330,6 +354,7 @@ static void dev_clear(struct dev *dev)
 	free(dev->nats_server);
 	free(dev->haproxy);
 	free(dev->dockerd);
+	strv_free(dev->litter);
 	free(dev->machine);
 }
 
@@ -369,15 +394,16 @@ int verb_dev(struct ployzctl *ctl, int argc, char **argv)
 	if (!dev.config.dir)
 		dev.config.dir = xstrdup(ctl->options.dir ? ctl->options.dir : getenv("PLOYZ_DIR"));
 	dev.colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
-	r = check(&dev, &failure);
-	if (r < 0) {
-		refuse(&dev, &failure);
-		return dev.exit_code;
-	}
+	/* First of all: from here on a signal is an event, and finds everything tidied up. */
 	r = open_loop(&dev);
 	if (r < 0) {
 		fprintf(stderr, "ployzctl: dev: no event loop: %s\n", strerror(-r));
 		return EXIT_BUG;
+	}
+	r = check(&dev, &failure);
+	if (r < 0) {
+		refuse(&dev, &failure);
+		return dev.exit_code;
 	}
 	dev_engine_ping(&dev, on_engine);
 	sd_event_loop(dev.loop);

@@ -43,6 +43,7 @@ struct dev {
 	char *engine;	 /* path of the engine's socket */
 	bool engine_own; /* dev started it */
 	char *nats_server, *haproxy, *dockerd;
+	char **litter; /* what an own engine leaves elsewhere, empty: it was not there before */
 	int lock;
 
 	struct supervise *supervise;
@@ -51,6 +52,8 @@ struct dev {
 	unsigned http_left; /* requests whose answer is awaited */
 	unsigned removed;   /* containers */
 	char *machine;	    /* id; known once it is prepared */
+	bool told;	    /* to end; a start that failed ends by itself */
+	bool hurried;	    /* told twice */
 	bool colour;	    /* names in colours */
 };
 
@@ -62,6 +65,14 @@ int dev_check_programs(struct dev *dev, struct failure *failure);
 int dev_check_ports(struct dev *dev, struct failure *failure);
 /* After the engine did not answer: starts an own one when it may. `why` says what was tried. */
 int dev_check_engine(struct dev *dev, const char *why, struct failure *failure);
+
+/* --- dev-remains.c: what is not to stay */
+
+/* Remembers which of the places that an own engine makes are there already. */
+void dev_remains_note(struct dev *dev);
+/* Sockets, pids, rendered configuration with its passwords, and what an own engine left; last of
+ * all, when nothing runs any more. */
+void dev_remains_remove(const struct dev *dev);
 
 /* --- dev-children.c */
 
@@ -76,7 +87,8 @@ void dev_demo(struct dev *dev);
 
 /* Asks the engine whether it is there; `fn` gets NULL or what is wrong. */
 void dev_engine_ping(struct dev *dev, void (*fn)(struct dev *dev, const char *trouble));
-/* Removes this machine's containers, then the network; then calls `fn`. */
+/* Removes this machine's containers, then the network; then calls `fn`. After a start that failed
+ * only the network, and only when no container is left of an earlier --keep. */
 void dev_engine_clean(struct dev *dev, void (*fn)(struct dev *dev));
 
 /* --- dev.c */

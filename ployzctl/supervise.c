@@ -423,12 +423,16 @@ void supervise_stop(struct supervise *supervise, const char *except)
 	deferred_schedule(supervise->next);
 }
 
-void supervise_kill(struct supervise *supervise)
+void supervise_kill(struct supervise *supervise, const char *except)
 {
 	for (size_t i = 0; i < supervise->n_children; i++) {
-		supervise->children[i]->wanted_down = true;
-		if (supervise->children[i]->pid)
-			kill(supervise->children[i]->pid, SIGKILL);
+		struct child *child = supervise->children[i];
+
+		if (except && streq(child->spec.name, except))
+			continue;
+		child->wanted_down = true;
+		if (child->pid)
+			kill(child->pid, SIGKILL);
 	}
 }
 

@@ -48,8 +48,8 @@ void supervise_start(struct supervise *supervise);
 /* Ends all but `except` (may be NULL): each when those that need it have ended. `stopped` is called
  * once, when none of them is left. May then be called again without the exception. */
 void supervise_stop(struct supervise *supervise, const char *except);
-/* KILL to everything, now. */
-void supervise_kill(struct supervise *supervise);
+/* KILL to everything but `except` (may be NULL), now. */
+void supervise_kill(struct supervise *supervise, const char *except);
 /* Names of those that are not ready, with what they say they do: `agentd (waiting for …), dnsd`;
  * owned by the caller. */
 char *supervise_waiting(const struct supervise *supervise);

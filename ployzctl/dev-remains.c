@@ -1,0 +1,74 @@
+/* What `ployzctl dev` does not leave behind: what is only good while it runs, and what its own
+ * engine makes outside of dev's directory. */
+#include <ftw.h>
+#include <mntent.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "ployzctl/dev.h"
+
+#define MOUNTS "/proc/self/mounts"
+
+/* In <dir>/run, by name: --dir may lead to a directory that others use too. Passwords stand in the
+ * servers' configuration. */
+static const char *const rendered[] = {
+	"operator.conf",      "notify",	      "nats.conf",	     "store.conf",  "haproxy.cfg",
+	"haproxy-routes.map", "haproxy.sock", "haproxy-master.sock", "docker.sock", "dockerd.pid"
+};
+
+/* Made by dockerd and containerd whatever directories they are given. */
+static const char *const engine_places[] = { "/run/containerd/s", "/run/containerd",
+					     "/run/docker/plugins", "/run/docker" };
+
+static void note(struct dev *dev, char *path)
+{
+	if (access(path, F_OK) < 0)
+		strv_push(&dev->litter, path);
+	else
+		free(path);
+}
+
+void dev_remains_note(struct dev *dev)
+{
+	FILE *mounts = setmntent(MOUNTS, "r");
+	const struct mntent *mount;
+
+	for (size_t i = 0; i < ARRAY_SIZE(engine_places); i++)
+		note(dev, xstrdup(engine_places[i]));
+	while (mounts && (mount = getmntent(mounts)))
+		if (streq(mount->mnt_type, "cgroup") || streq(mount->mnt_type, "cgroup2"))
+			note(dev, xasprintf("%s/docker", mount->mnt_dir));
+	if (mounts)
+		endmntent(mounts);
+}
+
+static int remove_one(const char *path, _unused_ const struct stat *st, _unused_ int kind,
+		      _unused_ struct FTW *where)
+{
+	/* What cannot go stays, and its directory with it. */
+	if (remove(path) < 0)
+		log_debug("%s stays: %s", path, strerror(errno));
+	return 0;
+}
+
+void dev_remains_remove(const struct dev *dev)
+{
+	_cleanup_free_ char *engine = NULL, *link = NULL;
+
+	if (!dev->run)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(rendered); i++) {
+		_cleanup_free_ char *path = xasprintf("%s/%s", dev->run, rendered[i]);
+
+		unlink(path);
+	}
+	engine = xasprintf("%s/engine", dev->run);
+	if (dev->engine_own)
+		nftw(engine, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	/* Only when they are empty. */
+	for (char **path = dev->litter; path && *path; path++)
+		rmdir(*path);
+	link = xasprintf("%s/run", dev->dir);
+	if (rmdir(dev->run) == 0 && !streq(link, dev->run))
+		unlink(link);
+}
