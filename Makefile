@@ -23,7 +23,8 @@ PROGRAMS := $(DAEMONS) ployzctl
 PACKAGES := libnats jansson libsystemd libcurl libknot yaml-0.1 libsodium libmnl
 
 Q := $(if $(V),,@)
-say = $(if $(V),,@printf '  %-7s %s\n' $(1) $(2);)
+# Where the build is not what was asked for (TERSE), a line a program is enough.
+say = $(if $(V),,@$(if $(and $(TERSE),$(filter CC,$(1))),,printf '  %-7s %s\n' $(1) $(2);))
 
 # pkg-config is asked once, when something is built; a bare machine can still `make demo`.
 ifeq ($(origin PKG_CFLAGS),undefined)
@@ -57,9 +58,13 @@ JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 .SECONDEXPANSION:
 .SECONDARY:
 
+# The empty recipe: that there was nothing to do is no news.
 all: $(BINARIES)
+	@:
 tests: $(TESTS) tools
+	@:
 tools: $(TOOLS)
+	@:
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -133,19 +138,19 @@ setup-check:
 	@tests/setup/nats-servers -l $(LOG) $(BUILD)/nats
 
 demo: setup
-	@$(MAKE) --no-print-directory $(JOBS) all tools
+	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes all tools
 	@BUILD=$(BUILD) KEEP=$(KEEP) tests/demo
 
 demo-end:
 	@BUILD=$(BUILD) tests/demo end
 
 check: setup-check
-	@$(MAKE) --no-print-directory $(JOBS) all tests
+	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes all tests
 	@BUILD=$(BUILD) tests/run
 
 # Without containers: what takes seconds.
 check-quick: setup-check
-	@$(MAKE) --no-print-directory $(JOBS) all tests
+	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes all tests
 	@BUILD=$(BUILD) tests/run quick
 
 setup-fuzz:
@@ -162,7 +167,7 @@ fuzz-corpus: setup-fuzz
 # Measurements: tests/bench/NAME says what and how; the last line is the figures.
 bench-%: tests/bench/%
 	@tests/setup/packages -l $(LOG) build run bench
-	@$(MAKE) --no-print-directory $(JOBS) all tools
+	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes all tools
 	@BUILD=$(BUILD) tests/bench/$*
 
 lint:

@@ -40,28 +40,51 @@ engine_in_place() {
 
 # engine_let BRIDGE: the private engine writes no firewall rules. Where an earlier Docker (or its owner) left some
 # that look at bridges too, containers on one bridge could not reach each other: one rule, for the test's time.
+# Where nothing is refused none is made: with the first rule comes a table, which would stay.
 engine_let() {
 	[ -n "${ENGINE_PRIVATE-}" ] || return 0
 	[ "$(cat /proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null)" = 1 ] || return 0
+	[ "$(iptables -w -S FORWARD 2>/dev/null)" != '-P FORWARD ACCEPT' ] || return 0
+	signals_hold
 	if iptables -w -I FORWARD -i "$1" -o "$1" -j ACCEPT 2>/dev/null; then
 		at_end "iptables -w -D FORWARD -i $1 -o $1 -j ACCEPT"
 	fi
+	signals_take
 }
 
+# What dockerd and containerd make outside of their own directories, and leave there empty.
+engine_litter() {
+	printf '%s\n' /run/containerd/s /run/containerd /run/docker/plugins /run/docker
+	sed -n 's,^[^ ]* \([^ ]*\) cgroup2\{0\,1\} .*,\1/docker,p' /proc/mounts
+}
+
+# engine_end DIRECTORY PID: of the process that was started, while dockerd has not written its own down. A process
+# that has its id since is somebody else's.
 engine_end() {
-	end_pid "$(cat "$1/pid" 2>/dev/null || echo "$2")" 30
+	[ -d "$1" ] || return 0
+	engine_left=$(cat "$1/pid" 2>/dev/null)
+	if [ -z "$engine_left" ]; then
+		engine_left=$2
+	elif ! grep -qaF "$1/" "/proc/$engine_left/cmdline" 2>/dev/null; then
+		engine_left=
+	fi
+	[ -z "$engine_left" ] || end_pid "$engine_left" 30
 	engine_clear "$1"
 }
 
-# What a private engine leaves on the disk.
+# What a private engine leaves. Of what is not its own only what is empty goes, and was not there before.
 engine_clear() {
 	grep " $1/" /proc/mounts | cut -d ' ' -f 2 | sort -r | while read -r mounted; do
 		umount -l "$mounted"
 	done
+	while read -r litter; do
+		rmdir "$litter" 2>/dev/null
+	done <"$1/litter"
 	rm -rf "$1"
 }
 
-# engine_run_own COMMAND…: a private one; sets $engine_own and $engine_pid. COMMAND takes dockerd's options.
+# engine_run_own ENDING COMMAND…: a private one; sets $engine_own and $engine_pid, with which ENDING is called at
+# the end. COMMAND takes dockerd's options.
 engine_run_own() {
 	if ! command -v dockerd >/dev/null; then
 		engine_reason='no container engine answers, and there is no dockerd to start'
@@ -71,20 +94,25 @@ engine_run_own() {
 		engine_reason='no container engine answers, and only root can start one'
 		return 1
 	fi
+	engine_ending=$1
+	shift
+	signals_hold
 	# On the disk: /tmp may be memory.
-	engine_own=$(mktemp -d "${ENGINE_TMPDIR:-/var/tmp}/plt-engine.XXXXXX") || return 1
+	engine_own=$(trap '' INT TERM HUP; mktemp -d "${ENGINE_TMPDIR:-/var/tmp}/plt-engine.XXXXXX") || return 1
+	for litter in $(engine_litter); do
+		[ -e "$litter" ] || echo "$litter"
+	done >"$engine_own/litter"
 	[ "$1" = dockerd ] || set -- "$@" "$engine_own"
 	(engine_in_place setsid "$@" --data-root "$engine_own/data" --exec-root "$engine_own/exec" \
 		--pidfile "$engine_own/pid" -H "unix://$engine_own/docker.sock" \
 		--bridge=none --iptables=false --ip6tables=false --ip-forward=false) \
 		>"$engine_own/log" 2>&1 </dev/null &
 	engine_pid=$!
+	at_end "$engine_ending $engine_own $engine_pid"
+	signals_take
 	DOCKER_HOST=unix://$engine_own/docker.sock
 	ENGINE_PRIVATE=yes # also for the tests that a run starts
 	export DOCKER_HOST ENGINE_PRIVATE
-}
-
-engine_wait_own() {
 	within 60 engine_up_or_dead || true
 	if ! engine_answers "$DOCKER_HOST" >/dev/null; then
 		engine_reason="dockerd did not start: $(grep -Eio '(failed|error)[^"]*' "$engine_own/log" | tail -n 1)"
@@ -93,9 +121,7 @@ engine_wait_own() {
 }
 
 engine_start_own() {
-	engine_run_own dockerd || return 1
-	at_end "engine_end $engine_own $engine_pid"
-	engine_wait_own
+	engine_run_own engine_end dockerd
 }
 
 # Containers outlive its dockerd: they go before it does.
@@ -112,9 +138,7 @@ engine_end_kept() {
 # engine_start_kept: a private one whose dockerd may be killed: it is started again at once, and containers go on.
 # dockerd's pid is in $engine_own/pid.
 engine_start_kept() {
-	engine_run_own tests/lib/engine-kept || return 1
-	at_end "engine_end_kept $engine_own $engine_pid"
-	engine_wait_own
+	engine_run_own engine_end_kept tests/lib/engine-kept
 }
 
 engine_up_or_dead() {

@@ -4,8 +4,9 @@
 BUILD=$(realpath -m "${BUILD:-build}")
 PATH=$BUILD/bin:$BUILD/tool:$PATH:/usr/sbin:/sbin
 export PATH BUILD LC_ALL=C
-work=$(mktemp -d "${TMPDIR:-/tmp}/plt.XXXXXX") || exit 1 # short: Unix sockets end at 107 bytes
+work=
 endings=
+told_words=
 
 # at_end COMMAND: done when the test ends, however it ends; the last one first.
 at_end() {
@@ -16,19 +17,41 @@ $endings"
 fixture_end() {
 	fixture_code=$?
 	trap '' INT TERM HUP
-	printf '%s\n' "$endings" >"$work/endings"
 	while read -r ending <&9; do
 		eval "$ending"
-	done 9<"$work/endings" >/dev/null 2>&1
+	done 9<<-END >/dev/null 2>&1
+	$endings
+	END
 	if [ -n "${KEEP_WORK-}" ]; then
 		echo "# kept: $work"
-	else
+	elif [ -n "$work" ]; then
 		rm -rf "$work"
 	fi
 	exit "$fixture_code"
 }
+
+# The first signal begins the end; none disturbs it. $told_words are said then, when there are any.
+fixture_told() {
+	trap '' INT TERM HUP
+	[ -z "$told_words" ] || printf '\n%s\n' "$told_words" >&2
+	exit 130
+}
+
+# Between these two a signal is only remembered: what is begun there, its end has to know.
+signals_hold() {
+	signalled=
+	trap 'signalled=yes' INT TERM HUP
+}
+
+signals_take() {
+	trap fixture_told INT TERM HUP
+	[ -z "$signalled" ] || fixture_told
+}
+
 trap fixture_end EXIT
-trap 'exit 130' INT TERM HUP
+trap fixture_told INT TERM HUP
+# Short: Unix sockets end at 107 bytes. A ^C reaches the whole foreground: mktemp is not to make and die.
+work=$(trap '' INT TERM HUP; mktemp -d "${TMPDIR:-/tmp}/plt.XXXXXX") || exit 1
 
 uptime_s() {
 	read -r up _ </proc/uptime
@@ -66,9 +89,11 @@ end_pid() {
 start() {
 	start_log=$1
 	shift
+	signals_hold
 	"$@" >"$start_log" 2>&1 </dev/null &
 	started=$!
-	at_end "end_pid $started"
+	at_end "end_pid $started ${start_patience-}"
+	signals_take
 }
 
 free_port() {
