@@ -5,18 +5,25 @@
 
 #include "lib/mem.h"
 
-/* Exit codes of ployzctl; the same for every verb. */
+/* Exit codes of ployzctl, the same for every verb, with what --help and the manual say of them. */
+#define EXIT_CODES(X)                                                       \
+	X(EXIT_DONE, 0, "done")                                             \
+	X(EXIT_NO, 1, "the answer is no")                                   \
+	X(EXIT_USAGE, 2, "wrong usage or a bad manifest")                   \
+	X(EXIT_UNREACHABLE, 3, "the bus or the machine cannot be reached")  \
+	X(EXIT_LEASE_HELD, 4, "refused: somebody else holds the lease")     \
+	X(EXIT_STALE, 5, "refused: changed since the plan")                 \
+	X(EXIT_FAILED, 6, "failed before the commit, nothing changed")      \
+	X(EXIT_CLEANUP_PENDING, 7, "committed, but cleaning up is pending") \
+	X(EXIT_NO_QUORUM, 8, "the store has no quorum")                     \
+	X(EXIT_BUG, 70, "a bug")                                            \
+	X(EXIT_MEMORY, MEM_EXIT_CODE, "out of memory")                      \
+	X(EXIT_INTERRUPTED, 130, "interrupted")
+
 enum exit_code {
-	EXIT_DONE = 0,
-	EXIT_NO = 1,		  /* the answer is no */
-	EXIT_USAGE = 2,		  /* wrong usage or bad manifest */
-	EXIT_UNREACHABLE = 3,	  /* cannot reach the bus or the machine */
-	EXIT_LEASE_HELD = 4,	  /* refused: lease held */
-	EXIT_STALE = 5,		  /* refused: changed since the plan */
-	EXIT_FAILED = 6,	  /* failed before the commit, nothing changed */
-	EXIT_CLEANUP_PENDING = 7, /* committed, cleaning up is pending */
-	EXIT_NO_QUORUM = 8,
-	EXIT_BUG = 70,
+#define X(id, code, words) id = (code),
+	EXIT_CODES(X)
+#undef X
 };
 
 /* Every code that a failure can carry on the wire, its text there and the exit code it leads to. */

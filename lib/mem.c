@@ -10,7 +10,7 @@ void mem_exhausted(void)
 	ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
 
 	(void)written;
-	_exit(71);
+	_exit(MEM_EXIT_CODE);
 }
 
 void *xmalloc(size_t size)

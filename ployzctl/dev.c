@@ -244,27 +244,29 @@ static void stop(struct dev *dev, int exit_code)
 		finish(dev);
 }
 
+/* The first one ends all in its order, the second one kills the daemons and removes the containers
+ * all the same, the third one leaves them. */
 static int on_signal(_unused_ sd_event_source *source, const struct signalfd_siginfo *info,
 		     void *userdata)
 {
 	struct dev *dev = userdata;
 
-	if (dev->phase > DEV_ENDING || (dev->phase == DEV_ENDING && dev->hurried)) {
-		dev_say(dev, "again: giving up what is left");
+	dev->told++;
+	if (dev->told > 2) {
+		dev_say(dev, "leaving what is left");
 		dev->exit_code = 128 + (int)info->ssi_signo;
 		return sd_event_exit(dev->loop, 0);
 	}
-	if (dev->phase == DEV_ENDING) {
-		/* The engine last: it alone can end what runs in containers. */
-		dev_say(dev, "killing the daemons (once more: without removing the containers)");
-		dev->hurried = true;
-		supervise_kill(dev->supervise, ENGINE);
+	if (dev->phase < DEV_ENDING) {
+		dev_say(dev, "ending (once more: at once)");
+		/* Whoever asked for the end gets it; what was asked for was done. */
+		stop(dev, dev->phase == DEV_RUNNING ? EXIT_DONE : EXIT_NO);
 		return 0;
 	}
-	dev->told = true;
-	dev_say(dev, "ending (once more: at once)");
-	/* Whoever asked for the end gets it; what was asked for was done. */
-	stop(dev, dev->phase == DEV_RUNNING ? EXIT_DONE : EXIT_NO);
+	dev_say(dev, "killing the daemons (once more: without removing the containers)");
+	/* The engine last: it alone can end what runs in containers. */
+	if (dev->supervise && dev->phase == DEV_ENDING)
+		supervise_kill(dev->supervise, ENGINE);
 	return 0;
 }
 

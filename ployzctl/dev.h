@@ -52,8 +52,7 @@ struct dev {
 	unsigned http_left; /* requests whose answer is awaited */
 	unsigned removed;   /* containers */
 	char *machine;	    /* id; known once it is prepared */
-	bool told;	    /* to end; a start that failed ends by itself */
-	bool hurried;	    /* told twice */
+	unsigned told;	    /* how often, to end; a start that failed ends by itself */
 	bool colour;	    /* names in colours */
 };
 

@@ -54,11 +54,22 @@ static int compare(const void *a, const void *b)
 	return r ? r : strcmp(x->id, y->id);
 }
 
+/* What no committed revision names is on its way to be one, or was left by a deploy that died. */
+static bool is_committed(const struct listing *listing, const struct instance *instance)
+{
+	const struct snapshot_head *at = snapshot_head(listing->snapshot, instance->ns);
+
+	return at && head_instance(at->head, instance->id, NULL);
+}
+
 static void print_json(const struct listing *listing)
 {
 	for (size_t i = 0; i < listing->n_rows; i++) {
-		json_t *json = codec_encode(&instance_schema, listing->rows[i].instance);
+		const struct instance *instance = listing->rows[i].instance;
+		json_t *json = codec_encode(&instance_schema, instance);
 
+		json_object_set_new(json, "committed",
+				    json_boolean(is_committed(listing, instance)));
 		json_object_set_new(json, "machine", json_string(listing->rows[i].machine));
 		session_json_value(json);
 	}
@@ -75,10 +86,12 @@ static void print_table(const struct listing *listing)
 		const struct instance *instance = listing->rows[i].instance;
 		_cleanup_free_ char *slot = xasprintf("%lld", (long long)instance->slot);
 		_cleanup_free_ char *age = age_of(instance->since, time_now_usec());
+		_cleanup_free_ char *state =
+			xasprintf("%s%s", instance_state_names[instance->state],
+				  is_committed(listing, instance) ? "" : ", not committed");
 
 		table_row(&table, instance->ns, instance->service, slot, listing->rows[i].machine,
-			  instance_state_names[instance->state], instance->address, instance->image,
-			  age, instance->id);
+			  state, instance->address, instance->image, age, instance->id);
 	}
 	table_print(&table);
 	table_clear(&table);

@@ -6,7 +6,6 @@
 #include "ployzctl/ployzctl.h"
 
 #define DEFAULT_BUS "nats://127.0.0.1:4222"
-#define EXIT_INTERRUPTED 130
 
 static const struct config_row context_rows[] = {
 	{ "bus", CONFIG_STRING, offsetof(struct context, bus), NULL, NULL, NULL, 0, 0 },

@@ -32,10 +32,11 @@ const struct verb verbs[] = {
 	{ "ns ls", "", "Namespaces", verb_ns_ls, 0 },
 	{ "ns show", "NS", "A namespace: services, slots, routes", verb_ns_show, 0 },
 	{ "ns history", "NS", "The revisions of a namespace", verb_ns_history, 0 },
-	{ "ns rm", "NS [--yes] [--why TEXT]", "Remove everything of a namespace", verb_ns_rm, 0 },
+	{ "ns rm", "NS [--yes] [--why TEXT] [-v]", "Remove everything of a namespace", verb_ns_rm,
+	  0 },
 	{ "ps", "[NS]", "Instances of all machines", verb_ps, 0 },
-	{ "logs", "[-f] [--since D] [--tail N] [NS/]SERVICE...", "The output of services",
-	  verb_logs, 0 },
+	{ "logs", "[-f] [--since DURATION] [--tail N] TARGET...",
+	  "The output of services: web, shop/web, or all of shop", verb_logs, 0 },
 	{ "status", "", "Intent, status and observation side by side", verb_status, 0 },
 	{ "lease ls", "", "Who may change which namespace now", verb_lease_ls, 0 },
 	{ "lease show", "NS", "A namespace's lease: holder, verb, since, free in", verb_lease_show,
@@ -43,7 +44,7 @@ const struct verb verbs[] = {
 	{ "lease break", "NS [--yes] [--why TEXT]", "Take the lease from its holder",
 	  verb_lease_break, 0 },
 	{ "route ls", "", "What the gateway sends where", verb_route_ls, 0 },
-	{ "dns query", "NAME [--as NS] [--type T]", "What the resolver would answer, and why",
+	{ "dns query", "NAME [--as NS] [--type TYPE]", "What the resolver would answer, and why",
 	  verb_dns_query, 0 },
 	{ "events", "[-f] [--since SEQ] [NS]", "The log: who did what from where", verb_events, 0 },
 	{ "schema", "[NAME | --all]", "The wire: its subjects, or the fields of an object",
@@ -66,11 +67,11 @@ void verbs_help(FILE *to)
 		}
 	fprintf(to, "\nOptions:\n");
 	config_help(global_rows, to);
-	fprintf(to, "\nExit codes: 0 done, 1 the answer is no, 2 wrong usage or bad manifest, 3 "
-		    "cannot reach, 4 lease held,\n"
-		    "5 changed since the plan, 6 failed and nothing changed, 7 committed and "
-		    "cleaning up is pending,\n"
-		    "8 no quorum, 70 a bug.\n\nMore: man ployzctl\n");
+	fprintf(to, "\nExit codes:\n");
+#define X(id, code, words) fprintf(to, "  %-3d %s\n", code, words);
+	EXIT_CODES(X)
+#undef X
+	fprintf(to, "\nMore: man ployzctl\n");
 }
 
 int verb_version(struct ployzctl *ctl, int argc, char **argv)
