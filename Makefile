@@ -108,16 +108,19 @@ $(BUILD)/tool/testsvc: tests/tool/testsvc.c tests/tool/wire.h
 FUZZ := $(BUILD)/fuzz
 FUZZERS := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(wildcard tests/fuzz/*.c))
 FUZZ_SAN := address,undefined
-FUZZ_CFLAGS := -std=gnu11 $(WARNINGS) -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,$(FUZZ_SAN) \
-	-fno-sanitize-recover=all
+FUZZ_CFLAGS := -std=gnu11 $(WARNINGS) -O2 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,$(FUZZ_SAN) \
+	-fno-sanitize-recover=all -fprofile-instr-generate -fcoverage-mapping
 
 fuzzers: $(FUZZERS)
 
-$(FUZZ)/obj/%.o: %.c
+$(FUZZ)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CLANG,$<)clang $(CPPFLAGS) $(FUZZ_CFLAGS) -c -o $@ $<
 
 $(FUZZ)/obj/libployz.a: $(patsubst %.c,$(FUZZ)/obj/%.o,$(wildcard lib/*.c lib/model/*.c))
+	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
+
+$(FUZZ)/obj/fuzz.a: $(patsubst %.c,$(FUZZ)/obj/%.o,$(wildcard tests/fuzz/lib/*.c))
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
 
 fuzz_objects = $(patsubst %.c,$(FUZZ)/obj/%.o,$(filter-out $(1)/$(1).c,$(wildcard $(1)/*.c)))
@@ -126,8 +129,9 @@ $(patsubst %,$(FUZZ)/obj/%.a,$(PROGRAMS)): $(FUZZ)/obj/%.a: $$(call fuzz_objects
 
 # Memory that is gone ends a daemon by _exit(), which libFuzzer would not see.
 $(FUZZERS): $(FUZZ)/%: $(FUZZ)/obj/tests/fuzz/%.o $$(addprefix $(FUZZ)/obj/,$$(addsuffix .a,$$(call room,$$*))) \
-		$(FUZZ)/obj/libployz.a
-	$(call say,LD,$@)clang -fsanitize=fuzzer,$(FUZZ_SAN) -Wl,--wrap=mem_exhausted -o $@ $^ $(LIBS)
+		$(FUZZ)/obj/fuzz.a $(FUZZ)/obj/libployz.a
+	$(call say,LD,$@)clang -fsanitize=fuzzer,$(FUZZ_SAN) -fprofile-instr-generate -Wl,--wrap=mem_exhausted \
+		-o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 
 # What is installed here changes what pkg-config says above: the build is a make of its own.
 setup:

@@ -49,6 +49,13 @@ void keeper_start(struct keeper *keeper)
 		   &keeper->request);
 }
 
+/* A listing may have told it already. */
+static void set_container(struct keeper *keeper, const char *id)
+{
+	free(keeper->container);
+	keeper->container = xstrdup(id);
+}
+
 static void on_found(const struct engine_answer *answer, void *userdata)
 {
 	struct keeper *keeper = userdata;
@@ -62,7 +69,7 @@ static void on_found(const struct engine_answer *answer, void *userdata)
 		       answer->words);
 		return;
 	}
-	keeper->container = xstrdup(id);
+	set_container(keeper, id);
 	keeper_inspect(keeper);
 }
 
@@ -91,7 +98,7 @@ static void on_created(const struct engine_answer *answer, void *userdata)
 		refuse(keeper, "the engine could not create it", answer->words);
 		return;
 	}
-	keeper->container = xstrdup(id);
+	set_container(keeper, id);
 	if (keeper->want != WANT_RUN)
 		keeper_end(keeper);
 	else

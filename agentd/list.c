@@ -70,12 +70,15 @@ static void on_image(const struct engine_answer *answer, void *userdata)
 static void ask_images(struct listing *listing, char *const *images)
 {
 	for (; images && *images; images++) {
-		struct image_seen *seen =
-			array_add(listing->listed.images, listing->listed.n_images);
-		struct image_question *question = xcalloc(1, sizeof(*question));
 		_cleanup_free_ char *name = http_escape(*images, "/:@");
 		_cleanup_free_ char *path = xasprintf("/images/%s/json", name);
+		struct image_question *question;
+		struct image_seen *seen;
 
+		if (!*name)
+			continue;
+		question = xcalloc(1, sizeof(*question));
+		seen = array_add(listing->listed.images, listing->listed.n_images);
 		seen->image = xstrdup(*images);
 		question->listing = listing;
 		question->index = listing->listed.n_images - 1;

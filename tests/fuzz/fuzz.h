@@ -20,14 +20,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 		}                                                                         \
 	} while (0)
 
-/* Linked in the place of mem_exhausted. */
-_noreturn_ void __wrap_mem_exhausted(void);
-_noreturn_ void __wrap_mem_exhausted(void)
-{
-	fprintf(stderr, "memory is exhausted, or so it seemed\n");
-	abort();
-}
-
 /* An input that is several things one after the other: what is not there reads as zero. */
 struct cursor {
 	const uint8_t *at, *end;
