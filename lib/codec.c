@@ -321,7 +321,7 @@ static int decode_list(const struct codec_field *field, const json_t *json, enum
 		return failure_set(failure, FAILURE_INVALID, NULL, "must not be empty");
 	if (json_array_size(json) == 0)
 		return 0;
-	items = xcalloc(json_array_size(json), field->schema->size);
+	items = array_new(json_array_size(json), field->schema->size);
 	*(void **)codec_member(field, object) = items;
 	json_array_foreach (json, i, value) {
 		int r = codec_decode(field->schema, value, mode, items + i * field->schema->size,
@@ -348,7 +348,7 @@ static int decode_map(const struct codec_field *field, const json_t *json, enum 
 		return wrong_type("a map", json, failure);
 	if (json_object_size(json) == 0)
 		return 0;
-	items = xcalloc(json_object_size(json), field->schema->size);
+	items = array_new(json_object_size(json), field->schema->size);
 	*(void **)codec_member(field, object) = items;
 	json_object_foreach ((json_t *)json, key, value) {
 		char *item = items + *count * field->schema->size;

@@ -91,3 +91,12 @@ void *array_grow(void *array, size_t count, size_t element_size)
 	memset((char *)array + count * element_size, 0, (capacity - count) * element_size);
 	return array;
 }
+
+void *array_new(size_t count, size_t element_size)
+{
+	size_t capacity = 1;
+
+	while (capacity < count)
+		capacity *= 2;
+	return xcalloc(capacity, element_size);
+}

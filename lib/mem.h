@@ -59,6 +59,9 @@ _noreturn_ void mem_exhausted(void);
  * capacity follows from the count alone. The array is zero-initialised beyond `count`. */
 void *array_grow(void *array, size_t count, size_t element_size);
 
+/* A zeroed array of `count` elements that array_grow and array_add may go on with. */
+void *array_new(size_t count, size_t element_size);
+
 /* Appends a zeroed element to (array, count) and gives a pointer to it. */
 #define array_add(array, count)                                           \
 	({                                                                \

@@ -1,3 +1,5 @@
+#include <malloc.h>
+
 #include "lib/codec.h"
 #include "lib/str.h"
 
@@ -167,6 +169,28 @@ static void test_bytes(void)
 	   "what is no UTF-8 is replaced: %s", text);
 }
 
+/* A list that came over the bus is gone on with: a deploy's record gets its next phase. */
+static void test_grown(void)
+{
+	static const char text[] =
+		"{\"id\":\"a\",\"list\":[{\"size\":1},{\"size\":2},{\"size\":3}],"
+		"\"parts\":{\"x\":{},\"y\":{},\"z\":{}}}";
+	void *object = NULL;
+	struct thing *thing;
+
+	ok(codec_parse(&thing_schema, text, strlen(text), CODEC_STRICT, &object, NULL) == 0,
+	   "lists of three");
+	thing = object;
+	array_add(thing->list, thing->n_list)->size = 4;
+	array_add(thing->parts, thing->n_parts)->name = xstrdup("more");
+	ok(malloc_usable_size(thing->list) >= 4 * sizeof(struct part) &&
+		   malloc_usable_size(thing->parts) >= 4 * sizeof(struct part),
+	   "what was decoded has room for what is added");
+	ok(thing->n_list == 4 && thing->list[2].size == 3 && thing->list[3].size == 4,
+	   "behind what was there");
+	codec_destroy(&thing_schema, thing);
+}
+
 int main(void)
 {
 	_cleanup_free_ char *text = NULL;
@@ -176,6 +200,7 @@ int main(void)
 	test_rows();
 	test_round_trip();
 	test_bytes();
+	test_grown();
 	ok(codec_parse(&thing_schema, "{\"id\":\"a\",\"zzz\":1}", 18, CODEC_LENIENT, &object,
 		       NULL) == 0,
 	   "unknown keys pass on the bus");
