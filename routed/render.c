@@ -22,9 +22,9 @@ static void render_global(struct strbuf *out, const struct render *render)
 		      "\tstats socket %s mode 600 level admin expose-fd listeners\n"
 		      "\tstats timeout 1m\n\n",
 		      render->socket);
-	/* Refused connections are tried again for 20 s and more: a service whose only instance is
-	 * being replaced holds its requests. A request that reached a server is never sent again:
-	 * one that kills a server would kill them all. */
+	/* Refused connections are tried again each second, 30 times: a service whose instances are
+	 * being replaced holds its requests as long as a queue would. A request that reached a
+	 * server is never sent again: one that kills a server would kill them all. */
 	strbuf_puts(out, "defaults\n"
 			 "\tmode http\n"
 			 "\tbalance roundrobin\n"
@@ -35,7 +35,7 @@ static void render_global(struct strbuf *out, const struct render *render)
 			 "\ttimeout http-request 10s\n"
 			 "\ttimeout http-keep-alive 1m\n"
 			 "\ttimeout tunnel 1h\n"
-			 "\tretries 20\n"
+			 "\tretries 30\n"
 			 "\toption redispatch 1\n"
 			 "\tretry-on conn-failure\n"
 			 "\thttp-error status 502 content-type text/plain string \"the service "

@@ -61,4 +61,23 @@ load_end
 load_was_clean 'not one request failed'
 unlike "$loaded" ' seven=' 'and nothing of it was seen'
 is "$(lines "$(containers steady)")" 2 'two containers are left'
+
+# Stop-first: what is under way ends by itself, what comes meanwhile waits, also when it all was for nothing.
+stop_first() {
+	web "$1" v1 2 | sed 's/stop_grace.*/update: stop-first/'
+}
+load_start steady.test /slow/700
+stop_first eight >"$work/web.yaml"
+run ctl deploy -f "$work/web.yaml"
+exits 0 'stop-first while every request takes 0.7 s'
+load_end
+load_was_clean 'stop-first: not one request failed'
+load_start steady.test /slow/700
+stop_first nine | sed 's/200ms/100ms, retries: 3/; s,/health,/env/never,' >"$work/bad.yaml"
+run ctl deploy -f "$work/bad.yaml"
+exits 6 'one that fails'
+ok 'the old instances are ready again' within 20 answers steady.test / eight
+load_end
+load_was_clean 'stop-first that fails: not one request failed'
+unlike "$loaded" ' nine=' 'and nothing of it was seen'
 done_testing

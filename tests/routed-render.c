@@ -52,7 +52,7 @@ static void test_config(void)
 		"\tstats socket /run/h.sock mode 600 level admin expose-fd listeners\n",
 		"frontend gateway\n\tbind *:80\n\tbind 127.0.0.1:8080\n",
 		"map_beg(/run/r.map)",
-		"\tretries 20\n\toption redispatch 1\n\tretry-on conn-failure\n",
+		"\tretries 30\n\toption redispatch 1\n\tretry-on conn-failure\n",
 		"\thttp-request set-header X-Forwarded-For %[src]\n",
 		"\thttp-request set-path \"/%[path,field(3,/,0)]\" if { var(txn.to),field(2,|)",
 		"\ttimeout tunnel 1h\n",
