@@ -237,7 +237,7 @@ void dnsd_follow(struct dnsd *dnsd)
 {
 	static const struct projection_ops ops = { on_entry, on_settled, on_stale };
 
-	dnsd->projection = projection_new(dnsd->bus, dnsd->machine, &ops, dnsd);
+	dnsd->projection = projection_new(dnsd->bus, dnsd->machine, NULL, &ops, dnsd);
 }
 
 void dnsd_unfollow(struct dnsd *dnsd)

@@ -31,12 +31,11 @@ static void on_entry(const char *subject, _unused_ uint64_t sequence, const char
 	codec_destroy(&machine_schema, decoded);
 }
 
-static void on_settled(uint64_t sequence, void *userdata)
+static void on_settled(_unused_ uint64_t sequence, void *userdata)
 {
 	struct leased *leased = userdata;
 
-	daemon_status(leased->daemon, "log up to %llu, %zu machines", (unsigned long long)sequence,
-		      leased->machines.count);
+	daemon_status(leased->daemon, "%zu machines take part", leased->machines.count);
 }
 
 static const struct projection_ops projection_ops = {
@@ -57,12 +56,13 @@ struct leased *leased_new(struct daemon *daemon, const struct leased_config *con
 
 int leased_start(struct leased *leased)
 {
+	_cleanup_free_ char *machines = subject_filter(SUBJECT_MACHINE);
 	int r = hold_start(leased);
 
 	if (r < 0)
 		return r;
 	leased->projection = projection_new(leased->daemon->bus, leased->daemon->config->machine,
-					    &projection_ops, leased);
+					    machines, &projection_ops, leased);
 	watch_start(leased);
 	return leased_serve(leased);
 }

@@ -46,7 +46,7 @@ struct leased {
 	bool watch_live;
 	uint64_t watch_since;	       /* boot-time clock: quiet time counts from here */
 	struct map leases;	       /* namespace → struct seen_lease */
-	struct projection *projection; /* of the log: which machines there are */
+	struct projection *projection; /* of the machines' records in the log */
 	struct walk **walks;	       /* running ones, and the last ended ones */
 	size_t n_walks;
 	uint64_t walked;       /* deploys since the start */

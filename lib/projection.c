@@ -9,16 +9,16 @@
 #define COPY_AFTER_USEC 1000000ull
 #define EXPECT_USEC 250000ull /* an entry that was acknowledged is here long before that */
 
+/* What an entry says is its listener's to keep. */
 struct item {
 	uint64_t sequence;
 	uint64_t load; /* number of the load that saw it last */
-	char *data;
-	size_t size;
 };
 
 struct projection {
 	struct bus *bus;
 	char *machine;
+	char *filter; /* NULL: everything */
 	const struct projection_ops *ops;
 	void *userdata;
 	struct stream_follow *store;
@@ -31,16 +31,6 @@ struct projection {
 	struct timer *copy_timer, *expect_timer;
 	struct deferred *settle;
 };
-
-static void item_free(void *p)
-{
-	struct item *item = p;
-
-	if (!item)
-		return;
-	free(item->data);
-	free(item);
-}
 
 static void set_stale(struct projection *p, bool stale)
 {
@@ -62,17 +52,15 @@ static void entry(struct projection *p, const struct stream_entry *e)
 {
 	struct item *item = map_get(&p->items, e->subject);
 
-	if (item && item->sequence == e->sequence) {
-		item->load = p->load;
-		return;
+	if (!item) {
+		item = xcalloc(1, sizeof(*item));
+		map_put(&p->items, e->subject, item);
 	}
-	item = xcalloc(1, sizeof(*item));
-	item->sequence = e->sequence;
 	item->load = p->load;
-	item->data = xmemdup(e->data, e->size);
-	item->size = e->size;
-	item_free(map_put(&p->items, e->subject, item));
-	p->ops->entry(e->subject, e->sequence, item->data, item->size, p->userdata);
+	if (item->sequence == e->sequence)
+		return;
+	item->sequence = e->sequence;
+	p->ops->entry(e->subject, e->sequence, e->data, e->size, p->userdata);
 }
 
 /* A load is complete: what it did not see is gone. */
@@ -85,7 +73,7 @@ static void sweep(struct projection *p)
 		if (item->load == p->load)
 			continue;
 		subject = xstrdup(i->key);
-		item_free(map_remove(&p->items, subject));
+		free(map_remove(&p->items, subject));
 		p->ops->entry(subject, p->sequence, NULL, 0, p->userdata);
 	}
 }
@@ -184,6 +172,7 @@ static void start_copy(void *userdata)
 	const struct stream_follow_options options = {
 		.domain = p->machine,
 		.stream = STREAM_INTENT,
+		.filter = p->filter,
 		.from = STREAM_FROM_LAST_PER_SUBJECT,
 		.once = true,
 	};
@@ -200,18 +189,20 @@ static void on_expect(void *userdata)
 		stream_follow_kick(p->store);
 }
 
-struct projection *projection_new(struct bus *bus, const char *machine,
+struct projection *projection_new(struct bus *bus, const char *machine, const char *filter,
 				  const struct projection_ops *ops, void *userdata)
 {
 	const struct stream_follow_options options = {
 		.domain = STORE_DOMAIN,
 		.stream = STREAM_INTENT,
+		.filter = filter,
 		.from = STREAM_FROM_LAST_PER_SUBJECT,
 	};
 	struct projection *p = xcalloc(1, sizeof(*p));
 
 	p->bus = bus;
 	p->machine = xstrdup(machine);
+	p->filter = xstrdup(filter);
 	p->ops = ops;
 	p->userdata = userdata;
 	p->load = 1;
@@ -232,8 +223,9 @@ void projection_free(struct projection *p)
 	timer_free(p->copy_timer);
 	timer_free(p->expect_timer);
 	deferred_free(p->settle);
-	map_clear(&p->items, item_free);
+	map_clear(&p->items, free);
 	free(p->machine);
+	free(p->filter);
 	free(p);
 }
 
@@ -256,20 +248,13 @@ uint64_t projection_stale_since(const struct projection *p)
 	return p->stale_since;
 }
 
-const char *projection_get(const struct projection *p, const char *subject, uint64_t *ret_sequence)
-{
-	const struct item *item = map_get(&p->items, subject);
-
-	if (item && ret_sequence)
-		*ret_sequence = item->sequence;
-	return item ? item->data : NULL;
-}
-
 json_t *projection_status(const struct projection *p)
 {
-	json_t *json = json_pack("{s:I, s:I}", "sequence", (json_int_t)p->sequence, "subjects",
-				 (json_int_t)p->items.count);
+	json_t *json = json_pack("{s:I}", "subjects", (json_int_t)p->items.count);
 
+	/* The last entry of a part says nothing of how far the whole log is known. */
+	if (!p->filter)
+		json_object_set_new(json, "sequence", json_integer((json_int_t)p->sequence));
 	if (p->stale_since) {
 		_cleanup_free_ char *since = time_format(p->stale_since);
 

@@ -1,5 +1,6 @@
 /* Projection: the last entry of every subject of the log, kept fresh from the store; started from
- * the machine's own copy while the store does not answer. */
+ * the machine's own copy while the store does not answer. What an entry says is the listener's to
+ * keep, as far as it needs it. */
 #ifndef PLOYZ_PROJECTION_H
 #define PLOYZ_PROJECTION_H
 
@@ -7,7 +8,8 @@
 
 struct projection;
 struct projection_ops {
-	/* The subject's last entry is now this one; `data` NULL: it is gone. */
+	/* The subject's last entry is now this one, zero-terminated beyond `size`, borrowed; `data`
+	 * NULL: it is gone. */
 	void (*entry)(const char *subject, uint64_t sequence, const char *data, size_t size,
 		      void *userdata);
 	/* Everything up to `sequence` has been handed over; called when a load is complete and then
@@ -17,8 +19,9 @@ struct projection_ops {
 	 * NULL. */
 	void (*stale)(bool stale, void *userdata);
 };
-/* Follows PLOYZ_INTENT. `machine` names the domain of the local copy. */
-struct projection *projection_new(struct bus *bus, const char *machine,
+/* Follows PLOYZ_INTENT, or what of it has a subject that fits `filter` (NULL: all). `machine` names
+ * the domain of the local copy. */
+struct projection *projection_new(struct bus *bus, const char *machine, const char *filter,
 				  const struct projection_ops *ops, void *userdata);
 void projection_free(struct projection *projection);
 DEFINE_CLEANUP(struct projection, projection_free);
@@ -29,10 +32,8 @@ uint64_t projection_sequence(const struct projection *projection);
 void projection_expect(struct projection *projection, uint64_t sequence);
 /* CLOCK_REALTIME since when the view may be behind; 0: it is fresh. */
 uint64_t projection_stale_since(const struct projection *projection);
-/* The last entry of a subject, or NULL; borrowed until the next turn of the loop. */
-const char *projection_get(const struct projection *projection, const char *subject,
-			   uint64_t *ret_sequence);
-/* {"sequence":N,"stale_since":"…"|absent,"subjects":N}: for status. An own reference. */
+/* {"subjects":N,"sequence":N,"stale_since":"…"|absent}: for status; `sequence` where all of the log
+ * is followed. An own reference. */
 json_t *projection_status(const struct projection *projection);
 
 #endif

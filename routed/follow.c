@@ -22,5 +22,5 @@ static const struct projection_ops ops = { .entry = on_entry, .settled = on_sett
 void routed_follow(struct routed *routed)
 {
 	routed->projection =
-		projection_new(routed->bus, routed->config->daemon.machine, &ops, routed);
+		projection_new(routed->bus, routed->config->daemon.machine, NULL, &ops, routed);
 }

@@ -53,6 +53,6 @@ int main(int argc, char **argv)
 		failure_clear(&failure);
 		return EXIT_UNREACHABLE;
 	}
-	projection = projection_new(bus, argv[2], &ops, NULL);
+	projection = projection_new(bus, argv[2], NULL, &ops, NULL);
 	return sd_event_loop(loop) < 0 ? EXIT_BUG : EXIT_DONE;
 }
