@@ -35,24 +35,22 @@ static void tell_usage(struct watched_stream *stream)
 }
 
 /* A copy that holds more than the store: the store was put back or made anew. Nobody may go on from
- * that silently, but what to do is for people. */
-static void tell_copy(const struct meshd *meshd, struct watched_stream *copy)
+ * that silently, but what to do is for people. The store was asked after the copy had answered:
+ * what was appended meanwhile can only put the copy behind. */
+static void tell_copy(const struct watched_stream *intent, struct watched_stream *copy)
 {
-	const struct watched_stream *intent = &meshd->streams[0];
-	bool ahead = intent->seen && copy->last_sequence > intent->last_sequence;
+	bool ahead = copy->last_sequence > intent->last_sequence;
 
-	/* The two were asked at different moments: only a copy that stays ahead is one. */
-	if (ahead && copy->lag == UINT64_MAX && !copy->alarmed) {
+	if (ahead && !copy->alarmed)
 		log_error("this machine's copy of the log is ahead of the store (%llu, %llu): the "
 			  "store has lost entries",
 			  (unsigned long long)copy->last_sequence,
 			  (unsigned long long)intent->last_sequence);
-		copy->alarmed = true;
-	}
-	copy->lag = ahead ? UINT64_MAX : intent->last_sequence - copy->last_sequence;
-	if (!ahead)
-		copy->alarmed = false;
+	copy->alarmed = ahead;
+	copy->lag = ahead ? 0 : intent->last_sequence - copy->last_sequence;
 }
+
+static void ask(struct watched_stream *stream);
 
 static uint64_t number(const json_t *object, const char *key)
 {
@@ -65,14 +63,17 @@ static void on_info(const struct failure *failure, const json_t *info, void *use
 {
 	struct watched_stream *stream = userdata;
 	struct meshd *meshd = stream->meshd;
-	bool copy = stream == &meshd->streams[ARRAY_SIZE(meshd->streams) - 1];
+	struct watched_stream *intent = &meshd->streams[0],
+			      *copy = &meshd->streams[ARRAY_SIZE(meshd->streams) - 1];
 	const json_t *state = json_object_get(info, "state");
 
 	stream->request = NULL;
+	if (stream == copy)
+		ask(intent);
 	if (failure) {
 		/* Its local server answers for the copy: only the store's silence is the
 		 * store's. */
-		if (!copy)
+		if (stream != copy)
 			tell_state(meshd, WATCH_SILENT, failure);
 		else if (stream->seen)
 			log_warning("this machine's copy of the log: %s", failure->message);
@@ -84,27 +85,30 @@ static void on_info(const struct failure *failure, const json_t *info, void *use
 	stream->messages = number(state, "messages");
 	stream->last_sequence = number(state, "last_seq");
 	stream->max_bytes = number(json_object_get(info, "config"), "max_bytes");
-	if (copy) {
-		tell_copy(meshd, stream);
+	if (stream == copy)
 		return;
-	}
+	if (stream == intent && copy->seen)
+		tell_copy(intent, copy);
 	tell_state(meshd, WATCH_ANSWERS, NULL);
 	if (!streq(json_string_value(json_object_get(json_object_get(info, "config"), "discard")),
 		   "old"))
 		tell_usage(stream);
 }
 
+static void ask(struct watched_stream *stream)
+{
+	if (!stream->request)
+		stream_info(stream->meshd->bus, stream->domain, stream->name, STORE_ASK_USEC,
+			    on_info, stream, &stream->request);
+}
+
+/* All but the first, the log itself: it is asked once its copy has answered. */
 static void look(void *userdata)
 {
 	struct meshd *meshd = userdata;
 
-	for (size_t i = 0; i < ARRAY_SIZE(meshd->streams); i++) {
-		struct watched_stream *stream = &meshd->streams[i];
-
-		if (!stream->request)
-			stream_info(meshd->bus, stream->domain, stream->name, STORE_ASK_USEC,
-				    on_info, stream, &stream->request);
-	}
+	for (size_t i = 1; i < ARRAY_SIZE(meshd->streams); i++)
+		ask(&meshd->streams[i]);
 	timer_arm(meshd->watch, WATCH_USEC);
 }
 
@@ -144,7 +148,7 @@ static json_t *stream_status(const struct watched_stream *stream, bool copy)
 			json, "percent",
 			json_integer((json_int_t)(stream->bytes * 100 / stream->max_bytes)));
 	}
-	if (copy && stream->lag != UINT64_MAX)
+	if (copy && !stream->alarmed)
 		json_object_set_new(json, "behind", json_integer((json_int_t)stream->lag));
 	if (copy && stream->alarmed)
 		json_object_set_new(json, "trouble",
