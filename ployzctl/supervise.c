@@ -9,8 +9,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PROBE_USEC 20000ull	/* between two tries to connect to a child that starts */
-#define STOP_USEC 5000000ull	/* from TERM to KILL */
+#define PROBE_USEC 20000ull  /* between two tries to connect to a child that starts */
+#define STOP_USEC 5000000ull /* from TERM to KILL */
+#define PAUSE_FIRST_USEC \
+	100000ull /* after the second death in a row; doubled from one to the next */
+#define PAUSE_MAX_USEC 5000000ull
 #define STEADY_USEC 10000000ull /* having run so long, a child's deaths are forgotten */
 #define START_ATTEMPTS 2	/* deaths before ready until the start has failed */
 #define LINE_MAX_BYTES 8192
@@ -66,7 +69,9 @@ static void own_line(struct child *child, const char *format, ...)
 
 uint64_t supervise_pause(unsigned deaths)
 {
-	return deaths <= 1 ? 0 : MIN2(deaths - 1, 5u) * 1000000ull;
+	if (deaths <= 1)
+		return 0;
+	return MIN2(PAUSE_FIRST_USEC << MIN2(deaths - 2, 10u), PAUSE_MAX_USEC);
 }
 
 static struct child *find(const struct supervise *supervise, const char *name)
@@ -285,7 +290,7 @@ static void fail_start(struct child *child, const char *words)
 
 static void died(struct child *child, const siginfo_t *info)
 {
-	_cleanup_free_ char *words = exit_words(info);
+	_cleanup_free_ char *words = exit_words(info), *in = NULL;
 	uint64_t pause;
 
 	if (child->spec.ready == SUPERVISE_EXIT) {
@@ -309,10 +314,8 @@ static void died(struct child *child, const siginfo_t *info)
 		return;
 	}
 	pause = supervise_pause(child->deaths);
-	if (pause)
-		own_line(child, "%s; starting it again in %d s", words, (int)(pause / 1000000));
-	else
-		own_line(child, "%s; starting it again", words);
+	in = duration_human(pause);
+	own_line(child, "%s; starting it again%s%s", words, pause ? " in " : "", pause ? in : "");
 	timer_arm(child->timer, pause);
 }
 

@@ -54,7 +54,8 @@ void supervise_kill(struct supervise *supervise, const char *except);
  * owned by the caller. */
 char *supervise_waiting(const struct supervise *supervise);
 
-/* How long after its `deaths`-th death in a row a child is started again: at once, 1 s … 5 s. */
+/* How long after its `deaths`-th death in a row a child is started again: at once, 100 ms … 5 s.
+ */
 uint64_t supervise_pause(unsigned deaths);
 
 /* --- supervise-notify.c */
