@@ -29,25 +29,28 @@ static int check_request(const struct deploy_request *request, struct failure *f
 	return r;
 }
 
+static void answer_record(struct bus_call *call, const struct deploy *record)
+{
+	const struct deploy_accepted accepted = { record->deploy, (struct deploy *)record };
+
+	bus_call_ok(call, &accepted);
+}
+
 static void on_deploy(struct bus_call *call, void *request, void *userdata)
 {
 	const struct deploy_request *asked = request;
 	struct leased *leased = userdata;
 	struct failure failure = FAILURE_INIT;
-	struct deploy_accepted accepted;
-	struct walk *walk;
+	const struct deploy *record = walk_record(leased, asked->deploy);
 
-	walk = asked->deploy ? walk_find(leased, asked->deploy) : NULL;
-	if (!walk && check_request(asked, &failure) < 0) {
+	if (!record && check_request(asked, &failure) < 0) {
 		bus_call_fail(call, &failure);
 		failure_clear(&failure);
 		return;
 	}
-	if (!walk)
-		walk = walk_new(leased, asked);
-	accepted.deploy = walk->request->deploy;
-	accepted.record = walk->record;
-	bus_call_ok(call, &accepted);
+	if (!record)
+		record = walk_new(leased, asked)->record;
+	answer_record(call, record);
 }
 
 static void on_attached(const struct failure *failure, const struct stream_entry *entry,
@@ -56,7 +59,6 @@ static void on_attached(const struct failure *failure, const struct stream_entry
 	struct bus_call *call = userdata;
 	const struct deploy_ref *ref = bus_call_request(call);
 	struct failure broken = FAILURE_INIT;
-	struct deploy_accepted accepted;
 	void *record = NULL;
 
 	if (!failure && !entry)
@@ -70,9 +72,7 @@ static void on_attached(const struct failure *failure, const struct stream_entry
 		failure_clear(&broken);
 		return;
 	}
-	accepted.record = record;
-	accepted.deploy = accepted.record->deploy;
-	bus_call_ok(call, &accepted);
+	answer_record(call, record);
 	deploy_free(record);
 }
 
@@ -80,14 +80,11 @@ static void on_attach(struct bus_call *call, void *request, void *userdata)
 {
 	const struct deploy_ref *ref = request;
 	struct leased *leased = userdata;
-	struct walk *walk = ref->deploy ? walk_find(leased, ref->deploy) : NULL;
+	const struct deploy *record = walk_record(leased, ref->deploy);
 	_cleanup_free_ char *subject = NULL;
-	struct deploy_accepted accepted;
 
-	if (walk) {
-		accepted.deploy = walk->request->deploy;
-		accepted.record = walk->record;
-		bus_call_ok(call, &accepted);
+	if (record) {
+		answer_record(call, record);
 		return;
 	}
 	if (!name_valid(ref->deploy)) {

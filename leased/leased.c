@@ -74,6 +74,8 @@ void leased_free(struct leased *leased)
 	for (size_t i = 0; i < leased->n_walks; i++)
 		walk_free(leased->walks[i]);
 	free(leased->walks);
+	for (size_t i = 0; i < leased->n_ended; i++)
+		deploy_free(leased->ended[i]);
 	watch_stop(leased);
 	sd_event_source_disable_unref(leased->hold_watch);
 	projection_free(leased->projection);

@@ -25,7 +25,7 @@
 #define REMOVE_EXTRA_USEC (30 * 1000000ull)
 #define ABORT_USEC (20 * 1000000ull)	     /* taking back what was started */
 #define DEFAULT_GRACE_USEC (10 * 1000000ull) /* stop_grace of a service that is no longer known */
-#define ENDED_WALKS_KEPT 64		     /* for who attaches late */
+#define ENDED_RECORDS_KEPT 16		     /* for who attaches late */
 
 struct leased_config {
 	struct daemon_config daemon;
@@ -47,11 +47,13 @@ struct leased {
 	uint64_t watch_since;	       /* boot-time clock: quiet time counts from here */
 	struct map leases;	       /* namespace → struct seen_lease */
 	struct projection *projection; /* of the machines' records in the log */
-	struct walk **walks;	       /* running ones, and the last ended ones */
+	struct walk **walks;	       /* those under way */
 	size_t n_walks;
+	struct deploy *ended[ENDED_RECORDS_KEPT]; /* records of the last ended ones, oldest first */
+	size_t n_ended;
 	uint64_t walked;       /* deploys since the start */
 	struct map machines;   /* ids of the machines that take part → any value */
-	struct deferred *trim; /* forgets the oldest ended walks, outside their own callbacks */
+	struct deferred *trim; /* frees the ended walks, outside their own callbacks */
 	const char *hold;      /* directory of a test's holds; NULL: none */
 	sd_event_source *hold_watch; /* of that directory */
 };
@@ -252,7 +254,8 @@ struct walk {
 struct walk *walk_new(struct leased *leased, const struct deploy_request *request);
 /* Into the current step, unless a test holds the walk before it. */
 void walk_enter(struct walk *walk);
-struct walk *walk_find(struct leased *leased, const char *deploy);
+/* The status record of a deploy that is under way or has ended lately, or NULL; borrowed. */
+const struct deploy *walk_record(const struct leased *leased, const char *deploy);
 void walk_free(struct walk *walk);
 /* The current step has done its work: on to the next one. */
 void walk_next(struct walk *walk);
@@ -265,9 +268,10 @@ void walk_failf(struct walk *walk, enum failure_code code, const char *hint, con
  * long. */
 bool walk_patient(struct walk *walk, const struct failure *failure);
 void walk_lost(struct walk *walk, const struct failure *failure);
-/* Its end was told: what it held is given up; the walk itself stays for who attaches late. */
+/* Its end was told: what it held is given up, and soon it is gone. */
 void walk_ended(struct walk *walk);
-/* Forgets the oldest ended walks, outside their own callbacks; userdata is the leased. */
+/* Frees the ended walks but for their records, outside their own callbacks; userdata is the
+ * leased. */
 void walks_trim(void *userdata);
 /* Machines that take part, as the log has them now; owned by the caller. */
 char **walk_peers(const struct walk *walk);

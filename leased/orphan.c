@@ -57,6 +57,16 @@ static void close_record(struct walk *walk, struct deploy *record, const struct 
 	failure_clear(&failure);
 }
 
+/* The walk may have ended meanwhile. */
+static void done(struct orphan_record *o)
+{
+	struct walk *walk = o->walk;
+
+	orphan_free(steal(walk->orphan_record));
+	if (walk->ended)
+		deferred_schedule(walk->leased->trim);
+}
+
 static void on_record(const struct failure *failure, const struct stream_entry *entry,
 		      void *userdata)
 {
@@ -68,7 +78,7 @@ static void on_record(const struct failure *failure, const struct stream_entry *
 	if (failure || !entry ||
 	    codec_parse(&deploy_schema, entry->data, entry->size, CODEC_LENIENT, &decoded, NULL) <
 		    0) {
-		orphan_free(steal(o->walk->orphan_record));
+		done(o);
 		return;
 	}
 	record = decoded;
@@ -76,7 +86,7 @@ static void on_record(const struct failure *failure, const struct stream_entry *
 	    record->phase == DEPLOY_CLEANUP_PENDING)
 		close_record(o->walk, record, o);
 	deploy_free(record);
-	orphan_free(steal(o->walk->orphan_record));
+	done(o);
 }
 
 void orphan_close(struct walk *walk)

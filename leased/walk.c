@@ -265,19 +265,29 @@ void walk_ended(struct walk *walk)
 	deferred_schedule(walk->leased->trim);
 }
 
+/* Takes the record. */
+static void keep_record(struct leased *leased, struct deploy *record)
+{
+	if (leased->n_ended == ENDED_RECORDS_KEPT) {
+		deploy_free(leased->ended[0]);
+		memmove(leased->ended, leased->ended + 1,
+			--leased->n_ended * sizeof(*leased->ended));
+	}
+	leased->ended[leased->n_ended++] = record;
+}
+
 void walks_trim(void *userdata)
 {
 	struct leased *leased = userdata;
 	struct walk **all = steal(leased->walks);
-	size_t n = leased->n_walks, ended = 0;
+	size_t n = leased->n_walks;
 
-	for (size_t i = 0; i < n; i++)
-		ended += all[i]->ended;
 	leased->n_walks = 0;
 	for (size_t i = 0; i < n; i++) {
-		if (all[i]->ended && ended > ENDED_WALKS_KEPT) {
+		/* A dead deploy's record is still being read: its end comes here again. */
+		if (all[i]->ended && !all[i]->orphan_record) {
+			keep_record(leased, steal(all[i]->record));
 			walk_free(all[i]);
-			ended--;
 		} else {
 			*array_add(leased->walks, leased->n_walks) = all[i];
 		}
@@ -321,11 +331,14 @@ struct walk *walk_new(struct leased *leased, const struct deploy_request *reques
 	return walk;
 }
 
-struct walk *walk_find(struct leased *leased, const char *deploy)
+const struct deploy *walk_record(const struct leased *leased, const char *deploy)
 {
 	for (size_t i = 0; i < leased->n_walks; i++)
 		if (streq(leased->walks[i]->request->deploy, deploy))
-			return leased->walks[i];
+			return leased->walks[i]->record;
+	for (size_t i = 0; i < leased->n_ended; i++)
+		if (streq(leased->ended[i]->deploy, deploy))
+			return leased->ended[i];
 	return NULL;
 }
 
