@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/file.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -10,7 +11,8 @@
 #include "lib/log.h"
 #include "lib/str.h"
 
-#define CONNECT_EVERY_USEC 100000ull /* while there is no bus yet */
+#define CONNECT_EVERY_USEC 100000ull  /* while there is no bus yet */
+#define HEAP_PIECE_BYTES (128 * 1024) /* larger ones are taken from the system one by one */
 
 struct credentials {
 	char *user, *password;
@@ -76,6 +78,16 @@ static void print_help(const char *name, const char *summary, const struct confi
 	printf("\nMore: man %s\n", name);
 }
 
+/* One heap: each of nats.c's threads would keep one of its own. And malloc keeps no more free
+ * memory than it begins with: left alone, it keeps twice the largest piece that it ever saw. */
+static void heap_set_up(void)
+{
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MMAP_THRESHOLD, HEAP_PIECE_BYTES);
+	mallopt(M_TRIM_THRESHOLD, HEAP_PIECE_BYTES);
+	mallopt(M_TOP_PAD, HEAP_PIECE_BYTES / 2);
+}
+
 int daemon_new(const char *name, const char *summary, const struct config_row *rows, void *config,
 	       int argc, char **argv, struct daemon **ret)
 {
@@ -84,6 +96,7 @@ int daemon_new(const char *name, const char *summary, const struct config_row *r
 	struct daemon *daemon;
 	int r;
 
+	heap_set_up();
 	log_open(name);
 	r = configure(rows, config, argc, argv, &failure);
 	if (r < 0) {
