@@ -75,7 +75,7 @@ begin
 touch "$work/fetch.may"
 within 10 has install
 kill -USR1 "$started"
-ok 'interrupted while it installs: says so' within 10 grep -q 'ending, once' "$work/said"
+ok 'interrupted while it installs: says so' within 10 grep -q 'interrupted: ending' "$work/said"
 kill -USR1 "$started"
 ok 'and waits' alive "$started"
 touch "$work/install.may"

@@ -45,8 +45,10 @@ while (my $line = <$page>) {
 	elsif ($line =~ /^\.Bl /) { push @lists, undef }
 	elsif ($line =~ /^\.El/) { pop @lists }
 	elsif ($line =~ /^\.It ?(.*)/ && @lists) {
+		my ($heading, $rest) = split / Ta /, $1, 2; # a row of columns
 		my @path = map { defined $_ ? $items[$_]{heading} : '' } @lists[0 .. $#lists - 1];
-		push @items, {where => "$section\t$subsection", path => join(' > ', @path), heading => rendered($1), text => ''};
+		push @items, {where => "$section\t$subsection", path => join(' > ', @path), heading => rendered($heading),
+			text => defined $rest ? " $rest" : ''};
 		$lists[-1] = $#items;
 	} elsif (@lists && defined $lists[-1] && $line !~ /^\.(\\"|Pp|Bd|Ed)/) {
 		my $text = $line =~ s/^\.// ? rendered($line) : $line =~ s/\\&//gr;
