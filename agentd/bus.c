@@ -1,8 +1,6 @@
 /* The doorplate: what agentd hears, and what it says. */
 #include "agentd/agentd.h"
 
-#define ID_MAX 200
-
 static void give(struct bus_call *call, struct agentd *agentd, const char *id)
 {
 	const struct instance *fact = facts_get(agentd->facts, id);
@@ -14,18 +12,9 @@ static void give(struct bus_call *call, struct agentd *agentd, const char *id)
 	bus_call_ok(call, &answer);
 }
 
-/* Ids become parts of paths and subjects. */
-static bool id_valid(const char *id)
-{
-	size_t length = strlen(id);
-
-	return length > 0 && length <= ID_MAX &&
-	       strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789-") == length && id[0] != '-';
-}
-
 static bool ids_valid(struct bus_call *call, const char *what, const char *id)
 {
-	if (id_valid(id))
+	if (container_name_valid(id))
 		return true;
 	bus_call_failf(call, FAILURE_INVALID, NULL, "%s '%.80s' is not made of a-z, 0-9 and -",
 		       what, id);

@@ -1,5 +1,8 @@
 #include "agentd/agentd.h"
 
+#include <arpa/inet.h>
+
+#define NAME_MAX_BYTES 200
 #define LABEL "ployz."
 #define SYSTEM_NAMESPACE "system"
 
@@ -383,6 +386,32 @@ static void read_state(const json_t *json, struct container_seen *seen, int64_t 
 		*ret_exit = json_integer_value(json_object_get(state, "ExitCode")) & 255;
 }
 
+bool container_name_valid(const char *name)
+{
+	size_t length = strlen(name);
+
+	return length > 0 && length <= NAME_MAX_BYTES &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == length && name[0] != '-';
+}
+
+/* Labels may be an image's own, or anybody's: what they name becomes a path, a subject, an entry of
+ * the log. */
+static bool is_instance(const json_t *labels)
+{
+	const char *instance = label_get(labels, "instance");
+
+	return instance && container_name_valid(instance) &&
+	       name_valid(label_get(labels, "namespace")) &&
+	       name_valid(label_get(labels, "service"));
+}
+
+static bool is_address(const char *text)
+{
+	struct in_addr address;
+
+	return text && inet_pton(AF_INET, text, &address) == 1;
+}
+
 static void add_host_port(struct container_seen *seen, int64_t number, bool udp, const char *owner)
 {
 	struct host_port *port;
@@ -416,11 +445,11 @@ static void read_instance(const json_t *json, const json_t *labels, const char *
 	instance->deploy = xstrdup(label_get(labels, "deploy"));
 	instance->epoch = label_int(labels, "epoch", 0);
 	instance->hash = xstrdup(label_get(labels, "hash"));
-	instance->address = address && *address ? xstrdup(address) : NULL;
+	instance->address = is_address(address) ? xstrdup(address) : NULL;
 	/* A list has the id under ImageID, an inspection under Image. */
 	instance->digest =
 		xstrdup(text(json, "ImageID") ? text(json, "ImageID") : text(json, "Image"));
-	instance->restarts = json_integer_value(json_object_get(json, "RestartCount"));
+	instance->restarts = MAX2(json_integer_value(json_object_get(json, "RestartCount")), 0);
 	instance->exit_code = -1;
 	read_state(json, seen, &instance->exit_code);
 	instance->state = seen->running	  ? INSTANCE_STARTING
@@ -456,7 +485,7 @@ void container_read(const json_t *json, const char *network, struct container_se
 	json_array_foreach (ports, i, port)
 		add_host_port(ret, json_integer_value(json_object_get(port, "PublicPort")),
 			      streq(text(port, "Type"), "udp"), owner);
-	if (owner && !ret->run && label_get(labels, "instance"))
+	if (!ret->run && is_instance(labels))
 		read_instance(json, labels, network, ret);
 }
 

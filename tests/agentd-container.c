@@ -146,10 +146,39 @@ static void strange(void)
 	}
 }
 
+/* An image may bring labels of its own: what cannot be an instance is none. */
+static void labels(void)
+{
+	static const struct {
+		const char *ns, *service, *instance;
+		bool ours;
+	} rows[] = {
+		{ "shop", "web", "shop-web-0-d1", true }, { "Bad Name", "web", "a", false },
+		{ "shop", "../web", "a", false },	  { "shop", "web", "../../etc", false },
+		{ "shop", "web", "-a", false },		  { "shop", "web", "", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_json_ json_t *json =
+			json_pack("{s:s, s:{s:s, s:s, s:s}, s:{s:{s:{s:s}}}}", "Id", "c", "Labels",
+				  "ployz.namespace", rows[i].ns, "ployz.service", rows[i].service,
+				  "ployz.instance", rows[i].instance, "NetworkSettings", "Networks",
+				  "ployz", "IPAddress", "10.0.0.1\nserver x");
+		struct container_seen seen;
+
+		container_read(json, "ployz", &seen);
+		ok((seen.instance != NULL) == rows[i].ours, "%s/%s %s", rows[i].ns, rows[i].service,
+		   rows[i].instance);
+		ok(!seen.instance || !seen.instance->address, "  and what is no address is none");
+		container_clear(&seen);
+	}
+}
+
 int main(void)
 {
 	config();
 	refusals();
 	strange();
+	labels();
 	return tap_done();
 }
