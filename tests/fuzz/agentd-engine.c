@@ -1,11 +1,13 @@
-/* The whole of agentd but its sockets, against an engine that answers whatever it likes: lists, inspections,
- * events, output, pulls, commands in containers. What agentd then says on the bus and writes into the log has
- * to be readable there, and nothing may be left of it at its end.
+/* The whole of agentd but its sockets, against an engine that answers whatever it likes: lists,
+ * inspections, events, output, pulls, commands in containers. What agentd then says on the bus and
+ * writes into the log has to be readable there, and nothing may be left of it at its end.
  *
- * Steps of one byte: an answer (good, good but for some bytes, or as it comes), a piece of a stream, an order
- * from the bus, an acknowledgement of the log, the end of a turn, a timer.
- * covers: agentd/engine.c agentd/adopt.c agentd/keeper.c agentd/keeper-engine.c agentd/container.c agentd/list.c agentd/images.c agentd/logs.c agentd/run.c agentd/network.c agentd/prober.c agentd/lines.c agentd/states.c agentd/facts.c agentd/bus.c agentd/agent.c
- * options: -max_len=240 -len_control=0 */
+ * Steps of one byte: an answer (good, good but for some bytes, or as it comes), a piece of a
+ * stream, an order from the bus, an acknowledgement of the log, the end of a turn, a timer. covers:
+ * agentd/engine.c agentd/adopt.c agentd/keeper.c agentd/keeper-engine.c agentd/container.c
+ * agentd/list.c agentd/images.c agentd/logs.c agentd/run.c agentd/network.c agentd/prober.c
+ * agentd/lines.c agentd/states.c agentd/facts.c agentd/bus.c agentd/agent.c options: -max_len=240
+ * -len_control=0 */
 #include <ifaddrs.h>
 #include <sys/socket.h>
 
@@ -42,8 +44,8 @@ static struct bus_request *appends;
 static struct stream_follow *followers[2]; /* facts, the machine's record */
 static size_t n_followers;
 
-void stream_append(_unused_ struct bus *bus, const struct stream_append *append, stream_append_fn fn,
-		   void *userdata, struct bus_request **ret)
+void stream_append(_unused_ struct bus *bus, const struct stream_append *append,
+		   stream_append_fn fn, void *userdata, struct bus_request **ret)
 {
 	struct bus_request *request = xcalloc(1, sizeof(*request));
 	struct failure failure = FAILURE_INIT;
@@ -51,11 +53,14 @@ void stream_append(_unused_ struct bus *bus, const struct stream_append *append,
 
 	/* What is in the log is read by every machine. */
 	HOLDS(subject_match(SUBJECT_INSTANCES, append->subject, NULL, NULL));
-	if (codec_parse(&instances_schema, append->data, append->size, CODEC_LENIENT, &facts, &failure) < 0)
+	if (codec_parse(&instances_schema, append->data, append->size, CODEC_LENIENT, &facts,
+			&failure) < 0)
 		fprintf(stderr, "%s: %s\n", failure.path ? failure.path : "", failure.message);
 	HOLDS(facts);
 	instances_free(facts);
-	*request = (struct bus_request){ .next = appends, .link = &appends, .fn = fn, .userdata = userdata };
+	*request = (struct bus_request){
+		.next = appends, .link = &appends, .fn = fn, .userdata = userdata
+	};
 	if (request->next)
 		request->next->link = &request->next;
 	appends = request;
@@ -166,18 +171,22 @@ void freeifaddrs(_unused_ struct ifaddrs *all)
 
 /* ---- the engine ---- */
 
-#define SPEC(ready) \
-	"{\\\"image\\\":\\\"x\\\",\\\"name\\\":\\\"web\\\",\\\"ports\\\":{\\\"http\\\":{\\\"port\\\":80}}," ready \
-	"\\\"restart\\\":\\\"on-failure\\\"}"
-#define LABELS(id, spec)                                                                               \
-	"{\"ployz.namespace\":\"shop\",\"ployz.service\":\"web\",\"ployz.instance\":\"" id            \
-	"\",\"ployz.slot\":\"0\",\"ployz.deploy\":\"d1\",\"ployz.epoch\":\"1\",\"ployz.machine\":\"m1\"," \
+#define SPEC(ready)                                                                       \
+	"{\\\"image\\\":\\\"x\\\",\\\"name\\\":\\\"web\\\",\\\"ports\\\":{\\\"http\\\":{" \
+	"\\\"port\\\":80}}," ready "\\\"restart\\\":\\\"on-failure\\\"}"
+#define LABELS(id, spec)                                                                           \
+	"{\"ployz.namespace\":\"shop\",\"ployz.service\":\"web\",\"ployz.instance\":\"" id         \
+	"\",\"ployz.slot\":\"0\",\"ployz.deploy\":\"d1\",\"ployz.epoch\":\"1\",\"ployz.machine\":" \
+	"\"m1\","                                                                                  \
 	"\"ployz.spec\":\"" spec "\"}"
 #define NETWORKS "{\"Networks\":{\"ployz\":{\"IPAddress\":\"10.101.1.2\"}}}"
-#define INSPECT(state) \
+#define INSPECT(state)                                                                             \
 	"{\"Id\":\"c1\",\"Image\":\"sha256:1\",\"RestartCount\":1,\"Config\":{\"Labels\":" LABELS( \
-		"shop-web-0-d1", SPEC("\\\"ready\\\":{\\\"exec\\\":[\\\"true\\\"]},")) "}," \
-	"\"NetworkSettings\":" NETWORKS ",\"State\":{" state "}}"
+		"shop-web-0-d1",                                                                   \
+		SPEC("\\\"ready\\\":{\\\"exec\\\":[\\\"true\\\"]},")) "},"                         \
+								      "\"NetworkSettings\""        \
+								      ":" NETWORKS                 \
+								      ",\"State\":{" state "}}"
 
 /* What a good engine says to a path, by the byte: some say the one thing, some the other. */
 static const struct good {
@@ -185,26 +194,36 @@ static const struct good {
 	int status;
 	const char *body;
 } goods[] = {
-	{ "GET", "/version", 200, "{\"Version\":\"20.10\",\"Components\":[{\"Name\":\"Engine\"}]}" },
-	{ "GET", "/version", 200, "{\"Version\":\"4.3\",\"Components\":[{\"Name\":\"Podman Engine\"}]}" },
+	{ "GET", "/version", 200,
+	  "{\"Version\":\"20.10\",\"Components\":[{\"Name\":\"Engine\"}]}" },
+	{ "GET", "/version", 200,
+	  "{\"Version\":\"4.3\",\"Components\":[{\"Name\":\"Podman Engine\"}]}" },
 	{ "GET", "/info", 200,
-	  "{\"Architecture\":\"x86_64\",\"DockerRootDir\":\"/\",\"MemTotal\":1000000000,\"NCPU\":2}" },
+	  "{\"Architecture\":\"x86_64\",\"DockerRootDir\":\"/"
+	  "\",\"MemTotal\":1000000000,\"NCPU\":2}" },
 	{ "GET", "/networks/", 200,
 	  "{\"IPAM\":{\"Config\":[{\"Subnet\":\"10.101.1.0/24\"}]},\"Options\":{"
 	  "\"com.docker.network.bridge.name\":\"ployz0\"}}" },
 	{ "GET", "/networks/", 404, "{\"message\":\"no such network\"}" },
 	{ "GET", "/networks/", 200,
-	  "{\"IPAM\":{\"Config\":[{\"Subnet\":\"10.101.2.0/24\"}]},\"Labels\":{\"ployz.machine\":\"m1\"}}" },
+	  "{\"IPAM\":{\"Config\":[{\"Subnet\":\"10.101.2.0/"
+	  "24\"}]},\"Labels\":{\"ployz.machine\":\"m1\"}}" },
 	{ "POST", "/networks/create", 201, "{\"Id\":\"n1\"}" },
 	{ "DELETE", "/networks/", 204, "" },
 	{ "GET", "/containers/json", 200, "[]" },
 	{ "GET", "/containers/json", 200,
-	  "[{\"Id\":\"c1\",\"ImageID\":\"sha256:1\",\"Names\":[\"/shop-web-0-d1\"],\"State\":\"running\","
-	  "\"Labels\":" LABELS("shop-web-0-d1", SPEC("\\\"ready\\\":{\\\"http\\\":{\\\"port\\\":\\\"http\\\"}},"))
-	  ",\"NetworkSettings\":" NETWORKS ",\"Ports\":[{\"PublicPort\":80,\"Type\":\"tcp\"}]},"
-	  "{\"Id\":\"c2\",\"State\":\"exited\",\"Labels\":" LABELS("shop-web-1-d0", SPEC("")) "}]" },
+	  "[{\"Id\":\"c1\",\"ImageID\":\"sha256:1\",\"Names\":[\"/"
+	  "shop-web-0-d1\"],\"State\":\"running\","
+	  "\"Labels\":" LABELS(
+		  "shop-web-0-d1", SPEC("\\\"ready\\\":{\\\"http\\\":{\\\"port\\\":\\\"http\\\"}}"
+					",")) ",\"NetworkSettings\":" NETWORKS
+					      ",\"Ports\":[{\"PublicPort\":80,\"Type\":\"tcp\"}]},"
+					      "{\"Id\":\"c2\",\"State\":\"exited\","
+					      "\"Labels\":" LABELS("shop-web-1-d0",
+								   SPEC("")) "}]" },
 	{ "GET", "/containers/json", 200,
-	  "[{\"Id\":\"c9\",\"Names\":[\"/shop-web-pre-d0\"],\"Labels\":{\"ployz.namespace\":\"shop\","
+	  "[{\"Id\":\"c9\",\"Names\":[\"/"
+	  "shop-web-pre-d0\"],\"Labels\":{\"ployz.namespace\":\"shop\","
 	  "\"ployz.service\":\"web\",\"ployz.run\":\"pre_deploy\"}}]" },
 	{ "POST", "/containers/create", 201, "{\"Id\":\"c1\"}" },
 	{ "POST", "/containers/create", 409, "{\"message\":\"the name is in use\"}" },
@@ -218,13 +237,16 @@ static const struct good {
 	{ "GET", "/images/", 200, "{\"Id\":\"sha256:1\"}" },
 	{ "GET", "/images/", 404, "{\"message\":\"no such image\"}" },
 	{ "POST", "/images/create", 200,
-	  "{\"status\":\"Downloading\",\"id\":\"a\",\"progressDetail\":{\"current\":5,\"total\":10}}\n" },
+	  "{\"status\":\"Downloading\",\"id\":\"a\",\"progressDetail\":{\"current\":5,\"total\":10}"
+	  "}\n" },
 	{ "POST", "/images/create", 200, "{\"error\":\"no such host\"}\n" },
 	{ "GET", "/logs", 200, "\1\0\0\0\0\0\0\4one\n\2\0\0\0\0\0\0\3bad" },
 	{ "GET", "/events", 200,
-	  "{\"Action\":\"start\",\"Actor\":{\"ID\":\"c1\",\"Attributes\":{\"ployz.instance\":\"shop-web-0-d1\"}}}\n" },
+	  "{\"Action\":\"start\",\"Actor\":{\"ID\":\"c1\",\"Attributes\":{\"ployz.instance\":"
+	  "\"shop-web-0-d1\"}}}\n" },
 	{ "GET", "/events", 200,
-	  "{\"Action\":\"die\",\"Actor\":{\"ID\":\"c1\",\"Attributes\":{\"ployz.instance\":\"shop-web-0-d1\","
+	  "{\"Action\":\"die\",\"Actor\":{\"ID\":\"c1\",\"Attributes\":{\"ployz.instance\":\"shop-"
+	  "web-0-d1\","
 	  "\"exitCode\":\"1\"}}}\n" },
 	{ "GET", "/events", 200,
 	  "{\"Action\":\"destroy\",\"Actor\":{\"ID\":\"c1\",\"Attributes\":{\"ployz.instance\":"
@@ -314,22 +336,24 @@ static void answer(struct http *http, struct cursor *c, uint8_t step)
 	}
 	if (step & 32 && !body.size)
 		fake_end(request, -ECONNRESET, 0);
-	else if (fake_piece(request, status, body.text ? body.text : "", body.size) && !(step & 8) &&
-		 !request->paused && !request->over)
+	else if (fake_piece(request, status, body.text ? body.text : "", body.size) &&
+		 !(step & 8) && !request->paused && !request->over)
 		fake_end(request, step & 16 && step & 32 ? -ECONNRESET : 0, status);
 }
 
 /* ---- the bus ---- */
 
 #define ORDER(more) "{\"namespace\":\"shop\",\"epoch\":1,\"deploy\":\"d1\"," more "}"
-#define SERVICE(more) "\"service\":{\"name\":\"web\",\"image\":\"x\",\"ports\":{\"http\":{\"port\":80}}" more "}"
+#define SERVICE(more) \
+	"\"service\":{\"name\":\"web\",\"image\":\"x\",\"ports\":{\"http\":{\"port\":80}}" more "}"
 
 static const struct {
 	enum subject_id subject;
 	const char *request;
 } orders[] = {
 	{ SUBJECT_AGENT_START, ORDER("\"instance\":\"shop-web-0-d1\"," SERVICE("")) },
-	{ SUBJECT_AGENT_START, ORDER("\"instance\":\"shop-web-0-d1\"," SERVICE(",\"ready\":{\"exec\":[\"true\"]}")) },
+	{ SUBJECT_AGENT_START,
+	  ORDER("\"instance\":\"shop-web-0-d1\"," SERVICE(",\"ready\":{\"exec\":[\"true\"]}")) },
 	{ SUBJECT_AGENT_START,
 	  ORDER("\"instance\":\"shop-web-1-d1\",\"slot\":1," SERVICE(
 		  ",\"ready\":{\"http\":{\"port\":\"http\"},\"retries\":1},\"restart\":\"no\"")) },
@@ -377,8 +401,9 @@ static void order(struct agentd *agentd, struct cursor *c, uint8_t step)
 
 static void entry(size_t follower, const char *subject, const char *data)
 {
-	const struct stream_entry entry = { .subject = subject, .sequence = 7, .data = data,
-					    .size = strlen(data) };
+	const struct stream_entry entry = {
+		.subject = subject, .sequence = 7, .data = data, .size = strlen(data)
+	};
 	struct stream_follow *follow = followers[follower];
 
 	if (follow)
@@ -409,7 +434,8 @@ static void begin(struct agentd *agentd, uint8_t flags)
 	      "{\"id\":\"m1\",\"life_cycle\":\"active\",\"subnet\":\"10.101.1.0/24\"}");
 	if (flags & 1)
 		entry(0, "ployz.v1.intent.instances.m1.shop",
-		      "{\"machine\":\"m1\",\"namespace\":\"shop\",\"instances\":[{\"id\":\"shop-web-0-d1\","
+		      "{\"machine\":\"m1\",\"namespace\":\"shop\",\"instances\":[{\"id\":\"shop-"
+		      "web-0-d1\","
 		      "\"namespace\":\"shop\",\"service\":\"web\",\"state\":\"ready\"}]}");
 	followers[0]->ops->live(7, followers[0]->userdata);
 	for (int round = 0; round < (flags >> 1) % 8; round++) {

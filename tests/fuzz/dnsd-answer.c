@@ -17,14 +17,18 @@ static const struct {
 	{ "ployz.v1.intent.machine.m1",
 	  "{\"id\":\"m1\",\"life_cycle\":\"active\",\"subnet\":\"10.101.1.0/24\"}" },
 	{ "ployz.v1.intent.namespace.shop",
-	  "{\"namespace\":\"shop\",\"revision\":3,\"deploy\":\"d3\",\"manifest\":{\"namespace\":\"shop\","
-	  "\"services\":{\"web\":{\"image\":\"x\",\"ports\":{\"http\":{\"port\":80},\"dns\":{\"port\":53,"
-	  "\"protocol\":\"udp\"}}}}},\"services\":[{\"name\":\"web\",\"slots\":[" SLOT(0, "a") "," SLOT(
-		  1, "b") "," SLOT(2, "c") "]}]}" },
+	  "{\"namespace\":\"shop\",\"revision\":3,\"deploy\":\"d3\",\"manifest\":{\"namespace\":"
+	  "\"shop\","
+	  "\"services\":{\"web\":{\"image\":\"x\",\"ports\":{\"http\":{\"port\":80},\"dns\":{"
+	  "\"port\":53,"
+	  "\"protocol\":\"udp\"}}}}},\"services\":[{\"name\":\"web\",\"slots\":[" SLOT(
+		  0, "a") "," SLOT(1, "b") "," SLOT(2, "c") "]}]}" },
 	{ "ployz.v1.intent.instances.m1.shop",
 	  "{\"machine\":\"m1\",\"namespace\":\"shop\",\"instances\":[" FACT(
-		  0, "a", "ready", "10.101.1.2") "," FACT(1, "b", "ready", "10.101.1.3") "," FACT(
-		  2, "c", "unready", "10.101.1.4") "]}" },
+		  0, "a", "ready",
+		  "10.101.1.2") "," FACT(1, "b", "ready",
+					 "10.101.1.3") "," FACT(2, "c", "unready",
+								"10.101.1.4") "]}" },
 };
 
 static struct zone *make_zone(void)
@@ -48,8 +52,8 @@ static void holds_packet(const uint8_t *wire, size_t size)
 	knot_pkt_free(parsed);
 }
 
-static void holds_answer(const struct answer_caller *caller, const uint8_t *query, const uint8_t *out,
-			 size_t size)
+static void holds_answer(const struct answer_caller *caller, const uint8_t *query,
+			 const uint8_t *out, size_t size)
 {
 	HOLDS(size >= KNOT_WIRE_HEADER_SIZE);
 	HOLDS(knot_wire_get_qr(out) && knot_wire_get_ra(out));
@@ -69,14 +73,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct cursor c = { data, data + size };
 	uint8_t flags = cursor_byte(&c);
 	struct answer_caller caller = {
-		.ns = flags & 1 ? "shop" : flags & 2 ? "nix" : NULL,
+		.ns = flags & 1	  ? "shop"
+		      : flags & 2 ? "nix"
+				  : NULL,
 		.allowed = !(flags & 4),
 		.tcp = flags & 8,
 		.loaded = !(flags & 16),
 		.rotate = cursor_byte(&c),
 		.self = flags & 32 ? 0x0a650101 : 0,
 	};
-	size_t asked = cursor_left(&c), answered = 0, room = caller.tcp ? UINT16_MAX : DNSD_UDP_MOST;
+	size_t asked = cursor_left(&c), answered = 0,
+	       room = caller.tcp ? UINT16_MAX : DNSD_UDP_MOST;
 	_cleanup_free_ uint8_t *query = xmalloc(asked), *out = xmalloc(room);
 
 	if (!zone)

@@ -1,8 +1,8 @@
-/* The log's entries as the resolver takes them, whatever stands in them, and what it answers afterwards.
+/* The log's entries as the resolver takes them, whatever stands in them, and what it answers
+ * afterwards.
  *
- * Steps of one byte: an entry (as text, or made of the bytes that follow), the end of a turn, or a question.
- * covers: dnsd/zone.c dnsd/look.c dnsd/answer.c dnsd/name.c
- * options: -max_len=2048 */
+ * Steps of one byte: an entry (as text, or made of the bytes that follow), the end of a turn, or a
+ * question. covers: dnsd/zone.c dnsd/look.c dnsd/answer.c dnsd/name.c options: -max_len=2048 */
 #include "dnsd/dnsd.h"
 #include "tests/fuzz/generate.h"
 
@@ -64,8 +64,9 @@ static void holds_packet(uint8_t *wire, size_t size)
 static void put_question(const struct zone *zone, uint8_t which, uint8_t flags)
 {
 	const char *name = questions[which].name, *ns = flags & 1 ? "shop" : NULL;
-	struct answer_caller caller = { .ns = ns, .allowed = true, .loaded = true, .tcp = flags & 2,
-					.rotate = flags };
+	struct answer_caller caller = {
+		.ns = ns, .allowed = true, .loaded = true, .tcp = flags & 2, .rotate = flags
+	};
 	static uint8_t out[UINT16_MAX];
 	uint8_t query[KNOT_WIRE_HEADER_SIZE + KNOT_DNAME_MAXLEN + 4] = { 1, 2, 1, 0, 0, 1 };
 	uint8_t *at = query + KNOT_WIRE_HEADER_SIZE;

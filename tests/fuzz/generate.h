@@ -1,5 +1,6 @@
-/* Objects of a schema from bytes: each field is absent, right, at the end of its range or beyond, or of another
- * type, so that an input reaches what lies behind the decoding far more often than text does. */
+/* Objects of a schema from bytes: each field is absent, right, at the end of its range or beyond,
+ * or of another type, so that an input reaches what lies behind the decoding far more often than
+ * text does. */
 #ifndef PLOYZ_TESTS_FUZZ_GENERATE_H
 #define PLOYZ_TESTS_FUZZ_GENERATE_H
 

@@ -1,5 +1,5 @@
-/* In the place of lib/bus-serve.c: a daemon's verbs are asked, and whatever it says can be read by its schema.
- * Whoever leaves a call behind is found out. Included once in a target. */
+/* In the place of lib/bus-serve.c: a daemon's verbs are asked, and whatever it says can be read by
+ * its schema. Whoever leaves a call behind is found out. Included once in a target. */
 #ifndef PLOYZ_TESTS_FUZZ_FAKE_CALLS_H
 #define PLOYZ_TESTS_FUZZ_FAKE_CALLS_H
 
@@ -85,7 +85,8 @@ static inline void fake_call(const struct bus_verb *verb, const json_t *request,
 	struct bus_call *call;
 	void *decoded = NULL;
 
-	if (codec_decode_new(subjects[verb->subject].request, request, CODEC_LENIENT, &decoded, NULL) < 0)
+	if (codec_decode_new(subjects[verb->subject].request, request, CODEC_LENIENT, &decoded,
+			     NULL) < 0)
 		return;
 	call = xcalloc(1, sizeof(*call));
 	call->subject = verb->subject;

@@ -1,5 +1,5 @@
-/* In the place of lib/http.c: the other side answers what the target says, by the same rules (lib/http.h).
- * Included once in a target. */
+/* In the place of lib/http.c: the other side answers what the target says, by the same rules
+ * (lib/http.h). Included once in a target. */
 #ifndef PLOYZ_TESTS_FUZZ_FAKE_HTTP_H
 #define PLOYZ_TESTS_FUZZ_FAKE_HTTP_H
 
@@ -19,7 +19,7 @@ struct http_request {
 	http_body_fn on_body;
 	http_done_fn done;
 	void *userdata;
-	int status;		 /* 0: nothing came yet */
+	int status; /* 0: nothing came yet */
 	struct strbuf gathered;
 	struct strbuf piece; /* that was not taken */
 	bool paused, inside, ending, cancelled;
@@ -59,14 +59,15 @@ int http_start(struct http *http, const struct http_options *options, struct htt
 	struct http_request *request = xcalloc(1, sizeof(*request));
 
 	HOLDS(options->done && str_starts(options->url, "http://"));
-	*request = (struct http_request){ .http = http,
-					  .next = http->requests,
-					  .link = &http->requests,
-					  .method = xstrdup(options->method ? options->method : "GET"),
-					  .url = xstrdup(options->url),
-					  .on_body = options->on_body,
-					  .done = options->done,
-					  .userdata = options->userdata };
+	*request =
+		(struct http_request){ .http = http,
+				       .next = http->requests,
+				       .link = &http->requests,
+				       .method = xstrdup(options->method ? options->method : "GET"),
+				       .url = xstrdup(options->url),
+				       .on_body = options->on_body,
+				       .done = options->done,
+				       .userdata = options->userdata };
 	if (request->next)
 		request->next->link = &request->next;
 	http->requests = request;
@@ -101,7 +102,9 @@ char *http_escape(const char *s, const char *keep)
 /* The end of a request: with `error`, or with a status. */
 static inline void fake_end(struct http_request *request, int error, int status)
 {
-	struct http_answer answer = { .error = error, .status = request->status, .body = "", .text = "" };
+	struct http_answer answer = {
+		.error = error, .status = request->status, .body = "", .text = ""
+	};
 
 	if (!error && !answer.status)
 		answer.status = status;
@@ -149,7 +152,8 @@ void http_resume(struct http_request *request)
 }
 
 /* A piece of its answer; false: the request is gone. While it is paused, nothing comes. */
-static inline bool fake_piece(struct http_request *request, int status, const char *data, size_t size)
+static inline bool fake_piece(struct http_request *request, int status, const char *data,
+			      size_t size)
 {
 	if (request->paused || request->over)
 		return true;

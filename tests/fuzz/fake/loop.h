@@ -1,5 +1,5 @@
-/* In the place of lib/loop.c: timers run out when the target says so, the earliest first. Nothing waits, and
- * whoever leaves a timer behind is found out. Included once in a target. */
+/* In the place of lib/loop.c: timers run out when the target says so, the earliest first. Nothing
+ * waits, and whoever leaves a timer behind is found out. Included once in a target. */
 #ifndef PLOYZ_TESTS_FUZZ_FAKE_LOOP_H
 #define PLOYZ_TESTS_FUZZ_FAKE_LOOP_H
 
@@ -28,7 +28,9 @@ struct timer *timer_new(_unused_ sd_event *loop, loop_fn fn, void *userdata)
 {
 	struct timer *timer = xcalloc(1, sizeof(*timer));
 
-	*timer = (struct timer){ .next = fake_timers, .link = &fake_timers, .fn = fn, .userdata = userdata };
+	*timer = (struct timer){
+		.next = fake_timers, .link = &fake_timers, .fn = fn, .userdata = userdata
+	};
 	if (timer->next)
 		timer->next->link = &timer->next;
 	fake_timers = timer;

@@ -1,4 +1,5 @@
-/* Linked in the place of mem_exhausted: what seems to be the end of memory is a fault like others. */
+/* Linked in the place of mem_exhausted: what seems to be the end of memory is a fault like others.
+ */
 #include "tests/fuzz/fuzz.h"
 
 _noreturn_ void __wrap_mem_exhausted(void);

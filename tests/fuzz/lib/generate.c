@@ -70,9 +70,14 @@ static json_t *make_name(struct cursor *c)
 static json_t *make_string(struct cursor *c)
 {
 	static const char *const words[] = {
-		"i1", "m1", "d1", "10.101.1.2", "10.101.1.3", "shop.example", "/", "/api", "web",
-		"sha256:00", "*.example", "10.101.1.0/24", "64M", "0750", "1:1", "ready", "done",
-		"2025-11-24T16:00:00.123Z", "member", "shop/data", "tcp/5432", "add", "", "::1",
+		"i1",	      "m1",	    "d1",
+		"10.101.1.2", "10.101.1.3", "shop.example",
+		"/",	      "/api",	    "web",
+		"sha256:00",  "*.example",  "10.101.1.0/24",
+		"64M",	      "0750",	    "1:1",
+		"ready",      "done",	    "2025-11-24T16:00:00.123Z",
+		"member",     "shop/data",  "tcp/5432",
+		"add",	      "",	    "::1",
 	};
 	uint8_t kind = cursor_byte(c);
 

@@ -1,0 +1,41 @@
+/* In the place of lib/projection.c: the target itself hands entries over. */
+#ifndef PLOYZ_TESTS_FUZZ_FAKE_PROJECTION_H
+#define PLOYZ_TESTS_FUZZ_FAKE_PROJECTION_H
+
+#include "lib/projection.h"
+#include "tests/fuzz/fuzz.h"
+
+struct projection {
+	const struct projection_ops *ops;
+	void *userdata;
+};
+
+struct projection *projection_new(_unused_ struct bus *bus, _unused_ const char *machine,
+				  const struct projection_ops *ops, void *userdata)
+{
+	struct projection *projection = xcalloc(1, sizeof(*projection));
+
+	*projection = (struct projection){ ops, userdata };
+	return projection;
+}
+
+void projection_free(struct projection *projection)
+{
+	free(projection);
+}
+
+uint64_t projection_stale_since(_unused_ const struct projection *projection)
+{
+	return 0;
+}
+
+void projection_expect(_unused_ struct projection *projection, _unused_ uint64_t sequence)
+{
+}
+
+json_t *projection_status(_unused_ const struct projection *projection)
+{
+	return json_object();
+}
+
+#endif
