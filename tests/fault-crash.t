@@ -54,7 +54,7 @@ manifest() {
 	    ready: {http: {port: http, path: /health}, interval: 200ms}
 	    stop_grace: 1s
 	END
-	[ -z "$pre_deploy" ] || echo '    pre_deploy: [/bin/true]'
+	[ -z "$pre_deploy" ] || echo '    pre_deploy: {command: [/bin/true]}'
 	case $worker in
 	'') ;;
 	runs) stopping_worker ;;
@@ -67,7 +67,7 @@ stopping_worker() {
 	  worker:
 	    image: $image:v1
 	    command: [/bin/testsvc, --name, worker${1-}]
-	    update: {order: stop-first}
+	    update: stop-first
 	    stop_grace: 1s
 	END
 }
@@ -224,6 +224,15 @@ $(cat "$work/mid.out")"
 	mid=$(sed -n 's/^deploy \([a-z0-9]*\)$/\1/p' "$work/mid.out" | head -n 1)
 }
 
+# Something to sweep: a deploy that died when its candidates were ready.
+leave_something() {
+	deploy_until commit
+	kill_victim leased
+	rm -f "$PLOYZ_HOLD/tough.commit"
+	wait "$hand"
+	within 10 ctl lease ls || wrong 'leased does not come back'
+}
+
 # How the deploy ended in which something died: $outcome.
 mid_ends() {
 	case $1 in
@@ -238,6 +247,7 @@ mid_ends() {
 		outcome=$?
 		;;
 	esac
+	[ "$1" != dockerd ] || within 10 engine_answers "$DOCKER_HOST" || wrong 'the engine does not answer again'
 }
 
 # case_of VICTIM PHASE
@@ -252,13 +262,7 @@ case_of() {
 	gateway | worker) ;;
 	*) load_start tough.test / ;;
 	esac
-	if [ "$2" = sweep ]; then
-		# Something to sweep: a deploy that died when its candidates were ready.
-		deploy_until commit
-		kill_victim leased
-		rm -f "$PLOYZ_HOLD/tough.commit"
-		until ctl plan -f "$work/mid.yaml" >/dev/null 2>&1; [ $? -le 1 ]; do sleep 0.05; done
-	fi
+	[ "$2" != sweep ] || leave_something
 	deploy_until "$2"
 	kill_victim "$1"
 	rm -f "$PLOYZ_HOLD/tough.$2"
