@@ -4,13 +4,14 @@
 # result: traffic went on, nothing of the committed head was touched, the next deploy began within 3 s, nothing of a
 # dead deploy is left, and there is one head.
 #
-#   FAULTS=whole   every victim at every phase; otherwise a diagonal that has each of both at least once
+#   ONLY='VICTIM/PHASE …'   these
+#   FAULTS=whole            every victim at every phase; otherwise a diagonal that has each of both at least once
 . tests/lib/tap.sh
 . tests/lib/fixture.sh
 . tests/lib/engine.sh
 . tests/lib/cluster.sh
 
-VICTIMS='leased agentd placerd routed dnsd meshd gateway worker dockerd bus store ployzctl'
+VICTIMS='leased agentd placerd routed dnsd meshd gateway gateway-worker dockerd bus store ployzctl'
 # `starting`: while the candidates start.
 PHASES='lease open sweep plan lock prepare run start starting commit apply clean unlock release'
 ABORT_PHASES='abort resume close'
@@ -67,6 +68,8 @@ stopping_worker() {
 	  worker:
 	    image: $image:v1
 	    command: [/bin/testsvc, --name, worker${1-}]
+	    ports: {http: {port: 8080}}
+	    ready: {http: {port: http, path: /health}, interval: 200ms}
 	    update: stop-first
 	    stop_grace: 1s
 	END
@@ -85,16 +88,8 @@ read_head() {
 	head_deploy=$(printf '%s\n' "$head" | sed 's/.*"revision":[0-9]*,//' | grep -o '"deploy":"[^"]*"' | head -n 1 | cut -d '"' -f 4)
 }
 
-# life CONTAINER…: id and start of each: the same as before, or something was touched.
-life() {
-	for container; do
-		engine_api GET "/containers/$container/json" |
-			sed -n 's/.*"Running":\([a-z]*\).*"StartedAt":"\([^"]*\)".*/\1 \2/p' | sed "s/^/$container /"
-	done
-}
-
 of_deploy() {
-	engine_containers "ployz.machine=$machine" "ployz.deploy=$1"
+	engine_containers "ployz.machine=$machine" "ployz.deploy=$1" ployz.service=web
 }
 
 # --- the victims
@@ -104,7 +99,7 @@ victim_pids() {
 	dockerd) cat "$engine_own/pid" ;;
 	ployzctl) echo "$hand" ;;
 	gateway) echo "$(pid_of gateway) $(child_of "$(pid_of gateway)" haproxy)" ;;
-	worker) child_of "$(pid_of gateway)" haproxy ;;
+	gateway-worker) child_of "$(pid_of gateway)" haproxy ;;
 	*) pid_of "$1" ;;
 	esac
 }
@@ -124,7 +119,7 @@ kill_victim() {
 	kill -KILL $pids
 	died=$(centiseconds)
 	case $1 in
-	gateway | worker)
+	gateway | gateway-worker)
 		soon 3000 serves || wrong 'the gateway does not serve again'
 		served=$(($(centiseconds) - died))
 		said="$said, served again after $(seconds $served)"
@@ -189,8 +184,13 @@ settled() {
 	if [ "$(containers tough web)" != "$(of_deploy "$id")" ] || [ "$(lines "$(containers tough web)")" -ne 2 ]; then
 		wrong "containers of web: $(containers tough web | tr '\n' ' '); of the last deploy: $(of_deploy "$id" | tr '\n' ' ')"
 	fi
-	[ "$(lines "$(containers tough worker)")" -eq "$([ -z "$worker" ]; echo $?)" ] ||
-		wrong "containers of worker: $(containers tough worker | tr '\n' ' ')"
+	# shellcheck disable=SC2046 # a list of containers
+	case $worker:$(life $(containers tough worker)) in
+	: | runs:*' true '*)
+		[ "$(lines "$(containers tough worker)")" -le 1 ] || wrong "containers of worker: $(containers tough worker)"
+		;;
+	*) wrong 'worker does not run' ;;
+	esac
 }
 
 held() {
@@ -259,7 +259,7 @@ case_of() {
 	lived=$(life $committed)
 	serving=w$number
 	case $1 in
-	gateway | worker) ;;
+	gateway | gateway-worker) ;;
 	*) load_start tough.test / ;;
 	esac
 	[ "$2" != sweep ] || leave_something
@@ -285,7 +285,7 @@ $(life $committed)"
 	next_deploy
 	settled
 	case $1 in
-	gateway | worker) serves || wrong 'the gateway does not serve' ;;
+	gateway | gateway-worker) serves || wrong 'the gateway does not serve' ;;
 	*)
 		load_end
 		case $loaded in
@@ -357,6 +357,9 @@ next_deploy
 if [ -n "${ONLY-}" ]; then
 	# shellcheck disable=SC2086 # VICTIM PHASE
 	for one in $ONLY; do
+		case $one in
+		*/abort | */resume | */close) [ -n "$worker" ] || with_worker ;;
+		esac
 		case_of "${one%/*}" "${one#*/}"
 	done
 elif [ "${FAULTS-}" = whole ]; then
@@ -372,4 +375,8 @@ else
 	case_of agentd resume
 	case_of bus close
 fi
+# What died was killed by this test, and whoever came back found everything as it was.
+is "$(grep -E 'was killed by SIG|ended with code' "$work/dev.log" | grep -Ev 'SIGKILL|^dev +gateway ended with code 137')" '' \
+	'nothing else died'
+is "$(grep -E 'error:|has lost' "$work/dev.log")" '' 'and nothing is amiss'
 done_testing

@@ -75,6 +75,14 @@ containers() {
 		${2:+"ployz.service=$2"}
 }
 
+# life CONTAINER…: whether it runs, and since when: another line than before, and it was touched.
+life() {
+	for container; do
+		engine_api GET "/containers/$container/json" |
+			sed -n 's/.*"Running":\([a-z]*\).*"StartedAt":"\([^"]*\)".*/\1 \2/p' | sed "s/^/$container /"
+	done
+}
+
 lease_is_held() {
 	ctl --json lease show "$1" | grep -q '"state":"held"'
 }

@@ -104,7 +104,8 @@ free_port() {
 # The processes that PID started, directly, by the name of their program: child_of PID NAME.
 child_of() {
 	for stat in /proc/[0-9]*/stat; do
-		read -r line <"$stat" 2>/dev/null || continue
+		# It may be gone by now.
+		{ read -r line <"$stat"; } 2>/dev/null || continue
 		rest=${line##*) }
 		rest=${rest#* }
 		name=${line#*(}
