@@ -241,6 +241,8 @@ int daemon_open_bus(struct daemon *daemon)
 	r = wait_for_bus(daemon, &options);
 	if (r == -ECANCELED)
 		return 0;
+	if (r == -EPROTONOSUPPORT || r == -EACCES)
+		return r; /* the refusal was said in its own words */
 	return r < 0 ? log_errno(LOG_ERR, r, "no bus at %s", daemon->config->bus) : 1;
 }
 
