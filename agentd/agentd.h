@@ -100,8 +100,6 @@ int container_config(const struct agent_start *order, const struct container_con
 int container_run_config(const struct agent_run *order, const struct container_context *context,
 			 json_t **ret, struct failure *failure);
 char *container_run_name(const struct agent_run *order);
-/* Whether it can be an instance's id: it becomes a part of paths and subjects. */
-bool container_name_valid(const char *name);
 /* The engine's name of a volume; owned by the caller. */
 char *container_volume(const char *ns, const char *volume);
 /* What a container says of itself (an item of /containers/json or an inspection). */

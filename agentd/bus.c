@@ -14,7 +14,7 @@ static void give(struct bus_call *call, struct agentd *agentd, const char *id)
 
 static bool ids_valid(struct bus_call *call, const char *what, const char *id)
 {
-	if (container_name_valid(id))
+	if (instance_id_valid(id))
 		return true;
 	bus_call_failf(call, FAILURE_INVALID, NULL, "%s '%.80s' is not made of a-z, 0-9 and -",
 		       what, id);

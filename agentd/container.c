@@ -1,8 +1,5 @@
 #include "agentd/agentd.h"
 
-#include <arpa/inet.h>
-
-#define NAME_MAX_BYTES 200
 #define LABEL "ployz."
 #define SYSTEM_NAMESPACE "system"
 
@@ -386,30 +383,15 @@ static void read_state(const json_t *json, struct container_seen *seen, int64_t 
 		*ret_exit = json_integer_value(json_object_get(state, "ExitCode")) & 255;
 }
 
-bool container_name_valid(const char *name)
-{
-	size_t length = strlen(name);
-
-	return length > 0 && length <= NAME_MAX_BYTES &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == length && name[0] != '-';
-}
-
 /* Labels may be an image's own, or anybody's: what they name becomes a path, a subject, an entry of
  * the log. */
 static bool is_instance(const json_t *labels)
 {
 	const char *instance = label_get(labels, "instance");
 
-	return instance && container_name_valid(instance) &&
+	return instance && instance_id_valid(instance) &&
 	       name_valid(label_get(labels, "namespace")) &&
 	       name_valid(label_get(labels, "service"));
-}
-
-static bool is_address(const char *text)
-{
-	struct in_addr address;
-
-	return text && inet_pton(AF_INET, text, &address) == 1;
 }
 
 static void add_host_port(struct container_seen *seen, int64_t number, bool udp, const char *owner)
@@ -445,7 +427,7 @@ static void read_instance(const json_t *json, const json_t *labels, const char *
 	instance->deploy = xstrdup(label_get(labels, "deploy"));
 	instance->epoch = label_int(labels, "epoch", 0);
 	instance->hash = xstrdup(label_get(labels, "hash"));
-	instance->address = is_address(address) ? xstrdup(address) : NULL;
+	instance->address = instance_address_valid(address) ? xstrdup(address) : NULL;
 	/* A list has the id under ImageID, an inspection under Image. */
 	instance->digest =
 		xstrdup(text(json, "ImageID") ? text(json, "ImageID") : text(json, "Image"));

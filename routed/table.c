@@ -153,29 +153,38 @@ static enum server_state state_of(int state)
 }
 
 static const struct instance *fact_of(const struct build *build, const struct head *head,
-				      const struct slot *slot)
+				      const char *machine, const char *instance)
 {
-	_cleanup_free_ char *subject = subject_make(SUBJECT_INSTANCES, slot->machine, head->ns);
+	_cleanup_free_ char *subject = subject_make(SUBJECT_INSTANCES, machine, head->ns);
 	const struct instances *facts = map_get(&build->view->facts, subject);
 
-	return facts ? instances_find(facts, slot->instance) : NULL;
+	return facts ? instances_find(facts, instance) : NULL;
 }
 
 /* In a stop-first switch the head still names what was taken out of the way (or is being started
  * again, when the switch has failed) while nothing else is ready. */
-static void hold(const struct build *build, const struct head *head,
-		 const struct head_service *placed, struct table_backend *backend)
+static void hold(const struct build *build, const struct head *head, struct table_backend *backend)
 {
 	for (size_t i = 0; i < backend->n_servers; i++)
 		if (backend->servers[i].state == SERVER_READY)
 			return;
 	for (size_t i = 0; i < backend->n_servers; i++) {
-		const struct instance *fact = fact_of(build, head, &placed->slots[i]);
+		struct table_server *server = &backend->servers[i];
+		const struct instance *fact =
+			fact_of(build, head, server->machine, server->instance);
 
 		if (fact &&
 		    (state_of(fact->state) == SERVER_DRAIN || fact->state == INSTANCE_STARTING))
-			backend->servers[i].state = SERVER_HELD;
+			server->state = SERVER_HELD;
 	}
+}
+
+static bool has_server(const struct table_backend *backend, const char *instance)
+{
+	for (size_t i = 0; i < backend->n_servers; i++)
+		if (streq(backend->servers[i].instance, instance))
+			return true;
+	return false;
 }
 
 static void add_servers(struct build *build, const struct head *head, const char *service,
@@ -185,16 +194,24 @@ static void add_servers(struct build *build, const struct head *head, const char
 
 	for (size_t i = 0; placed && i < placed->n_slots; i++) {
 		const struct slot *slot = &placed->slots[i];
-		const struct instance *fact = fact_of(build, head, slot);
-		struct table_server *server = array_add(backend->servers, backend->n_servers);
+		const struct instance *fact = fact_of(build, head, slot->machine, slot->instance);
+		const char *address = fact && fact->address ? fact->address : slot->address;
+		struct table_server *server;
 
+		/* HAProxy would refuse all of a configuration in which a server is there twice. */
+		if (has_server(backend, slot->instance))
+			continue;
+		server = array_add(backend->servers, backend->n_servers);
 		server->instance = xstrdup(slot->instance);
 		server->machine = xstrdup(slot->machine);
-		server->address = xstrdup(fact && fact->address ? fact->address : slot->address);
+		/* Both stand in the proxy's configuration and commands: what is neither a name nor
+		 * an address gets no traffic. */
+		if (instance_id_valid(slot->instance) && instance_address_valid(address))
+			server->address = xstrdup(address);
 		server->port = fact ? port_of(fact, port) : port->port;
 		server->state = fact ? (int)state_of(fact->state) : SERVER_DOWN;
 	}
-	hold(build, head, placed, backend);
+	hold(build, head, backend);
 }
 
 static const char *backend_for(struct build *build, const struct head *head,

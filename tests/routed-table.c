@@ -192,11 +192,56 @@ static void test_map(void)
 	}
 }
 
+/* Whatever a head or a fact says: it becomes words of the proxy's configuration, or nothing. */
+static void test_strange(void)
+{
+	static const struct {
+		const char *slots, *servers;
+	} rows[] = {
+		{ "{\"slot\":0,\"instance\":\"a\",\"machine\":\"m\",\"address\":\"10.1.1.2\"},"
+		  "{\"slot\":1,\"instance\":\"a\",\"machine\":\"m\",\"address\":\"10.1.1.3\"}",
+		  "a 10.1.1.2" },
+		{ "{\"slot\":0,\"instance\":\"a\",\"machine\":\"m\",\"address\":\"1.1.1."
+		  "1\\n\\tbind *:1\"}",
+		  "a (none)" },
+		{ "{\"slot\":0,\"instance\":\"a\\nglobal\",\"machine\":\"m\",\"address\":\"10.1.1."
+		  "2\"}",
+		  "a\nglobal (none)" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct view view = { MAP_INIT, MAP_INIT, MAP_INIT };
+		_cleanup_free_ char *text =
+			xasprintf("{\"namespace\":\"s\",\"revision\":1,\"manifest\":{\"namespace\":"
+				  "\"s\",\"services\":{"
+				  "\"web\":{\"image\":\"x\"," PORTS ",\"routes\":[" HTTP(
+					  "a.example",
+					  "/") "]}}},"
+					       "\"services\":[{\"name\":\"web\",\"slots\":[%s]}]}",
+				  rows[i].slots);
+		_cleanup_(strbuf_clear) struct strbuf seen = STRBUF_INIT;
+		const struct table_backend *backend;
+		struct table *table;
+
+		view_take(&view, "ployz.v1.intent.namespace.s", 1, text, strlen(text));
+		table = table_build(&view, 1, NULL, 0);
+		backend = table_backend(table, "s/web/http");
+		for (size_t j = 0; backend && j < backend->n_servers; j++)
+			strbuf_printf(&seen, "%s%s %s", j ? ", " : "", backend->servers[j].instance,
+				      backend->servers[j].address ? backend->servers[j].address
+								  : "(none)");
+		is(seen.text, rows[i].servers, "servers of a strange head");
+		table_free(table);
+		view_clear(&view);
+	}
+}
+
 int main(void)
 {
 	test_states();
 	test_conflicts();
 	test_bad_entries();
 	test_map();
+	test_strange();
 	return tap_done();
 }

@@ -1,5 +1,7 @@
 #include "lib/model/instance.h"
 
+#include <arpa/inet.h>
+
 #include "lib/str.h"
 
 /* A container's name and a DNS-safe id: what does not fit is cut and told apart by a hash. */
@@ -63,6 +65,21 @@ char *instance_id(const char *ns, const char *service, int64_t slot, const char 
 		return steal(whole);
 	hash = hash_hex(whole, strlen(whole));
 	return xasprintf("%.*s-%.12s", INSTANCE_ID_MAX - 13, whole, hash);
+}
+
+bool instance_id_valid(const char *id)
+{
+	size_t length = strlen(id);
+
+	return length > 0 && length <= INSTANCE_ID_MAX &&
+	       strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789-") == length && id[0] != '-';
+}
+
+bool instance_address_valid(const char *address)
+{
+	struct in_addr in;
+
+	return address && inet_pton(AF_INET, address, &in) == 1;
 }
 
 const struct instance *instances_find(const struct instances *instances, const char *id)

@@ -51,6 +51,11 @@ DEFINE_MODEL(instances);
 /* The id of an instance, the same for each repetition of a deploy's request; owned by the
  * caller. */
 char *instance_id(const char *ns, const char *service, int64_t slot, const char *deploy);
+/* Whether it can be one, whoever says so: it becomes a part of paths, subjects and the gateway's
+ * configuration. */
+bool instance_id_valid(const char *id);
+/* Whether it is an IPv4 address; NULL is none. */
+bool instance_address_valid(const char *address);
 const struct instance *instances_find(const struct instances *instances, const char *id);
 /* Whether traffic may go to an instance in this state. */
 bool instance_is_routable(enum instance_state state);
