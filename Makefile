@@ -5,6 +5,7 @@
 #                 (KEEP=1 leaves it running, make demo-end ends it)
 #   make check    install what the tests need, build, run every test
 #                 (make check-quick: those without containers)
+#   make check-crash   every fault, at every phase of a deploy: about half an hour
 #   make fuzz     throw hostile bytes at everything that strangers write: tests/fuzz/NAME.c
 #                 (make fuzz-corpus keeps the inputs that reached something new)
 #   make bench-NAME   measure tests/bench/NAME: deploy, overhead, switch, propagate, start, footprint
@@ -53,7 +54,7 @@ LOG := $(BUILD)/setup.log
 # As many jobs as there are processors, unless -j was said.
 JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all tests tools fuzzers clean demo demo-end check check-quick fuzz fuzz-corpus lint lint-files install \
+.PHONY: all tests tools fuzzers clean demo demo-end check check-quick check-crash fuzz fuzz-corpus lint lint-files install \
 	setup setup-check setup-fuzz
 .SECONDEXPANSION:
 .SECONDARY:
@@ -156,6 +157,11 @@ check: setup-check
 check-quick: setup-check
 	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes all tests
 	@BUILD=$(BUILD) tests/run quick
+
+# Every fault test with all its cases; the last line is their count.
+check-crash: setup-check
+	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes all tests
+	@BUILD=$(BUILD) tests/crash
 
 setup-fuzz:
 	@tests/setup/packages -l $(LOG) build fuzz
