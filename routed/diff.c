@@ -210,8 +210,11 @@ static bool is_open(const struct table *table, const struct actual_server *serve
 	return false;
 }
 
-/* What is not wanted any more gets nothing new; it goes when its last connection has ended. */
-static void close_servers(const struct table *table, const struct actual *actual, struct diff *diff)
+/* What is not wanted any more gets nothing new; it goes when its last connection has ended. Not all
+ * of them end with its process: the container's network goes with what was still to be sent, and
+ * nobody is left who would say so. */
+static void close_servers(const struct view *view, const struct table *table,
+			  const struct actual *actual, struct diff *diff)
 {
 	for (size_t i = 0; i < actual->n_servers; i++) {
 		const struct actual_server *server = &actual->servers[i];
@@ -230,6 +233,9 @@ static void close_servers(const struct table *table, const struct actual *actual
 				say(diff, xasprintf("set server %s/%s state maint", server->backend,
 						    server->name));
 			say(diff, xasprintf("del server %s/%s", server->backend, server->name));
+		} else if (view_ended(view, server->name)) {
+			say(diff, xasprintf("shutdown sessions server %s/%s", server->backend,
+					    server->name));
 		}
 	}
 }
@@ -253,11 +259,11 @@ static void close_listens(const struct table *table, const struct actual *actual
 	}
 }
 
-void diff_make(const struct table *table, const struct actual *actual, const char *map,
-	       struct diff *ret)
+void diff_make(const struct view *view, const struct table *table, const struct actual *actual,
+	       const char *map, struct diff *ret)
 {
 	open_servers(table, actual, ret);
 	change_map(table, actual, map, ret);
-	close_servers(table, actual, ret);
+	close_servers(view, table, actual, ret);
 	close_listens(table, actual, ret);
 }

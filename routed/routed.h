@@ -99,6 +99,8 @@ struct view {
 int view_take(struct view *view, const char *subject, uint64_t sequence, const char *data,
 	      size_t size);
 void view_clear(struct view *view);
+/* Whether a fact says that this instance's process has ended. */
+bool view_ended(const struct view *view, const char *instance);
 
 /* The routing table of a view. `taken` lists ports that tcp routes cannot have (the HTTP gateway's
  * own). */
@@ -166,8 +168,8 @@ void diff_clear(struct diff *diff);
 /* Gives each HTTP backend of the table its slot: the one it has in the proxy, or else in `before`
  * (may be NULL), or a free one; slots beyond the pool mean a reload. */
 void diff_assign(struct table *table, const struct actual *actual, const struct table *before);
-void diff_make(const struct table *table, const struct actual *actual, const char *map,
-	       struct diff *ret);
+void diff_make(const struct view *view, const struct table *table, const struct actual *actual,
+	       const char *map, struct diff *ret);
 
 /* ---- render.c: haproxy.cfg ---- */
 

@@ -198,7 +198,7 @@ static void write_diff(struct routed *routed)
 	routed->sequence = routed->table->sequence;
 	diff_assign(routed->table, &routed->actual, NULL);
 	prepare_check_listens(routed);
-	diff_make(routed->table, &routed->actual, routed->map_path, &routed->diff);
+	diff_make(&routed->view, routed->table, &routed->actual, routed->map_path, &routed->diff);
 	if (routed->diff.commands) {
 		routed->step = SYNC_WRITING;
 		haproxy_talk(routed->loop, routed->socket, routed->diff.commands, on_written,

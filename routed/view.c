@@ -74,6 +74,18 @@ int view_take(struct view *view, const char *subject, uint64_t sequence, const c
 	return -EBADMSG;
 }
 
+bool view_ended(const struct view *view, const char *instance)
+{
+	for (struct map_item *i = NULL; (i = map_next(&view->facts, i));) {
+		const struct instance *fact = instances_find(i->value, instance);
+
+		if (fact)
+			return fact->state == INSTANCE_GONE || fact->state == INSTANCE_STOPPED ||
+			       fact->state == INSTANCE_FAILED;
+	}
+	return false;
+}
+
 void view_clear(struct view *view)
 {
 	map_clear(&view->heads, view_head_free);

@@ -80,6 +80,10 @@ static const struct row rows[] = {
 	  TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i2", "10.0.0.2", "ready"))),
 	  STATE("p1", "i1", "10.0.0.1", "8") STATE("p1", "i2", "10.0.0.2", "0"), USED("i1", "1"),
 	  "0x1 a.b/ p1|0|n/w/h\n", "", NULL },
+	{ "connections to what has ended are ended",
+	  TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i2", "10.0.0.2", "ready"))),
+	  STATE("p1", "i3", "10.0.0.1", "8") STATE("p1", "i2", "10.0.0.2", "0"), USED("i3", "1"),
+	  "0x1 a.b/ p1|0|n/w/h\n", "shutdown sessions server p1/i3\n", NULL },
 	{ "what has drained goes",
 	  TABLE(ROUTE("a.b", "n/w/h"), BACKEND("n/w/h", 0, SERVER("i2", "10.0.0.2", "ready"))),
 	  STATE("p1", "i1", "10.0.0.1", "8") STATE("p1", "i2", "10.0.0.2", "0"), USED("i1", "0"),
@@ -105,8 +109,28 @@ static const struct row rows[] = {
 	  "", "", "", "port 5432 is new" },
 };
 
+/* i1 drains, i3 has ended. */
+static void fill_view(struct view *view)
+{
+	static const char facts[] =
+		"{\"machine\":\"m1\",\"namespace\":\"n\",\"instances\":["
+		"{\"id\":\"i1\",\"namespace\":\"n\",\"service\":\"w\",\"slot\":0,\"deploy\":\"d\","
+		"\"epoch\":1,\"state\":\"draining\"},"
+		"{\"id\":\"i3\",\"namespace\":\"n\",\"service\":\"w\",\"slot\":1,\"deploy\":\"d\","
+		"\"epoch\":1,\"state\":\"gone\"}]}";
+	_cleanup_free_ char *subject = subject_make(SUBJECT_INSTANCES, "m1", "n");
+
+	is_int(view_take(view, subject, 1, facts, sizeof(facts) - 1), 1, "facts are taken");
+	ok(!view_ended(view, "i1"), "what drains has not ended");
+	ok(view_ended(view, "i3"), "what is gone has");
+	ok(!view_ended(view, "i4"), "of what no machine tells nothing is known");
+}
+
 static void test_diffs(void)
 {
+	struct view view = { 0 };
+
+	fill_view(&view);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		_cleanup_free_ char *servers =
 			xasprintf("1\n# be_id be_name\n%s\n", rows[i].servers);
@@ -121,7 +145,7 @@ static void test_diffs(void)
 		    actual_read_connections(&actual, used) || actual_read_map(&actual, rows[i].map))
 			printf("# unreadable\n");
 		diff_assign(table, &actual, NULL);
-		diff_make(table, &actual, MAP, &diff);
+		diff_make(&view, table, &actual, MAP, &diff);
 		for (size_t j = 0; j < strv_count(diff.commands); j++)
 			strbuf_printf(&text, "%s\n", diff.commands[j]);
 		is(text.text ? text.text : "", rows[i].expected, rows[i].name);
@@ -130,6 +154,7 @@ static void test_diffs(void)
 		diff_clear(&diff);
 		actual_clear(&actual);
 	}
+	view_clear(&view);
 }
 
 static void test_replies(void)

@@ -266,6 +266,21 @@ like "$(bus "$bus_url" request ployz.v1.m1.routed.drained '{"instances":["tcp-we
 like "$(bus "$bus_url" request ployz.v1.m1.routed.drained '{"instances":["tcp-web-0-a"],"wait_ms":9000}' 12)" \
 	'"connections": *0' 'and is waited for'
 
+# --- a connection to what has ended, whose end nobody tells
+perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(PeerAddr => $ARGV[0]) or die; sysread($s, $b, 1); print "end"' \
+	"127.0.0.1:$tcp_port" >"$work/ended.out" &
+holder=$!
+at_end "end_pid $holder"
+within 5 sh -c "bus $bus_url request ployz.v1.m1.routed.routes '{}' 5 | grep -q '\"connections\": *1'"
+facts tcp "$(fact_json tcp-web-0-a tcp draining 127.0.0.4),$(fact_json tcp-web-0-b tcp ready 127.0.0.3)" >/dev/null
+sequence=$(commit tcp "$(head_json tcp 2 "{\"tcp\":{\"port\":\"http\",\"listen\":$tcp_port}}" "$(slot_json 0 tcp-web-0-b 127.0.0.3)")")
+applied "$sequence" >/dev/null
+like "$(bus "$bus_url" request ployz.v1.m1.routed.drained '{"instances":["tcp-web-0-a"],"wait_ms":300}' 10)" \
+	'"connections": *1' 'while it drains it is left alone'
+facts tcp "$(fact_json tcp-web-0-a tcp gone 127.0.0.4),$(fact_json tcp-web-0-b tcp ready 127.0.0.3)" >/dev/null
+ok 'once its instance is gone it is ended' within 5 gone "$holder"
+is "$(cat "$work/ended.out")" end 'which its client sees'
+
 # --- headers, and a tunnel
 perl -MIO::Socket::INET -e '
 	$l = IO::Socket::INET->new(Listen => 5, LocalAddr => $ARGV[0], ReuseAddr => 1) or die;
