@@ -6,7 +6,7 @@
 
 json_t *json_words(const char *s)
 {
-	json_t *json = json_string(s);
+	json_t *json = s ? json_string(s) : json_null();
 	_cleanup_free_ char *valid = json ? NULL : str_valid(s, strlen(s));
 
 	return json ? json : json_string(valid);

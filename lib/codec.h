@@ -139,7 +139,7 @@ void codec_copy_into(const struct codec_schema *schema, void *to, const void *fr
 char *json_text(const json_t *json);
 char *json_sorted(const json_t *json);
 /* Words as a JSON string, whoever wrote them (an argument, a container): what is no UTF-8, which
- * JSON cannot hold, becomes U+FFFD. A new reference, never NULL. */
+ * JSON cannot hold, becomes U+FFFD; NULL is null. A new reference, never NULL. */
 json_t *json_words(const char *s);
 
 #define _cleanup_json_ _cleanup_(json_decrefp)

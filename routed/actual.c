@@ -33,6 +33,15 @@ struct actual_server *actual_server(const struct actual *actual, const char *bac
 	return NULL;
 }
 
+/* Names come back in commands: what would end one, or begin another, is none. */
+static bool is_word(const char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s <= ' ' || (unsigned char)*s >= 0x7f || *s == ';')
+			return false;
+	return true;
+}
+
 /* What follows `key: ` on a line of its own, or NULL; owned by the caller. */
 static char *info_value(char *const *lines, const char *key)
 {
@@ -68,8 +77,11 @@ int actual_read_backends(struct actual *actual, const char *reply)
 	if (!lines || !str_starts(lines[0], "# name"))
 		return -EBADMSG;
 	strv_free(steal(actual->backends));
-	for (char **line = lines + 1; *line; line++)
+	for (char **line = lines + 1; *line; line++) {
+		if (!is_word(*line))
+			return -EBADMSG;
 		strv_push(&actual->backends, xstrdup(*line));
+	}
 	return 0;
 }
 
@@ -87,7 +99,8 @@ int actual_read_servers(struct actual *actual, const char *reply)
 
 		if ((*line)[0] == '#')
 			continue;
-		if (strv_count(words) < 19 || int_parse(words[6], 0, 255, &admin) < 0 ||
+		if (strv_count(words) < 19 || !is_word(words[1]) || !is_word(words[3]) ||
+		    int_parse(words[6], 0, 255, &admin) < 0 ||
 		    int_parse(words[18], 0, 65535, &server.port) < 0)
 			return -EBADMSG;
 		server.backend = xstrdup(words[1]);
@@ -188,7 +201,7 @@ int actual_read_map(struct actual *actual, const char *reply)
 	for (char **line = lines; line && *line; line++) {
 		_cleanup_(strv_freep) char **words = strv_split(*line, " ");
 
-		if (strv_count(words) != 3)
+		if (strv_count(words) != 3 || !is_word(words[1]) || !is_word(words[2]))
 			return -EBADMSG;
 		pairs_add(&actual->map, words[1], words[2]);
 	}

@@ -21,8 +21,9 @@ static int64_t slot_of(const struct actual *actual, const char *owner)
 	for (size_t i = 0; i < actual->map.count; i++) {
 		_cleanup_(strv_freep) char **parts = strv_split(actual->map.items[i].value, "|");
 
+		/* A place that the proxy does not have is none, and would make all before it. */
 		if (strv_count(parts) == 3 && streq(parts[2], owner))
-			return slot_number(parts[0]);
+			return actual_has_backend(actual, parts[0]) ? slot_number(parts[0]) : 0;
 	}
 	return 0;
 }

@@ -240,6 +240,18 @@ static char *build_key(const struct table_route *route)
 	return route->kind == KIND_HTTP ? table_map_key(route) : xstrdup(route->key);
 }
 
+/* What could be misread in the map or in a command is no path. */
+static bool path_valid(const char *path)
+{
+	if (path[0] != '/')
+		return false;
+	for (; *path; path++)
+		if ((unsigned char)*path <= ' ' || (unsigned char)*path >= 0x7f ||
+		    strchr(";\\|#\"'", *path))
+			return false;
+	return true;
+}
+
 /* Why this route cannot be served, or NULL; owned by the caller. */
 static char *trouble(struct build *build, const struct table_route *route, const struct port *port)
 {
@@ -255,7 +267,7 @@ static char *trouble(struct build *build, const struct table_route *route, const
 	if (route->kind == KIND_HTTP) {
 		if (!hostname_valid(route->host))
 			return xasprintf("'%s' is not a host name", route->host);
-		if (route->path[0] != '/' || strpbrk(route->path, " \t\r\n;\\|#\"'"))
+		if (!path_valid(route->path))
 			return xasprintf("'%s' is not a path", route->path);
 		if (route->strip && segments(route->path) > STRIP_MAX)
 			return xasprintf("no more than %d segments of a path can be stripped",

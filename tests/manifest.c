@@ -76,6 +76,8 @@ static const struct row rows[] = {
 	{ "routes: [{http: {port: http, hosts: [a.example], path: api}}]", "not a path" },
 	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a b'}}]", "not a path" },
 	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a?b'}}]", "not a path" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a;b'}}]", "not a path" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a|b'}}]", "not a path" },
 	{ "routes: [{http: {port: http, hosts: [a.example], strip: yes}}]", "wants true or false" },
 	{ "routes: [{http: {port: http, hosts: [a_b]}}]", "hosts[0]: 'a_b' is not a host name" },
 	{ "routes: [{http: {port: http, hosts: []}}]", "hosts: must not be empty" },

@@ -81,7 +81,7 @@ static bool path_valid(const char *path)
 		return false;
 	for (const char *p = path; *p; p++)
 		if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f ||
-		    strchr("\"'\\#?<>{}", *p))
+		    strchr("\"'\\#?<>{};|", *p))
 			return false;
 	return true;
 }
@@ -106,7 +106,7 @@ static void check_http_route(struct check *c, const struct service *s, size_t i)
 	refer(c, s, http->port, PROTOCOL_TCP, AT(s, "routes[%zu].http.port", i));
 	if (!path_valid(http->path))
 		say(c, AT(s, "routes[%zu].http.path", i),
-		    "'%s' is not a path: it begins with / and has no blanks, quotes, ? or #",
+		    "'%s' is not a path: it begins with / and has no blanks, quotes, ?, #, ; or |",
 		    http->path);
 	for (size_t j = 0; http->hosts[j]; j++) {
 		_cleanup_free_ char *what = route_key_http(http->hosts[j], http->path);
