@@ -213,8 +213,10 @@ static void on_delivery(const struct bus_message *message, void *userdata)
 	if (delivery_parse(message->reply, &entry.sequence, &consumer_sequence, &time_nsec,
 			   &pending) < 0)
 		return;
-	if (consumer_sequence != f->consumer_sequence + 1) {
-		log_info("a delivery of %s was skipped: following it anew", f->stream);
+	/* Whoever keeps what was handed over counts on the order. */
+	if (consumer_sequence != f->consumer_sequence + 1 || entry.sequence <= f->last) {
+		log_info("a delivery of %s was skipped, or came twice: following it anew",
+			 f->stream);
 		stream_follow_kick(f);
 		return;
 	}
