@@ -1,0 +1,236 @@
+/* In the place of lib/bus.c: what is asked, published and listened to lies here until the target
+ * answers, delivers, or cuts the connection. By the same rules (lib/bus.h). Included once in a
+ * target. */
+#ifndef PLOYZ_TESTS_FUZZ_FAKE_BUS_H
+#define PLOYZ_TESTS_FUZZ_FAKE_BUS_H
+
+#include "lib/bus-private.h"
+#include "lib/str.h"
+#include "tests/fuzz/fuzz.h"
+
+struct bus_subscription {
+	struct bus_subscription *next, **link;
+	char *subject;
+	bus_message_fn fn;
+	void *userdata;
+};
+struct bus_request {
+	struct bus_request *next, **link;
+	char *subject;
+	bus_reply_fn fn;
+	void *userdata;
+	void (*destroy)(void *userdata);
+};
+struct fake_headers {
+	const char *status, *keys[2], *values[2];
+};
+
+static struct bus fake_bus = { .connected = true, .inbox = (char *)"_INBOX.x" };
+static struct bus_subscription *fake_subscriptions;
+static struct bus_request *fake_requests;
+/* Told of everything that is published; may be NULL. */
+static void (*fake_published)(const char *subject, const char *data, size_t size);
+
+#define FAKE_LINK(first, item)                              \
+	do {                                                \
+		(item)->next = (first);                     \
+		(item)->link = &(first);                    \
+		if ((item)->next)                           \
+			(item)->next->link = &(item)->next; \
+		(first) = (item);                           \
+	} while (0)
+#define FAKE_UNLINK(item)                                  \
+	do {                                               \
+		*(item)->link = (item)->next;              \
+		if ((item)->next)                          \
+			(item)->next->link = (item)->link; \
+	} while (0)
+
+int bus_subscribe(_unused_ struct bus *bus, const char *subject, bus_message_fn fn, void *userdata,
+		  struct bus_subscription **ret)
+{
+	struct bus_subscription *sub = xcalloc(1, sizeof(*sub));
+
+	*sub = (struct bus_subscription){ .subject = xstrdup(subject),
+					  .fn = fn,
+					  .userdata = userdata };
+	FAKE_LINK(fake_subscriptions, sub);
+	if (ret)
+		*ret = sub;
+	return 0;
+}
+
+void bus_subscription_free(struct bus_subscription *sub)
+{
+	if (!sub)
+		return;
+	FAKE_UNLINK(sub);
+	free(sub->subject);
+	free(sub);
+}
+
+int bus_publish(struct bus *bus, const char *subject, _unused_ const char *reply,
+		const struct bus_headers *headers, const void *data, size_t size)
+{
+	if (size > BUS_PAYLOAD_MAX)
+		return -EMSGSIZE;
+	/* A header ends at its line. */
+	for (size_t i = 0; headers && i < headers->count; i++)
+		HOLDS(headers->keys[i] && headers->values[i] &&
+		      !strpbrk(headers->values[i], "\r\n"));
+	if (!bus->connected)
+		return -ENOTCONN;
+	if (fake_published)
+		fake_published(subject, data, size);
+	return 0;
+}
+
+void bus_request(_unused_ struct bus *bus, const char *subject,
+		 _unused_ const struct bus_headers *headers, _unused_ const void *data,
+		 _unused_ size_t size, uint64_t timeout_usec, bus_reply_fn fn, void *userdata,
+		 struct bus_request **ret)
+{
+	struct bus_request *request = xcalloc(1, sizeof(*request));
+
+	HOLDS(timeout_usec);
+	*request =
+		(struct bus_request){ .subject = xstrdup(subject), .fn = fn, .userdata = userdata };
+	FAKE_LINK(fake_requests, request);
+	if (ret)
+		*ret = request;
+}
+
+void bus_request_own(struct bus_request *request, void (*destroy)(void *userdata))
+{
+	request->destroy = destroy;
+}
+
+void bus_request_cancel(struct bus_request *request)
+{
+	if (!request)
+		return;
+	FAKE_UNLINK(request);
+	if (request->destroy)
+		request->destroy(request->userdata);
+	free(request->subject);
+	free(request);
+}
+
+void bus_watch_state(struct bus *bus, bus_state_fn fn, void *userdata)
+{
+	struct bus_watcher *watcher = array_add(bus->watchers, bus->n_watchers);
+
+	*watcher = (struct bus_watcher){ fn, userdata };
+}
+
+void bus_unwatch_state(struct bus *bus, const void *userdata)
+{
+	for (size_t i = 0; i < bus->n_watchers; i++)
+		if (bus->watchers[i].userdata == userdata)
+			bus->watchers[i] = (struct bus_watcher){ NULL, NULL };
+}
+
+sd_event *bus_loop(_unused_ const struct bus *bus)
+{
+	return NULL;
+}
+
+char *bus_inbox(struct bus *bus)
+{
+	return xasprintf("%s.x%llu", bus->inbox, (unsigned long long)bus->next_token++);
+}
+
+const char *bus_header(const struct bus_message *message, const char *key)
+{
+	const struct fake_headers *headers = message->native;
+
+	for (size_t i = 0; headers && i < ARRAY_SIZE(headers->keys); i++)
+		if (streq(headers->keys[i], key))
+			return headers->values[i];
+	return NULL;
+}
+
+int bus_status(const struct bus_message *message)
+{
+	const struct fake_headers *headers = message->native;
+
+	return headers && headers->status ? atoi(headers->status) : 0;
+}
+
+/* The bytes end with a zero byte, as lib/bus.h has it, and nothing lies behind that. */
+static inline void fake_deliver(struct bus_subscription *sub, const char *subject,
+				const char *reply, const struct fake_headers *headers,
+				const void *data, size_t size)
+{
+	_cleanup_free_ char *bytes = xmemdup(data, size);
+	struct bus_message message = { subject, reply, bytes, size, (void *)headers };
+
+	sub->fn(&message, sub->userdata);
+}
+
+static inline void fake_answer(struct bus_request *request, int error, const void *data,
+			       size_t size)
+{
+	_cleanup_free_ char *bytes = xmemdup(data, size);
+	struct bus_message message = { "_INBOX.x.1", NULL, bytes, size, NULL };
+	bus_reply_fn fn = request->fn;
+	void *userdata = request->userdata;
+
+	request->destroy = NULL;
+	bus_request_cancel(request);
+	fn(error, error ? NULL : &message, userdata);
+}
+
+static inline struct bus_request *fake_asked(size_t n)
+{
+	struct bus_request *request = fake_requests;
+	size_t count = 0;
+
+	for (; request; request = request->next)
+		count++;
+	for (request = fake_requests, n = count ? n % count : 0; request && n; n--)
+		request = request->next;
+	return request;
+}
+
+static inline struct bus_subscription *fake_listening(size_t n)
+{
+	struct bus_subscription *sub = fake_subscriptions;
+	size_t count = 0;
+
+	for (; sub; sub = sub->next)
+		count++;
+	for (sub = fake_subscriptions, n = count ? n % count : 0; sub && n; n--)
+		sub = sub->next;
+	return sub;
+}
+
+/* All that waited is told at once, as lib/bus.c does. */
+static inline void fake_connection(bool connected)
+{
+	if (fake_bus.connected == connected)
+		return;
+	fake_bus.connected = connected;
+	if (!connected)
+		for (size_t n = 50; n && fake_requests; n--)
+			fake_answer(fake_requests, -ENOTCONN, "", 0);
+	for (size_t i = 0; i < fake_bus.n_watchers; i++) {
+		struct bus_watcher watcher = fake_bus.watchers[i];
+
+		if (watcher.fn)
+			watcher.fn(connected, watcher.userdata);
+	}
+}
+
+static inline void fake_bus_end(void)
+{
+	HOLDS(!fake_requests && !fake_subscriptions);
+	for (size_t i = 0; i < fake_bus.n_watchers; i++)
+		HOLDS(!fake_bus.watchers[i].fn);
+	free(steal(fake_bus.watchers));
+	fake_bus.n_watchers = 0;
+	fake_bus.connected = true;
+	fake_bus.next_token = 0;
+}
+
+#endif
