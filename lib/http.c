@@ -84,7 +84,13 @@ static void request_end(struct http_request *request, CURLcode code)
 
 	curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
 	answer.error = error_of(request, code);
-	answer.status = (int)status;
+	/* curl lets others pass. */
+	if (status >= 100 && status <= 999) {
+		answer.status = (int)status;
+	} else if (!answer.error) {
+		answer.error = -EPROTO;
+		snprintf(request->text, sizeof(request->text), "its answer has no status");
+	}
 	if (request->answer.text) {
 		answer.body = request->answer.text;
 		answer.size = request->answer.size;

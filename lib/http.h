@@ -22,7 +22,8 @@ struct http_request;
 /* How it ended; valid during the callback. */
 struct http_answer {
 	int error;  /* 0, or negative errno: -ETIMEDOUT, -ECONNREFUSED, -ENOENT (no such socket),
-		       -EFBIG (the answer is over the limit), -ECONNRESET, -EHOSTUNREACH … */
+		       -EFBIG (the answer is over the limit), -EPROTO (it has no status),
+		       -ECONNRESET, -EHOSTUNREACH … */
 	int status; /* the HTTP status as soon as it came, even where `error` is set; else 0 */
 	const char *
 		body; /* zero-terminated beyond `size`; never NULL; empty where `on_body` took it */

@@ -45,6 +45,8 @@ static void *serve(void *userdata)
 			n = write(fd, head, strlen(head));
 			for (unsigned left = BULK; left && n > 0; left -= sizeof(bulk))
 				n = write(fd, bulk, sizeof(bulk));
+		} else if (strstr(request, "GET /odd")) {
+			dprintf(fd, "HTTP/2  04 Odd\r\nContent-Length: 0\r\n\r\n");
 		} else if (strstr(request, "GET /none")) {
 			dprintf(fd, "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone");
 		} else {
@@ -239,6 +241,7 @@ int main(void)
 	_cleanup_free_ char *plain = xasprintf("%s/", base), *hang = xasprintf("%s/hang", base);
 	_cleanup_free_ char *half = xasprintf("%s/half", base), *drip = xasprintf("%s/drip", base);
 	_cleanup_free_ char *bulk = xasprintf("%s/bulk", base), *none = xasprintf("%s/none", base);
+	_cleanup_free_ char *odd = xasprintf("%s/odd", base);
 	_cleanup_free_ char *escaped = http_escape("a b/c:ü", "/");
 	unsigned before;
 
@@ -260,6 +263,7 @@ int main(void)
 	    "one that stops in the middle");
 	row((struct http_options){ .url = half }, 1, -ECONNRESET, 200, "half",
 	    "one that ends in the middle");
+	row((struct http_options){ .url = odd }, 1, -EPROTO, 0, "", "a status that is none");
 	row((struct http_options){ .url = bulk, .max = 100000 }, 1, -EFBIG, 200, NULL,
 	    "an answer over the limit");
 	row((struct http_options){ .url = plain }, 50, 0, 200, "GET ", "fifty at once");
