@@ -285,7 +285,7 @@ int locks_decode(struct locks *locks, const json_t *json, uint64_t now)
 		const char *deploy = json_string_value(json_object_get(one, "deploy"));
 		struct lock *lock;
 
-		if (!json_is_integer(epoch))
+		if (!json_is_integer(epoch) || json_integer_value(epoch) < 0)
 			return -EINVAL;
 		lock = lock_of(locks, ns);
 		lock->epoch = json_integer_value(epoch);

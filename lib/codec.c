@@ -34,6 +34,8 @@ void pairs_free(struct pairs *pairs)
 
 static const char *json_kind(const json_t *json)
 {
+	if (!json)
+		return "nothing";
 	switch (json_typeof(json)) {
 	case JSON_OBJECT:
 		return "an object";

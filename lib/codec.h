@@ -109,8 +109,9 @@ enum codec_mode {
 	CODEC_STRICT,  /* unknown keys are refused, naming the nearest known one: in a manifest */
 };
 
-/* Decodes into `object` (schema->size bytes, uninitialised). 0; otherwise a negative errno with
- * `failure` set, its path naming the field, and `object` all zero. */
+/* Decodes into `object` (schema->size bytes, uninitialised); `json` may be NULL, which is refused.
+ * 0; otherwise a negative errno with `failure` set, its path naming the field, and `object` all
+ * zero. */
 int codec_decode(const struct codec_schema *schema, const json_t *json, enum codec_mode mode,
 		 void *object, struct failure *failure);
 /* The same into memory of its own: free with codec_destroy. */

@@ -207,7 +207,7 @@ static void locks(void)
 	struct instance_use use = { "c", "db", "d9", 600, 1.5, NULL };
 	struct room room = { 1000, 2, &use, 1 };
 	_cleanup_json_ json_t *saved = NULL;
-	struct locks again = { MAP_INIT };
+	struct locks again = { MAP_INIT }, damaged = { MAP_INIT };
 	bool other = false;
 
 	a.reserve.host_ports = &port;
@@ -241,6 +241,9 @@ static void locks(void)
 	saved = locks_encode(&locks);
 	is_int(locks_decode(&again, saved, 0), 0, "what was saved is read back");
 	ok(locks_admit(&again, "a", 4, NULL) < 0, "and still fences");
+	json_object_del(json_object_get(saved, "a"), "reserve");
+	ok(locks_decode(&damaged, saved, 0) == 0 && locks_admit(&damaged, "a", 4, NULL) < 0,
+	   "so it does without what was reserved");
 	ok(((struct lock *)map_get(&again.map, "a"))->reserve.n_host_ports == 1,
 	   "and still reserves");
 	ok(!locks_lapse(&again, LOCK_TERM_USEC - 1) && locks_lapse(&again, LOCK_TERM_USEC),
@@ -252,6 +255,7 @@ static void locks(void)
 	is_int(locks_decode(&again, json_true(), 0), -EINVAL, "what is no file of ours is refused");
 	locks_clear(&locks);
 	locks_clear(&again);
+	locks_clear(&damaged);
 	failure_clear(&failure);
 }
 

@@ -212,6 +212,8 @@ int main(void)
 	ok(!strstr(text, "number") && strstr(text, "\"flag\":true"),
 	   "a default is left out where its row says so");
 	codec_destroy(&thing_schema, thing);
+	ok(codec_decode_new(&thing_schema, NULL, CODEC_LENIENT, &object, NULL) < 0,
+	   "nothing is refused");
 	ok(codec_parse(&thing_schema, "{\"id\":", 6, CODEC_LENIENT, &object, NULL) < 0,
 	   "half a document is refused");
 	ok(codec_parse(&thing_schema, "{\"id\":\"a\",\"id\":\"b\"}", 19, CODEC_LENIENT, &object,
