@@ -1,9 +1,10 @@
 /* Single replies of the engine, read by themselves: a container of a list or an inspection, lines
- * of a pull, output in frames, references of images, subnets.
+ * of a pull, output in frames, references of images, subnets; and what an earlier life wrote of its
+ * locks.
  *
  * The first byte chooses which.
  *
- * covers: agentd/container.c agentd/lines.c agentd/images.c
+ * covers: agentd/container.c agentd/lines.c agentd/images.c agentd/locks.c
  *
  * options: -max_len=1200 */
 #include "agentd/agentd.h"
@@ -118,12 +119,35 @@ static void reference(const char *name)
 	HOLDS(!address || strchr(name, '/'));
 }
 
+/* A fence that was read is written again, and holds. */
+static void locks(const char *bytes, size_t size)
+{
+	_cleanup_json_ json_t *json = json_loadb(bytes, size, 0, NULL);
+	struct locks locks = { MAP_INIT }, again = { MAP_INIT };
+
+	if (locks_decode(&locks, json, 0) == 0) {
+		_cleanup_json_ json_t *saved = locks_encode(&locks), *same = NULL;
+
+		HOLDS(locks_decode(&again, saved, 0) == 0);
+		same = locks_encode(&again);
+		HOLDS(json_equal(saved, same));
+		for (struct map_item *i = NULL; (i = map_next(&locks.map, i));) {
+			const struct lock *lock = i->value;
+
+			HOLDS(!lock->epoch ||
+			      locks_admit(&again, i->key, lock->epoch - 1, NULL) < 0);
+		}
+	}
+	locks_clear(&locks);
+	locks_clear(&again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct cursor c = { data, data + size };
 	_cleanup_free_ char *string = NULL;
 
-	switch (cursor_byte(&c) % 4) {
+	switch (cursor_byte(&c) % 5) {
 	case 0:
 		container((const char *)c.at, cursor_left(&c));
 		break;
@@ -136,6 +160,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	case 3:
 		string = cursor_string(&c);
 		reference(string);
+		break;
+	case 4:
+		locks((const char *)c.at, cursor_left(&c));
 		break;
 	}
 	return 0;
