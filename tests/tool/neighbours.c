@@ -18,7 +18,7 @@ struct neighbours {
 	const char *machine;
 	struct instance **instances;
 	size_t n_instances;
-	int64_t epoch;
+	struct map epochs; /* namespace → the highest epoch seen, as a number in a pointer */
 };
 
 struct later {
@@ -67,14 +67,16 @@ static void on_later(void *userdata)
 	free(later);
 }
 
-static bool fenced(struct neighbours *n, struct bus_call *call, int64_t epoch)
+static bool fenced(struct neighbours *n, struct bus_call *call, const char *ns, int64_t epoch)
 {
-	if (epoch >= n->epoch) {
-		n->epoch = epoch;
+	intptr_t seen = (intptr_t)map_get(&n->epochs, ns);
+
+	if (epoch >= seen) {
+		map_put(&n->epochs, ns, (void *)(intptr_t)epoch);
 		return false;
 	}
 	bus_call_failf(call, FAILURE_FENCED, NULL, "epoch %lld is over, %lld was seen",
-		       (long long)epoch, (long long)n->epoch);
+		       (long long)epoch, (long long)seen);
 	return true;
 }
 
@@ -82,7 +84,7 @@ static void on_lock(struct bus_call *call, void *request, void *userdata)
 {
 	const struct agent_lock *lock = request;
 
-	if (!fenced(userdata, call, lock->epoch))
+	if (!fenced(userdata, call, lock->ns, lock->epoch))
 		bus_call_ok(call, NULL);
 }
 
@@ -98,7 +100,7 @@ static void on_prepare(struct bus_call *call, void *request, void *userdata)
 	_cleanup_free_ char *digest = xasprintf("sha256:%s", prepare->image);
 	struct agent_prepared prepared = { .state = (char *)"ready", .digest = digest };
 
-	if (fenced(n, call, prepare->epoch))
+	if (fenced(n, call, prepare->ns, prepare->epoch))
 		return;
 	if (str_starts(prepare->image, "absent:"))
 		prepared = (struct agent_prepared){ .state = (char *)"failed",
@@ -120,7 +122,7 @@ static void on_start(struct bus_call *call, void *request, void *userdata)
 	struct instance *instance = find(n, start->instance);
 	struct later *later;
 
-	if (fenced(n, call, start->epoch))
+	if (fenced(n, call, start->ns, start->epoch))
 		return;
 	if (!instance) {
 		instance = codec_new(&instance_schema);
@@ -149,7 +151,7 @@ static void on_ref(struct bus_call *call, void *request, void *userdata)
 {
 	const struct agent_ref *ref = request;
 
-	if (!fenced(userdata, call, ref->epoch))
+	if (!fenced(userdata, call, ref->ns, ref->epoch))
 		answer(call, find(userdata, ref->instance));
 }
 
@@ -158,7 +160,7 @@ static void on_stop(struct bus_call *call, void *request, void *userdata)
 	const struct agent_ref *ref = request;
 	struct instance *instance = find(userdata, ref->instance);
 
-	if (fenced(userdata, call, ref->epoch))
+	if (fenced(userdata, call, ref->ns, ref->epoch))
 		return;
 	if (instance)
 		instance->state = INSTANCE_STOPPED;
@@ -180,7 +182,7 @@ static void on_remove(struct bus_call *call, void *request, void *userdata)
 	const struct agent_ref *ref = request;
 	struct neighbours *n = userdata;
 
-	if (fenced(n, call, ref->epoch))
+	if (fenced(n, call, ref->ns, ref->epoch))
 		return;
 	/* The record stays: a slow start may still point to it. Its state says that it is gone. */
 	if (find(n, ref->instance))
@@ -188,8 +190,9 @@ static void on_remove(struct bus_call *call, void *request, void *userdata)
 	answer(call, NULL);
 }
 
-static void on_list(struct bus_call *call, _unused_ void *request, void *userdata)
+static void on_list(struct bus_call *call, void *request, void *userdata)
 {
+	const struct agent_list *list = request;
 	struct neighbours *n = userdata;
 	struct agent_listed listed = { .engine = true,
 				       .engine_version = (char *)"none",
@@ -197,7 +200,8 @@ static void on_list(struct bus_call *call, _unused_ void *request, void *userdat
 	struct image_seen seen = { .image = (char *)"ok:1", .digest = (char *)"sha256:ok:1" };
 
 	for (size_t i = 0; i < n->n_instances; i++)
-		if (n->instances[i]->state != INSTANCE_GONE)
+		if (n->instances[i]->state != INSTANCE_GONE &&
+		    (!list->ns || streq(n->instances[i]->ns, list->ns)))
 			*array_add(listed.instances, listed.n_instances) = *n->instances[i];
 	listed.images = &seen;
 	listed.n_images = 1;

@@ -1,0 +1,54 @@
+# A walk of its own: leased against real nats-servers and a real placerd, the engine's side tests/tool/neighbours.
+# Sourced after fixture.sh and bus.sh; leased_world starts the two servers with the streams, machine_start a machine
+# without its leased.
+
+bus=$BUILD/tool/bus
+
+ask() { # ask MACHINE VERB JSON
+	"$bus" "$bus_url" request "ployz.v1.$1.leased.$2" "$3"
+}
+
+deploy() { # deploy MACHINE ID IMAGE [NAMESPACE]
+	ask "$1" deploy "{\"deploy\":\"$2\",\"operator\":\"$2@desk\",\"yes\":true,\"manifest\":{\"namespace\":\"${4-shop}\",\"services\":{\"web\":{\"image\":\"$3\",\"replicas\":2}}}}"
+}
+
+phase() { # phase ID
+	"$bus" "$bus_url" last PLOYZ_STATUS "ployz.v1.status.deploy.*.$1" 2>/dev/null | sed 's/.*"changed".*//; s/^{[^[]*"phase":"\([a-z_]*\)".*/\1/'
+}
+
+record() { # record MACHINE ID
+	ask "$1" attach "{\"deploy\":\"$2\"}"
+}
+
+ended() { # ended MACHINE ID PHASE
+	record "$1" "$2" | grep -q "\"epoch\":[0-9]*,\"phase\":\"$3\""
+}
+
+head_of() {
+	"$bus" "$bus_url" last PLOYZ_INTENT "ployz.v1.intent.namespace.${1-shop}"
+}
+
+leased_start() { # leased_start MACHINE [BUS]: sets leased_MACHINE to its pid
+	mkdir -p "$work/etc"
+	start "$work/leased-$1.log" "$BUILD/bin/leased" --config "$work/none.conf" --bus "${2-$bus_url}" --machine "$1" \
+		--credentials "$work/etc" --state "$work/leased-$1"
+	eval "leased_$1=$started"
+	within 10 grep -q 'leased: ready' "$work/leased-$1.log"
+}
+
+machine_start() { # the record, placerd and the neighbours of a machine
+	"$bus" "$bus_url" append "ployz.v1.intent.machine.$1" \
+		"{\"id\":\"$1\",\"name\":\"$1\",\"region\":\"default\",\"zone\":\"$1\",\"life_cycle\":\"active\",\"subnet\":\"10.101.1.0/24\"}" any >"$work/out"
+	start "$work/placerd-$1.log" "$BUILD/bin/placerd" --config "$work/none.conf" --bus "$bus_url" --machine "$1" \
+		--credentials "$work/etc" --state "$work/placerd-$1"
+	within 10 grep -q 'placerd: ready' "$work/placerd-$1.log"
+	start "$work/neighbours-$1.log" "$BUILD/tool/neighbours" "$bus_url" "$1"
+	within 10 grep -q ready "$work/neighbours-$1.log"
+}
+
+leased_world() {
+	bus_start || bail 'the two servers did not start'
+	"$bus" "$bus_url" stream '{"name":"PLOYZ_INTENT","subjects":["ployz.v1.intent.>"],"max_msgs_per_subject":256,"storage":"file","discard":"new","allow_rollup_hdrs":true,"deny_delete":true}'
+	"$bus" "$bus_url" stream '{"name":"PLOYZ_STATUS","subjects":["ployz.v1.status.>"],"storage":"file"}'
+	"$bus" "$bus_url" stream '{"name":"KV_PLOYZ_LEASES","subjects":["$KV.PLOYZ_LEASES.>"],"max_msgs_per_subject":1,"storage":"file","discard":"new","deny_delete":true,"deny_purge":true}'
+}
