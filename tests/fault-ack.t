@@ -1,0 +1,189 @@
+#!/bin/sh
+# Answers of the store that are lost between it and leased: of each write that a deploy makes, the answer is lost, or the
+# answer and then that of the reading back, or the write itself, or the write comes late, after its own repetition. Each
+# time the deploy is done, the writer knows its own entry again, and the log has exactly one opening and one end.
+. "$(dirname "$0")/lib/tap.sh"
+. "$(dirname "$0")/lib/fixture.sh"
+. "$(dirname "$0")/lib/bus.sh"
+. "$(dirname "$0")/lib/leased.sh"
+
+export PLOYZ_HOLD=$work/hold
+mkdir "$PLOYZ_HOLD"
+
+# --- the relay between leased and the bus
+
+relay_port=$(free_port)
+tell() {
+	printf '%s\n' "$*" >&7
+}
+
+relay_start() {
+	mkfifo "$work/tell"
+	exec 7<>"$work/tell"
+	perl tests/lib/relay-nats.pl "$relay_port" "$bus_port" <"$work/tell" >"$work/relay.log" 2>&1 &
+	relay_pid=$!
+	at_end "end_pid $relay_pid"
+	within 5 grep -q ready "$work/relay.log"
+}
+
+said() { # said WHAT SUBJECT
+	grep -Fqx -e "$1 $2" "$work/relay.log"
+}
+
+# --- what the log holds
+
+# entries SUBJECT: how many.
+entries() {
+	"$bus" "$bus_url" request '$JS.ployz.API.STREAM.INFO.PLOYZ_INTENT' "{\"subjects_filter\":\"$1\"}" |
+		sed -n 's/.*"subjects":{"[^"]*":\([0-9]*\)}.*/\1/p'
+}
+
+lease_of() {
+	"$bus" "$bus_url" request '$JS.ployz.API.STREAM.MSG.GET.KV_PLOYZ_LEASES' "{\"last_by_subj\":\"\$KV.PLOYZ_LEASES.$1\"}" |
+		sed -n 's/.*"data":"\([^"]*\)".*/\1/p' | base64 -d
+}
+
+# --- the writes: which request it is, of namespace $1
+
+HEAD=ployz.v1.intent.namespace
+LEASE='$JS.ployz.API.$KV.PLOYZ_LEASES'
+
+# pattern WRITE NAMESPACE: of the relay. subject WRITE NAMESPACE: where it goes.
+pattern() {
+	case $1 in
+	lease | renewal) printf '^\\%s\\.%s .*"state":"held"' '$JS\.ployz\.API\.\$KV\.PLOYZ_LEASES' "$2" ;;
+	release) printf '^\\%s\\.%s .*"state":"free"' '$JS\.ployz\.API\.\$KV\.PLOYZ_LEASES' "$2" ;;
+	opening) printf '^ployz\.v1\.intent\.namespace\.%s .*"open":' "$2" ;;
+	commit) printf '^ployz\.v1\.intent\.namespace\.%s (?!.*"open":)' "$2" ;;
+	closing) printf '^ployz\.v1\.intent\.namespace\.%s .*"outcome":' "$2" ;;
+	esac
+}
+
+subject() {
+	case $1 in
+	lease | renewal | release) echo "$LEASE.$2" ;;
+	*) echo "$HEAD.$2" ;;
+	esac
+}
+
+# The reading back of what was written to namespace $2.
+reading() {
+	case $1 in
+	lease | renewal | release) printf '^\\$JS\.ployz\.API\.STREAM\.MSG\.GET\.KV_PLOYZ_LEASES .*PLOYZ_LEASES\.%s"' "$2" ;;
+	*) printf '^\\$JS\.ployz\.API\.STREAM\.MSG\.GET\.PLOYZ_INTENT .*namespace\.%s"' "$2" ;;
+	esac
+}
+
+WRITES='lease opening commit closing renewal release'
+LOSSES='answer answers request late'
+
+# lose LOSS WRITE NAMESPACE: from now on. All but a renewal come after a first reading of the same, lost too.
+lose() {
+	case $1 in
+	answer) tell "answer 1 $(pattern "$2" "$3")" ;;
+	answers)
+		tell "answer 1 $(pattern "$2" "$3")"
+		tell "answer $([ "$2" = renewal ]; echo $(($? + 1))) $(reading "$2" "$3")"
+		;;
+	request) tell "request 1 $(pattern "$2" "$3")" ;;
+	late) tell "keep 1 $(pattern "$2" "$3")" ;;
+	esac
+}
+
+word_of() { # what the relay says of a LOSS
+	case $1 in
+	answer | answers) echo answer ;;
+	request) echo request ;;
+	late) echo kept ;;
+	esac
+}
+
+words_of() {
+	case $1 in
+	answer) echo 'its answer lost' ;;
+	answers) echo 'its answer lost, and that of the reading back' ;;
+	request) echo 'lost itself' ;;
+	late) echo 'come after its repetition' ;;
+	esac
+}
+
+image_of() { # a deploy that fails is closed
+	case $1 in
+	closing) echo fail:1 ;;
+	*) echo ok:1 ;;
+	esac
+}
+
+end_of() {
+	case $1 in
+	closing) echo failed ;;
+	*) echo 'done' ;;
+	esac
+}
+
+# what_is_wrong WRITE LOSS: nothing, or how its deploy did not end as it should have.
+what_is_wrong() {
+	ns=$1-$2
+	said "$(word_of "$2")" "$(subject "$1" "$ns")" || echo 'nothing was lost'
+	within 20 ended m1 "d-$ns" "$(end_of "$1")" || echo "it has not ended as $(end_of "$1"): $(record m1 "d-$ns")"
+	grep -q "deploy d-$ns: the store does not answer" "$work/leased-m1.log" ||
+		echo 'it was not said that the store does not answer'
+	[ "$(entries "$HEAD.$ns")" = 2 ] || echo "$(entries "$HEAD.$ns") entries in the log instead of 2"
+	case $(head_of "$ns") in
+	*'"open":'*) echo 'the deploy is still open' ;;
+	esac
+	case $1:$(head_of "$ns") in
+	closing:*'"revision":0,'* | [!c]*:*'"revision":1,'* | commit:*'"revision":1,'*) ;;
+	*) echo "a wrong head: $(head_of "$ns")" ;;
+	esac
+	case $(lease_of "$ns") in
+	*'"state":"free","epoch":1,'*) ;;
+	*) echo "a wrong lease: $(lease_of "$ns")" ;;
+	esac
+}
+
+leased_world
+relay_start || bail "no relay: $(cat "$work/relay.log")"
+machine_start m1
+leased_start m1 "nats://127.0.0.1:$relay_port" || bail "$(cat "$work/leased-m1.log")"
+
+# All at once: each in a namespace of its own. The one whose renewal is lost waits for it before it starts anything.
+for write in $WRITES; do
+	for loss in $LOSSES; do
+		ns=$write-$loss
+		if [ "$write" = renewal ]; then
+			: >"$PLOYZ_HOLD/$ns.start"
+		else
+			lose "$loss" "$write" "$ns"
+		fi
+		deploy m1 "d-$ns" "$(image_of "$write")" "$ns" >"$work/out"
+	done
+done
+
+# A renewal comes 10 s after the taking, which was not to be lost.
+for loss in $LOSSES; do
+	within 10 grep -q "deploy d-renewal-$loss: held before step start" "$work/leased-m1.log" || bail "renewal-$loss is not held"
+	lose "$loss" renewal "renewal-$loss"
+done
+missed() {
+	[ "$(grep -c 'deploy d-renewal-[a-z]*: the store does not answer' "$work/leased-m1.log")" -eq 4 ]
+}
+ok 'four renewals are missed' within 20 missed
+
+# What is late comes after its repetition: when that is in the log and the deploy over.
+rm "$PLOYZ_HOLD"/renewal-*.start
+for write in $WRITES; do
+	ok "$write, late: the deploy ends without it" within 20 ended m1 "d-$write-late" "$(end_of "$write")"
+done
+tell go
+ok 'what was late has come' within 5 grep -q '^went 6$' "$work/relay.log"
+entries "$HEAD.none" >"$work/out" # answered behind it
+
+for write in $WRITES; do
+	for loss in $LOSSES; do
+		is "$(what_is_wrong "$write" "$loss")" '' "$write, $(words_of "$loss"): its own entry, and exactly one"
+	done
+done
+is "$(grep -c '^answer .*MSG.GET.KV_PLOYZ_LEASES' "$work/relay.log")" 5 'readings of leases were lost'
+is "$(grep -c '^answer .*MSG.GET.PLOYZ_INTENT' "$work/relay.log")" 6 'and of heads'
+done_testing
