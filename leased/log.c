@@ -81,8 +81,19 @@ static void open_it(struct walk *walk, struct head *before, uint64_t sequence)
 	_cleanup_free_ char *now = time_format(time_now_usec()), *nonce = id_new();
 	const struct lease *lease = holding_lease(walk->holding);
 	uint64_t committed = before ? head_committed(before, sequence) : 0;
+	struct failure newer = FAILURE_INIT;
 	struct head *opened;
 
+	/* This leased slept between its lease and this reading: the compare-and-set alone would
+	 * now put it before the one who holds the namespace. */
+	if (before && before->epoch > lease->epoch) {
+		failure_set(&newer, FAILURE_FENCED, NULL, "epoch %lld is over, the log has %lld",
+			    (long long)lease->epoch, (long long)before->epoch);
+		fenced(walk, &newer);
+		failure_clear(&newer);
+		head_free(before);
+		return;
+	}
 	if (walk->request->plan_seq >= 0 && (uint64_t)walk->request->plan_seq != committed) {
 		walk_failf(walk, FAILURE_STALE, "plan again: `ployzctl plan -f FILE`",
 			   "namespace %s has changed since the plan (made from %lld, now %llu: "

@@ -73,6 +73,16 @@ ok 'the frozen one wakes and has lost' within 10 ended m1 frozen failed
 like "$(record m1 frozen)" 'LEASE_LOST|FENCED' 'and says why'
 like "$(head_of)" '"revision":3,.*"deploy":"forced"' 'exactly one head: the other one'
 
+# A head of a later epoch than the lease: somebody else has opened the namespace since the lease was taken.
+deploy m1 early ok:1 later >"$work/out"
+ok 'a namespace of its own' within 10 ended m1 early done
+later=$(head_of later | sed 's/"epoch":[0-9]*/"epoch":99/')
+"$bus" "$bus_url" append ployz.v1.intent.namespace.later "$later" any >"$work/out"
+deploy m1 outdated ok:2 later >"$work/out"
+ok 'a lease of an earlier epoch than the head' within 10 ended m1 outdated failed
+like "$(record m1 outdated)" 'FENCED.*opened namespace later meanwhile: epoch 2 is over, the log has 99' 'is over'
+is "$(head_of later)" "$later" 'and nothing was written'
+
 # A holder that dies for good: its lease lapses, counted by who waits.
 deploy m1 dead slow:3 >"$work/out"
 within 5 grep -q 'deploy dead of namespace shop: starting' "$work/leased-m1.log"
