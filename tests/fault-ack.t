@@ -10,62 +10,6 @@
 export PLOYZ_HOLD=$work/hold
 mkdir "$PLOYZ_HOLD"
 
-# --- the relay between leased and the bus
-
-relay_port=$(free_port)
-tell() {
-	printf '%s\n' "$*" >&7
-}
-
-relay_start() {
-	mkfifo "$work/tell"
-	exec 7<>"$work/tell"
-	perl tests/lib/relay-nats.pl "$relay_port" "$bus_port" <"$work/tell" >"$work/relay.log" 2>&1 &
-	relay_pid=$!
-	at_end "end_pid $relay_pid"
-	within 5 grep -q ready "$work/relay.log"
-}
-
-said() { # said WHAT SUBJECT
-	grep -Fqx -e "$1 $2" "$work/relay.log"
-}
-
-# --- what the log holds
-
-# entries SUBJECT: how many.
-entries() {
-	"$bus" "$bus_url" request '$JS.ployz.API.STREAM.INFO.PLOYZ_INTENT' "{\"subjects_filter\":\"$1\"}" |
-		sed -n 's/.*"subjects":{"[^"]*":\([0-9]*\)}.*/\1/p'
-}
-
-lease_of() {
-	"$bus" "$bus_url" request '$JS.ployz.API.STREAM.MSG.GET.KV_PLOYZ_LEASES' "{\"last_by_subj\":\"\$KV.PLOYZ_LEASES.$1\"}" |
-		sed -n 's/.*"data":"\([^"]*\)".*/\1/p' | base64 -d
-}
-
-# --- the writes: which request it is, of namespace $1
-
-HEAD=ployz.v1.intent.namespace
-LEASE='$JS.ployz.API.$KV.PLOYZ_LEASES'
-
-# pattern WRITE NAMESPACE: of the relay. subject WRITE NAMESPACE: where it goes.
-pattern() {
-	case $1 in
-	lease | renewal) printf '^\\%s\\.%s .*"state":"held"' '$JS\.ployz\.API\.\$KV\.PLOYZ_LEASES' "$2" ;;
-	release) printf '^\\%s\\.%s .*"state":"free"' '$JS\.ployz\.API\.\$KV\.PLOYZ_LEASES' "$2" ;;
-	opening) printf '^ployz\.v1\.intent\.namespace\.%s .*"open":' "$2" ;;
-	commit) printf '^ployz\.v1\.intent\.namespace\.%s (?!.*"open":)' "$2" ;;
-	closing) printf '^ployz\.v1\.intent\.namespace\.%s .*"outcome":' "$2" ;;
-	esac
-}
-
-subject() {
-	case $1 in
-	lease | renewal | release) echo "$LEASE.$2" ;;
-	*) echo "$HEAD.$2" ;;
-	esac
-}
-
 # The reading back of what was written to namespace $2.
 reading() {
 	case $1 in
@@ -80,13 +24,13 @@ LOSSES='answer answers request late'
 # lose LOSS WRITE NAMESPACE: from now on. All but a renewal come after a first reading of the same, lost too.
 lose() {
 	case $1 in
-	answer) tell "answer 1 $(pattern "$2" "$3")" ;;
+	answer) tell m1 "answer 1 $(pattern "$2" "$3")" ;;
 	answers)
-		tell "answer 1 $(pattern "$2" "$3")"
-		tell "answer $([ "$2" = renewal ]; echo $(($? + 1))) $(reading "$2" "$3")"
+		tell m1 "answer 1 $(pattern "$2" "$3")"
+		tell m1 "answer $([ "$2" = renewal ]; echo $(($? + 1))) $(reading "$2" "$3")"
 		;;
-	request) tell "request 1 $(pattern "$2" "$3")" ;;
-	late) tell "keep 1 $(pattern "$2" "$3")" ;;
+	request) tell m1 "request 1 $(pattern "$2" "$3")" ;;
+	late) tell m1 "keep 1 $(pattern "$2" "$3")" ;;
 	esac
 }
 
@@ -124,7 +68,7 @@ end_of() {
 # what_is_wrong WRITE LOSS: nothing, or how its deploy did not end as it should have.
 what_is_wrong() {
 	ns=$1-$2
-	said "$(word_of "$2")" "$(subject "$1" "$ns")" || echo 'nothing was lost'
+	said m1 "$(word_of "$2")" "$(subject "$1" "$ns")" || echo 'nothing was lost'
 	within 20 ended m1 "d-$ns" "$(end_of "$1")" || echo "it has not ended as $(end_of "$1"): $(record m1 "d-$ns")"
 	grep -q "deploy d-$ns: the store does not answer" "$work/leased-m1.log" ||
 		echo 'it was not said that the store does not answer'
@@ -143,9 +87,9 @@ what_is_wrong() {
 }
 
 leased_world
-relay_start || bail "no relay: $(cat "$work/relay.log")"
+relay_start m1
 machine_start m1
-leased_start m1 "nats://127.0.0.1:$relay_port" || bail "$(cat "$work/leased-m1.log")"
+leased_start m1 "$relay_url" || bail "$(cat "$work/leased-m1.log")"
 
 # All at once: each in a namespace of its own. The one whose renewal is lost waits for it before it starts anything.
 for write in $WRITES; do
@@ -175,8 +119,8 @@ rm "$PLOYZ_HOLD"/renewal-*.start
 for write in $WRITES; do
 	ok "$write, late: the deploy ends without it" within 20 ended m1 "d-$write-late" "$(end_of "$write")"
 done
-tell go
-ok 'what was late has come' within 5 grep -q '^went 6$' "$work/relay.log"
+tell m1 go
+ok 'what was late has come' within 5 grep -q '^went 6$' "$work/relay-m1.log"
 entries "$HEAD.none" >"$work/out" # answered behind it
 
 for write in $WRITES; do
@@ -184,6 +128,6 @@ for write in $WRITES; do
 		is "$(what_is_wrong "$write" "$loss")" '' "$write, $(words_of "$loss"): its own entry, and exactly one"
 	done
 done
-is "$(grep -c '^answer .*MSG.GET.KV_PLOYZ_LEASES' "$work/relay.log")" 5 'readings of leases were lost'
-is "$(grep -c '^answer .*MSG.GET.PLOYZ_INTENT' "$work/relay.log")" 6 'and of heads'
+is "$(grep -c '^answer .*MSG.GET.KV_PLOYZ_LEASES' "$work/relay-m1.log")" 5 'readings of leases were lost'
+is "$(grep -c '^answer .*MSG.GET.PLOYZ_INTENT' "$work/relay-m1.log")" 6 'and of heads'
 done_testing

@@ -52,3 +52,60 @@ leased_world() {
 	"$bus" "$bus_url" stream '{"name":"PLOYZ_STATUS","subjects":["ployz.v1.status.>"],"storage":"file"}'
 	"$bus" "$bus_url" stream '{"name":"KV_PLOYZ_LEASES","subjects":["$KV.PLOYZ_LEASES.>"],"max_msgs_per_subject":1,"storage":"file","discard":"new","deny_delete":true,"deny_purge":true}'
 }
+
+# --- what the log holds
+
+# entries SUBJECT: how many.
+entries() {
+	"$bus" "$bus_url" request '$JS.ployz.API.STREAM.INFO.PLOYZ_INTENT' "{\"subjects_filter\":\"$1\"}" |
+		sed -n 's/.*"subjects":{"[^"]*":\([0-9]*\)}.*/\1/p'
+}
+
+lease_of() {
+	"$bus" "$bus_url" request '$JS.ployz.API.STREAM.MSG.GET.KV_PLOYZ_LEASES' "{\"last_by_subj\":\"\$KV.PLOYZ_LEASES.$1\"}" |
+		sed -n 's/.*"data":"\([^"]*\)".*/\1/p' | base64 -d
+}
+
+# --- a relay between a machine's leased and the bus: tests/lib/relay-nats.pl
+
+# relay_start MACHINE: sets $relay_url.
+relay_start() {
+	relay_port=$(free_port)
+	relay_url=nats://127.0.0.1:$relay_port
+	mkfifo "$work/tell-$1"
+	# Both ways: it neither waits for the other end nor sees the end of it.
+	start "$work/relay-$1.log" sh -c 'exec perl tests/lib/relay-nats.pl "$1" "$2" <>"$3"' sh "$relay_port" "$bus_port" \
+		"$work/tell-$1"
+	within 5 grep -q ready "$work/relay-$1.log" || bail "no relay: $(cat "$work/relay-$1.log")"
+}
+
+tell() { # tell MACHINE WORDS…
+	tell_to=$work/tell-$1
+	shift
+	printf '%s\n' "$*" >"$tell_to"
+}
+
+said() { # said MACHINE WHAT SUBJECT
+	grep -Fqx -e "$2 $3" "$work/relay-$1.log"
+}
+
+# The writes of a deploy: which request each is, as a pattern for the relay, and where it goes.
+HEAD=ployz.v1.intent.namespace
+LEASE='$JS.ployz.API.$KV.PLOYZ_LEASES'
+
+pattern() { # pattern WRITE NAMESPACE
+	case $1 in
+	lease | renewal) printf '^\\%s\\.%s .*"state":"held"' '$JS\.ployz\.API\.\$KV\.PLOYZ_LEASES' "$2" ;;
+	release) printf '^\\%s\\.%s .*"state":"free"' '$JS\.ployz\.API\.\$KV\.PLOYZ_LEASES' "$2" ;;
+	opening) printf '^ployz\.v1\.intent\.namespace\.%s .*"open":' "$2" ;;
+	commit) printf '^ployz\.v1\.intent\.namespace\.%s (?!.*"open":)' "$2" ;;
+	closing) printf '^ployz\.v1\.intent\.namespace\.%s .*"outcome":' "$2" ;;
+	esac
+}
+
+subject() { # subject WRITE NAMESPACE
+	case $1 in
+	lease | renewal | release) echo "$LEASE.$2" ;;
+	*) echo "$HEAD.$2" ;;
+	esac
+}
