@@ -3,7 +3,8 @@
 /* One cycle: read what HAProxy has, say the difference, and where that needs a reload ask its
  * master for one; then read again until there is no difference. Every cycle begins with what
  * HAProxy says of itself, so a restarted routed, a restarted HAProxy and a plain change are one
- * case. */
+ * case. A change is in a hurry: what differs from what HAProxy had last is said in front of the
+ * reading, and what was wrong in that is the cycle's. */
 
 #define RELOAD_LOOK_USEC 20000ull
 #define RELOAD_AGAIN_USEC 30000000ull /* after one that failed */
@@ -11,6 +12,7 @@
 enum read_command { READ_INFO, READ_BACKENDS, READ_SERVERS, READ_CONNECTIONS, READ_MAP };
 
 static void cycle(struct routed *routed);
+static void change(struct routed *routed);
 static void write_diff(struct routed *routed);
 
 static void plan_look(struct routed *routed)
@@ -46,7 +48,7 @@ static void out_of_trouble(struct routed *routed)
 static void cycle_end(struct routed *routed)
 {
 	if (routed->changed)
-		cycle(routed);
+		change(routed);
 	else
 		plan_look(routed);
 }
@@ -191,7 +193,7 @@ static void on_written(int error, char *const *replies, void *userdata)
 	settled(routed);
 }
 
-static void write_diff(struct routed *routed)
+static void make_diff(struct routed *routed)
 {
 	diff_clear(&routed->diff);
 	routed->changed = false;
@@ -199,6 +201,11 @@ static void write_diff(struct routed *routed)
 	diff_assign(routed->table, &routed->actual, NULL);
 	prepare_check_listens(routed);
 	diff_make(&routed->view, routed->table, &routed->actual, routed->map_path, &routed->diff);
+}
+
+static void write_diff(struct routed *routed)
+{
+	make_diff(routed);
 	if (routed->diff.commands) {
 		routed->step = SYNC_WRITING;
 		haproxy_talk(routed->loop, routed->socket, routed->diff.commands, on_written,
@@ -242,11 +249,14 @@ static void on_read(int error, char *const *replies, void *userdata)
 {
 	struct routed *routed = userdata;
 	bool reloading = routed->step == SYNC_RELOADING;
+	size_t said = strv_count(routed->diff.commands);
 	int r = error;
 
 	routed->talk = NULL;
+	for (size_t i = 0; !error && i < said; i++)
+		log_debug("haproxy: %s: %s", routed->diff.commands[i], replies[i]);
 	if (!error)
-		r = take_replies(routed, replies);
+		r = take_replies(routed, replies + said);
 	if (reloading &&
 	    (r < 0 || routed->actual.stopping || routed->actual.pid == routed->reload_pid)) {
 		if (boot_now_usec() < routed->reload_until)
@@ -272,25 +282,53 @@ static void on_read(int error, char *const *replies, void *userdata)
 	write_diff(routed);
 }
 
-static void cycle(struct routed *routed)
+/* Says what is in `diff`, and reads. */
+static void say_and_read(struct routed *routed)
 {
-	_cleanup_free_ char *show_map = xasprintf("show map %s", routed->map_path);
-	char *const commands[] = { (char *)"show info",
-				   (char *)"show backend",
-				   (char *)"show servers state",
-				   (char *)"show stat -1 4 -1",
-				   show_map,
-				   NULL };
+	static const char *const reading[] = {
+		[READ_INFO] = "show info",
+		[READ_BACKENDS] = "show backend",
+		[READ_SERVERS] = "show servers state",
+		[READ_CONNECTIONS] = "show stat -1 4 -1",
+	};
+	_cleanup_(strv_freep) char **commands = NULL;
 
-	if (routed->talk || !routed->table) {
-		routed->changed = true;
-		return;
-	}
+	for (char **command = routed->diff.commands; command && *command; command++)
+		strv_push(&commands, xstrdup(*command));
+	for (size_t i = 0; i < ARRAY_SIZE(reading); i++)
+		strv_push(&commands, xstrdup(reading[i]));
+	strv_push(&commands, xasprintf("show map %s", routed->map_path));
 	timer_disarm(routed->look);
 	timer_disarm(routed->retry);
 	if (routed->step != SYNC_RELOADING)
 		routed->step = SYNC_READING;
 	haproxy_talk(routed->loop, routed->socket, commands, on_read, routed, &routed->talk);
+}
+
+static void cycle(struct routed *routed)
+{
+	if (routed->talk || !routed->table) {
+		routed->changed = true;
+		return;
+	}
+	diff_clear(&routed->diff);
+	say_and_read(routed);
+}
+
+/* The table is another one. */
+static void change(struct routed *routed)
+{
+	if (routed->talk || !routed->known) {
+		cycle(routed);
+		return;
+	}
+	make_diff(routed);
+	if (routed->diff.reload)
+		cycle(routed);
+	else if (routed->diff.commands || routed->n_drained || routed->reload_trouble)
+		say_and_read(routed);
+	else
+		settled(routed); /* an entry that is about something else */
 }
 
 static void on_retry(void *userdata)
@@ -327,9 +365,9 @@ void sync_table(struct routed *routed, uint64_t sequence)
 			    routed->step == SYNC_RELOADING ? before : NULL);
 	table_free(before);
 	routed->changed = true;
-	/* A conversation or a reload that is on its way ends in a cycle of its own. */
+	/* A conversation or a reload that is on its way ends in a change of its own. */
 	if (!routed->talk && routed->step != SYNC_RELOADING)
-		cycle(routed);
+		change(routed);
 }
 
 void sync_look(struct routed *routed)
