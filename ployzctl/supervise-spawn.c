@@ -34,7 +34,7 @@ _noreturn_ static void child_exec(char *const *argv, int output, char *const *en
 }
 
 /* The parent's own service manager is not the child's. */
-static char **child_environment(const char *notify)
+static char **child_environment(const char *own, const char *notify)
 {
 	static const char *const dropped[] = {
 		"NOTIFY_SOCKET=", "WATCHDOG_USEC=", "WATCHDOG_PID=",
@@ -51,12 +51,19 @@ static char **child_environment(const char *notify)
 			strv_push(&environment, xstrdup(*p));
 	}
 	strv_push(&environment, xasprintf("NOTIFY_SOCKET=%s", notify));
+	if (own) {
+		_cleanup_free_ char *name = xstrndup(own, strcspn(own, "="));
+
+		if (!getenv(name))
+			strv_push(&environment, xstrdup(own));
+	}
 	return environment;
 }
 
-int supervise_spawn(char *const *argv, const char *notify, pid_t *ret_pid, int *ret_output)
+int supervise_spawn(const struct supervise_child *child, const char *notify, pid_t *ret_pid,
+		    int *ret_output)
 {
-	_cleanup_(strv_freep) char **environment = child_environment(notify);
+	_cleanup_(strv_freep) char **environment = child_environment(child->environment, notify);
 	pid_t parent = getpid(), pid;
 	int pipes[2], r;
 
@@ -64,7 +71,7 @@ int supervise_spawn(char *const *argv, const char *notify, pid_t *ret_pid, int *
 		return -errno;
 	pid = fork();
 	if (pid == 0)
-		child_exec(argv, pipes[1], environment, parent);
+		child_exec(child->argv, pipes[1], environment, parent);
 	r = pid < 0 ? -errno : 0;
 	close(pipes[1]);
 	if (r < 0) {

@@ -216,7 +216,7 @@ static int on_exit_(sd_event_source *source, const siginfo_t *info, void *userda
 static int spawn(struct child *child)
 {
 	sd_event *loop = child->supervise->loop;
-	int r = supervise_spawn(child->spec.argv, child->supervise->notify_path, &child->pid,
+	int r = supervise_spawn(&child->spec, child->supervise->notify_path, &child->pid,
 				&child->output);
 
 	if (r >= 0)

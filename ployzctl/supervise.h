@@ -16,10 +16,11 @@ struct supervise_child {
 	const char *name;
 	char **argv; /* argv[0]: path of the program; owned by the supervisor from then on */
 	enum supervise_ready ready;
-	char *address;	      /* owned by the supervisor from then on, or NULL */
-	const char *after[6]; /* names of those that have to be ready first */
-	bool optional;	      /* its failure at the start is told, and is not the start's */
-	uint64_t stop_usec;   /* from TERM to KILL; 0: 5 s */
+	char *address;		 /* owned by the supervisor from then on, or NULL */
+	const char *environment; /* NAME=VALUE where dev's own has no NAME; or NULL */
+	const char *after[6];	 /* names of those that have to be ready first */
+	bool optional;		 /* its failure at the start is told, and is not the start's */
+	uint64_t stop_usec;	 /* from TERM to KILL; 0: 5 s */
 	/* What of a line is worth printing (within it), or NULL; all of it goes to the log file. */
 	const char *(*worth)(const char *line);
 };
@@ -73,7 +74,8 @@ DEFINE_CLEANUP(struct supervise_notify, supervise_notify_free);
 
 /* Runs argv[0] in a process group of its own, that ends with its parent; *ret_output reads what it
  * writes. 0 or negative errno; that the program cannot be run is its output and exit code 127. */
-int supervise_spawn(char *const *argv, const char *notify, pid_t *ret_pid, int *ret_output);
+int supervise_spawn(const struct supervise_child *child, const char *notify, pid_t *ret_pid,
+		    int *ret_output);
 /* A connection that is being made, non-blocking, to an IPv4 address:port or a Unix socket's path;
  * or a negative errno, -ECONNREFUSED and -ENOENT when nobody listens. */
 int supervise_connect(const char *address, bool unix_socket);

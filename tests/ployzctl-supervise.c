@@ -204,7 +204,8 @@ static void test_again(void)
 	supervise_start(run.supervise);
 	ok(sd_event_loop(run.loop) == 0 && run.stopped, "killed twice, and stopped");
 	ok(run.said && strstr(run.said, "*victim: was killed by SIGKILL; starting it again\n") &&
-		   strstr(run.said, "*victim: was killed by SIGKILL; starting it again in 100 ms\n"),
+		   strstr(run.said,
+			  "*victim: was killed by SIGKILL; starting it again in 100 ms\n"),
 	   "at once, then after a pause");
 	if (run.said && !strstr(run.said, "in 100 ms"))
 		tap_show("said", run.said);
@@ -225,6 +226,29 @@ static void test_deaf(void)
 	run_free(&run);
 }
 
+/* What the child is given, and what it has all the same from who started us. */
+static void test_environment(const char *before, const char *expected)
+{
+	struct run run;
+	struct supervise_child child = { .name = "first",
+					 .ready = SUPERVISE_EXIT,
+					 .environment = "PLT_GIVEN=by the supervisor" };
+
+	run_new(&run);
+	run.stop_when_ready = true;
+	if (before)
+		setenv("PLT_GIVEN", before, 1);
+	strv_push(&child.argv, supervise_program("perl"));
+	strv_push(&child.argv, xstrdup("-e"));
+	strv_push(&child.argv, xstrdup("print qq(given $ENV{PLT_GIVEN}\\n)"));
+	supervise_add(run.supervise, &child);
+	supervise_start(run.supervise);
+	sd_event_loop(run.loop);
+	is(run.said, expected, "the environment of a child");
+	unsetenv("PLT_GIVEN");
+	run_free(&run);
+}
+
 int main(void)
 {
 	sigset_t set;
@@ -234,6 +258,8 @@ int main(void)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	test_pauses();
 	test_order();
+	test_environment(NULL, "first: given by the supervisor\n");
+	test_environment("by the operator", "first: given by the operator\n");
 	test_failed();
 	test_again();
 	test_deaf();
