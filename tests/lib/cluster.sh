@@ -16,6 +16,7 @@ cluster_choose() {
 
 # cluster_run [OPTIONS…]: `ployzctl dev` in the background, its words in $work/dev.log, its pid in $dev_pid.
 cluster_run() {
+	: >"$work/dev.log" # what an earlier one has said is not this one's
 	start "$work/dev.log" ployzctl dev --dir "$cluster_dir" --engine "$DOCKER_HOST" --bridge "$bridge" \
 		--subnet "10.101.$cluster_number.0/24" --network "$bridge" --bus-port "$bus_port" \
 		--gateway-http "$gateway" --dns-listen "$resolver" "$@"

@@ -208,3 +208,12 @@ subnet_number() {
 	done
 	echo "$number"
 }
+
+# engine_start_fake: an engine without containers (tests/tool/engine.c), for counts that a real one has no room for.
+engine_start_fake() {
+	start "$work/engine.log" engine "$work/engine.sock"
+	engine_pid=$started
+	DOCKER_HOST=unix://$work/engine.sock
+	export DOCKER_HOST
+	within 10 engine_answers "$DOCKER_HOST"
+}
