@@ -17,7 +17,7 @@
 #define STEADY_USEC 10000000ull /* having run so long, a child's deaths are forgotten */
 #define START_ATTEMPTS 2	/* deaths before ready until the start has failed */
 #define LINE_MAX_BYTES 8192
-#define LOG_MAX_BYTES (16ll << 20) /* a longer log begins anew at the next start */
+#define LOG_MAX_BYTES (16ll << 20) /* then a log begins anew; the one before it is kept */
 
 enum state { WAITING, STARTING, READY, PAUSING, STOPPING, ENDED };
 
@@ -30,6 +30,7 @@ struct child {
 	sd_event_source *output_source;
 	int output;
 	int log;
+	int64_t log_bytes;
 	int probe;	     /* a connection that is being tried, or -1 */
 	struct strbuf text;  /* of its line that is not complete */
 	char *status;	     /* what it says it does */
@@ -89,13 +90,35 @@ static char *pid_path(const struct child *child)
 
 /* --- output */
 
+static void open_log(struct child *child)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s.log", child->supervise->log, child->spec.name);
+	_cleanup_free_ char *before = xasprintf("%s.1", path);
+	struct stat st = { .st_size = 0 };
+
+	if (stat(path, &st) == 0 && st.st_size > LOG_MAX_BYTES && rename(path, before) == 0)
+		st.st_size = 0;
+	child->log_bytes = st.st_size;
+	child->log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
+static void log_line(struct child *child, const char *line)
+{
+	if (child->log < 0)
+		return;
+	child->log_bytes += dprintf(child->log, "%s\n", line);
+	if (child->log_bytes > LOG_MAX_BYTES) {
+		close(child->log);
+		open_log(child);
+	}
+}
+
 static void take_line(struct child *child, const char *line)
 {
 	const char *worth = line;
 	size_t n = strlen(child->spec.name);
 
-	if (child->log >= 0)
-		dprintf(child->log, "%s\n", line);
+	log_line(child, line);
 	/* The family's log lines begin with the daemon's name, and so do ours. */
 	if (strncmp(line, child->spec.name, n) == 0 && str_starts(line + n, ": "))
 		worth = line + n + 2;
@@ -502,15 +525,6 @@ int supervise_new(sd_event *loop, const char *run, const char *log, const struct
 	return 0;
 }
 
-static int log_file(const char *directory, const char *name)
-{
-	_cleanup_free_ char *path = xasprintf("%s/%s.log", directory, name);
-	struct stat st;
-	bool anew = stat(path, &st) == 0 && st.st_size > LOG_MAX_BYTES;
-
-	return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (anew ? O_TRUNC : 0), 0600);
-}
-
 void supervise_add(struct supervise *supervise, const struct supervise_child *spec)
 {
 	struct child *child = xcalloc(1, sizeof(*child));
@@ -518,7 +532,7 @@ void supervise_add(struct supervise *supervise, const struct supervise_child *sp
 	child->supervise = supervise;
 	child->spec = *spec;
 	child->output = child->probe = -1;
-	child->log = log_file(supervise->log, spec->name);
+	open_log(child);
 	child->timer = timer_new(supervise->loop, on_timer, child);
 	*(struct child **)array_add(supervise->children, supervise->n_children) = child;
 }

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ployzctl/supervise.h"
@@ -226,6 +227,38 @@ static void test_deaf(void)
 	run_free(&run);
 }
 
+static const char *worth_nothing(_unused_ const char *line)
+{
+	return NULL;
+}
+
+static void test_log(void)
+{
+	struct run run;
+	struct supervise_child child = { .name = "first",
+					 .ready = SUPERVISE_EXIT,
+					 .worth = worth_nothing };
+	_cleanup_free_ char *log = NULL, *before = NULL;
+	struct stat now = { .st_size = -1 }, then = { .st_size = -1 };
+
+	run_new(&run);
+	run.stop_when_ready = true;
+	log = xasprintf("%s/first.log", run.directory);
+	before = xasprintf("%s.1", log);
+	strv_push(&child.argv, supervise_program("perl"));
+	strv_push(&child.argv, xstrdup("-e"));
+	strv_push(&child.argv, xstrdup("print \"x\" x 1023, qq(\\n) for 1 .. 17 * 1024"));
+	supervise_add(run.supervise, &child);
+	supervise_start(run.supervise);
+	sd_event_loop(run.loop);
+	stat(log, &now);
+	stat(before, &then);
+	is_int(now.st_size + then.st_size, 17ll << 20, "all of a long log is there");
+	is_int(then.st_size, (16ll << 20) + 1024, "it began anew when it was too long");
+	unlink(before);
+	run_free(&run);
+}
+
 /* What the child is given, and what it has all the same from who started us. */
 static void test_environment(const char *before, const char *expected)
 {
@@ -260,6 +293,7 @@ int main(void)
 	test_order();
 	test_environment(NULL, "first: given by the supervisor\n");
 	test_environment("by the operator", "first: given by the operator\n");
+	test_log();
 	test_failed();
 	test_again();
 	test_deaf();
