@@ -110,6 +110,10 @@ done
 variables() {
 	cat "$@" | grep -o 'getenv("[A-Z_]*")' | cut -d '"' -f 2
 }
+# Those that children are given where the environment has none.
+defaults() {
+	cat "$@" | grep -o '_ENVIRONMENT "[A-Z_]*=' | cut -d '"' -f 2 | tr -d '='
+}
 page_variables() {
 	items "$1" ENVIRONMENT | cut -f 3 | tr -d ',' | tr ' ' '\n'
 }
@@ -118,7 +122,7 @@ same "$(page_variables ployz.8)" "$(variables lib/*.c; printf 'NOTIFY_SOCKET\nWA
 	'ployz(8) has the variables that daemons look at'
 dev='ployzctl/dev*.c ployzctl/supervise*.c'
 # shellcheck disable=SC2086 # patterns of files
-same "$(page_variables ployzctl-dev.1)" "$(variables $dev)" 'ployzctl-dev(1) has its own'
+same "$(page_variables ployzctl-dev.1)" "$(variables $dev; defaults $dev)" 'ployzctl-dev(1) has its own'
 # shellcheck disable=SC2046,SC2086
 same "$(page_variables ployzctl.1)" "$(variables $(ls ployzctl/*.c | grep -vxF "$(ls $dev)"))" 'ployzctl(1) has those of the verbs'
 for program in $daemons; do
