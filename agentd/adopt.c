@@ -103,6 +103,19 @@ void adopt_begin(struct agentd *agentd)
 		   &agentd->adopting);
 }
 
+/* Whether an end that an event tells of may be that before the last start: events do not come in
+ * one order with answers (seen with Podman 5.4: a stop's after the start that followed it). What an
+ * inspection says is so now. */
+static bool is_doubtful(const struct keeper *keeper, const json_t *event)
+{
+	json_int_t nanoseconds = json_integer_value(json_object_get(event, "timeNano"));
+	uint64_t started;
+
+	return !keeper->started_at ||
+	       (nanoseconds > 0 && time_parse(keeper->started_at, &started) == 0 &&
+		(uint64_t)nanoseconds / 1000 < started);
+}
+
 void adopt_engine_event(struct agentd *agentd, const json_t *event)
 {
 	const char *action = json_string_value(json_object_get(event, "Action"));
@@ -123,7 +136,7 @@ void adopt_engine_event(struct agentd *agentd, const json_t *event)
 	} else if (streq(action, "start")) {
 		keeper_inspect(keeper);
 	} else if (streq(action, "die") || streq(action, "died")) {
-		if (code && int_parse(code, 0, 255, &exit_code) == 0)
+		if (code && int_parse(code, 0, 255, &exit_code) == 0 && !is_doubtful(keeper, event))
 			keeper_died(keeper, exit_code, "its process ended");
 		else
 			keeper_inspect(keeper);
