@@ -6,6 +6,7 @@
 #include "lib/ployz.h"
 
 #define ENGINE_API "/v1.41"
+#define PODMAN_API "/v4.0.0" /* of its own paths, which begin with /libpod */
 #define ENGINE_USEC (60 * 1000000ull)	   /* an engine under load creates a container in seconds */
 #define ENGINE_HELLO_USEC (5 * 1000000ull) /* an engine that lives says its version at once */
 #define ENGINE_AGAIN_USEC 250000ull	   /* until the next try after it went away */

@@ -88,7 +88,8 @@ void engine_ask(struct engine *engine, const char *method, const char *path, con
 		uint64_t usec, engine_fn fn, void *userdata, struct engine_request **ret)
 {
 	struct engine_request *request = xcalloc(1, sizeof(*request));
-	_cleanup_free_ char *url = xasprintf("http://engine" ENGINE_API "%s", path);
+	const char *api = str_starts(path, "/libpod/") ? PODMAN_API : ENGINE_API;
+	_cleanup_free_ char *url = xasprintf("http://engine%s%s", api, path);
 	_cleanup_free_ char *text = body ? json_text(body) : NULL;
 	struct http_options options = {
 		.socket = engine->socket,
