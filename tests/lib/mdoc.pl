@@ -46,6 +46,7 @@ while (my $line = <$page>) {
 	elsif ($line =~ /^\.El/) { pop @lists }
 	elsif ($line =~ /^\.It ?(.*)/ && @lists) {
 		my ($heading, $rest) = split / Ta /, $1, 2; # a row of columns
+		$heading //= ''; # of a bullet
 		my @path = map { defined $_ ? $items[$_]{heading} : '' } @lists[0 .. $#lists - 1];
 		push @items, {where => "$section\t$subsection", path => join(' > ', @path), heading => rendered($heading),
 			text => defined $rest ? " $rest" : ''};
