@@ -81,6 +81,8 @@ int engine_stream(struct engine *engine, const char *method, const char *path, c
 		  struct http_request **ret);
 /* It did not answer somebody: it counts as away until it answers again. */
 void engine_lost(struct engine *engine, const char *why);
+/* What the engine says of a full disk, with which one it is and what to do; owned by the caller. */
+char *engine_disk_words(const struct engine *engine, const char *words);
 json_t *engine_status(const struct engine *engine);
 
 /* container.c (pure): a service becomes the engine's words, and back */
@@ -273,6 +275,7 @@ struct lock {
 };
 struct locks {
 	struct map map; /* ns → struct lock */
+	bool unsaved;	/* the file could not be written: nobody is admitted before it is */
 };
 struct room { /* what the machine has, and what other namespaces' containers use of it */
 	uint64_t memory;

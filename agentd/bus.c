@@ -34,12 +34,28 @@ static bool engine_there(struct bus_call *call, const struct agentd *agentd)
 	return false;
 }
 
+/* A fence that is not on the disk would not outlive a restart. */
+static void refuse_unsaved(const struct agentd *agentd, struct bus_call *call, int error)
+{
+	const char *machine = agentd->config->daemon.machine, *state = agentd->config->daemon.state;
+
+	if (error == -ENOSPC)
+		bus_call_failf(call, FAILURE_FAILED, "make room there, then deploy again",
+			       "the disk of agentd's state on machine %s is full (%s)", machine,
+			       state);
+	else
+		bus_call_failf(call, FAILURE_FAILED, "mend it, then deploy again",
+			       "agentd on machine %s cannot write under %s: %s", machine, state,
+			       strerror(-error));
+}
+
 /* Whose epoch is too low is refused; a higher one is remembered before anything is done on its
  * word. */
 static bool admitted(struct bus_call *call, struct agentd *agentd, const char *ns, int64_t epoch,
 		     const char *deploy)
 {
 	struct failure failure = FAILURE_INIT;
+	int r = 0;
 
 	if (!ids_valid(call, "deploy", deploy))
 		return false;
@@ -48,14 +64,12 @@ static bool admitted(struct bus_call *call, struct agentd *agentd, const char *n
 		failure_clear(&failure);
 		return false;
 	}
-	if (locks_heard(&agentd->locks, ns, epoch, deploy, boot_now_usec()) &&
-	    locks_save(agentd) < 0) {
-		bus_call_failf(call, FAILURE_FAILED, "is its disk full?",
-			       "machine %s cannot write down the epoch",
-			       agentd->config->daemon.machine);
-		return false;
-	}
-	return true;
+	if (locks_heard(&agentd->locks, ns, epoch, deploy, boot_now_usec()) ||
+	    agentd->locks.unsaved)
+		r = locks_save(agentd);
+	if (r < 0)
+		refuse_unsaved(agentd, call, r);
+	return r >= 0;
 }
 
 /* Until this machine's containers are known, a question waits; an engine that is away is told at
@@ -115,6 +129,7 @@ static void on_lock(struct bus_call *call, void *object, void *userdata)
 	_cleanup_free_ struct instance_use *uses = NULL;
 	struct room room = { agentd->engine->memory, (double)agentd->engine->cpus, NULL, 0 };
 	bool other;
+	int r = 0;
 
 	if (waits(agentd, call, on_lock))
 		return;
@@ -132,10 +147,11 @@ static void on_lock(struct bus_call *call, void *object, void *userdata)
 	locks_take(&agentd->locks, lock, boot_now_usec(), &other);
 	after = locks_encode(&agentd->locks);
 	/* A renewal changes nothing that outlives a restart. */
-	if (!json_equal(before, after) && locks_save(agentd) < 0) {
-		bus_call_failf(call, FAILURE_FAILED, "is its disk full?",
-			       "machine %s cannot write down the lock",
-			       agentd->config->daemon.machine);
+	if (!json_equal(before, after) || agentd->locks.unsaved)
+		r = locks_save(agentd);
+	if (r < 0) {
+		locks_release(&agentd->locks, lock->ns, lock->epoch, lock->deploy);
+		refuse_unsaved(agentd, call, r);
 		return;
 	}
 	if (!timer_is_armed(agentd->lapse))

@@ -46,8 +46,17 @@ void engine_free(struct engine *engine)
 	free(engine);
 }
 
+char *engine_disk_words(const struct engine *engine, const char *words)
+{
+	return xasprintf("the container engine's disk on machine %s is full (%s): make room there, "
+			 "then deploy again; the engine says: %s",
+			 engine->agentd->config->daemon.machine,
+			 engine->root ? engine->root : engine->socket, words);
+}
+
 /* The engine's own words: `message` of its answer, else the status. Bounded, one line. */
-static char *words_of(const struct http_answer *answer, const json_t *json)
+static char *words_of(const struct engine *engine, const struct http_answer *answer,
+		      const json_t *json)
 {
 	const char *message = json_string_value(json_object_get(json, "message"));
 	char *words;
@@ -61,6 +70,11 @@ static char *words_of(const struct http_answer *answer, const json_t *json)
 	for (char *p = words; *p; p++)
 		if (*p == '\n' || *p == '\r')
 			*p = ' ';
+	if (strstr(words, "no space left on device")) {
+		_cleanup_free_ char *said = words;
+
+		words = engine_disk_words(engine, said);
+	}
 	return words;
 }
 
@@ -69,7 +83,7 @@ static void on_answer(const struct http_answer *http, void *userdata)
 	struct engine_request *request = userdata;
 	struct engine *engine = request->engine;
 	_cleanup_json_ json_t *json = json_loadb(http->body, http->size, JSON_DECODE_ANY, NULL);
-	_cleanup_free_ char *words = words_of(http, json);
+	_cleanup_free_ char *words = words_of(engine, http, json);
 	struct engine_answer answer = { http->error, http->error < 0 ? 0 : http->status,
 					json,	     words,
 					http->body,  http->size };

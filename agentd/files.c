@@ -27,7 +27,8 @@ int files_write(const struct agentd *agentd, const char *instance, const struct 
 	}
 	if (r < 0)
 		return failure_set(failure, FAILURE_FAILED, NULL,
-				   "cannot write its files under %s: %s", directory, strerror(-r));
+				   "cannot write its files under %s: %s%s", directory, strerror(-r),
+				   r == -ENOSPC ? "; make room on that disk of the machine" : "");
 	return 0;
 }
 

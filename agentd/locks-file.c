@@ -39,6 +39,7 @@ int locks_save(struct agentd *agentd)
 
 	text = json_text(json);
 	r = file_write_atomic(path, text, strlen(text), 0600);
+	agentd->locks.unsaved = r < 0;
 	if (r < 0)
 		log_errno(LOG_ERR, r, "cannot write %s", path);
 	return r;

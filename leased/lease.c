@@ -29,11 +29,11 @@ static char *write_text(struct holding *h)
 	return codec_print(&lease_schema, h->holder);
 }
 
-static void on_waiting(void *userdata)
+static void on_waiting(const char *why, void *userdata)
 {
 	struct holding *h = userdata;
 
-	h->ops->waiting(h->userdata);
+	h->ops->waiting(why, h->userdata);
 }
 
 static void write_lease(struct holding *h, uint64_t expected, uint64_t deadline_usec, sure_fn fn)
@@ -46,6 +46,7 @@ static void write_lease(struct holding *h, uint64_t expected, uint64_t deadline_
 		.nonce = h->holder->nonce,
 		.expected = expected,
 		.deadline_usec = deadline_usec,
+		.eager = !h->revision,
 	};
 
 	h->sending_usec = boot_now_usec();
@@ -131,12 +132,27 @@ static void on_taken(enum sure_outcome outcome, uint64_t revision, const struct 
 	}
 }
 
+/* Whether the deploy that holds it is walked here: it may have lost the lease, and ended, while the
+ * store took no word of it. */
+static bool is_walked(const struct leased *leased, const struct lease *lease)
+{
+	for (size_t i = 0; i < leased->n_walks; i++) {
+		const struct walk *walk = leased->walks[i];
+
+		if (!walk->ended && !walk->lost && streq(walk->request->deploy, lease->deploy))
+			return true;
+	}
+	return false;
+}
+
 static void decide(struct holding *h, const struct lease *lease, uint64_t revision)
 {
 	uint64_t quiet = watch_quiet(h->leased, h->holder->ns, revision);
 	struct failure failure = FAILURE_INIT;
 
-	switch (lease_decide(lease, h->holder->machine, h->leased->life, quiet)) {
+	/* What of this life walks no more is as good as an earlier one's. */
+	switch (lease_decide(lease, h->holder->machine,
+			     lease && !is_walked(h->leased, lease) ? "" : h->leased->life, quiet)) {
 	case LEASE_REFUSE:
 		lease_refusal(lease, quiet, time_now_usec(), &failure);
 		h->ops->refused(&failure, h->userdata);
@@ -144,7 +160,7 @@ static void decide(struct holding *h, const struct lease *lease, uint64_t revisi
 		return;
 	case LEASE_TAKE_OWN:
 		log_notice(
-			"namespace %s: taking over from an earlier life of this leased (deploy %s)",
+			"namespace %s: taking over what an earlier deploy of this leased left (%s)",
 			h->holder->ns, lease && lease->deploy ? lease->deploy : "unknown");
 		break;
 	case LEASE_TAKE_EXPIRED:
@@ -172,7 +188,7 @@ static void on_read(const struct failure *failure, const struct stream_entry *en
 			h->ops->refused(failure, h->userdata);
 			return;
 		}
-		h->ops->waiting(h->userdata);
+		h->ops->waiting(failure->message, h->userdata);
 		timer_arm(h->renew, REPEAT_USEC);
 		return;
 	}

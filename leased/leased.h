@@ -51,10 +51,10 @@ struct leased {
 	size_t n_walks;
 	struct deploy *ended[ENDED_RECORDS_KEPT]; /* records of the last ended ones, oldest first */
 	size_t n_ended;
-	uint64_t walked;       /* deploys since the start */
-	struct map machines;   /* ids of the machines that take part → any value */
-	struct deferred *trim; /* frees the ended walks, outside their own callbacks */
-	const char *hold;      /* directory of a test's holds; NULL: none */
+	uint64_t walked;	     /* deploys since the start */
+	struct map machines;	     /* ids of the machines that take part → any value */
+	struct deferred *trim;	     /* frees the ended walks, outside their own callbacks */
+	const char *hold;	     /* directory of a test's holds; NULL: none */
 	sd_event_source *hold_watch; /* of that directory */
 };
 
@@ -113,10 +113,11 @@ struct sure_append {
 	const char *nonce; /* the entry's own, by which it is known again */
 	uint64_t expected;
 	uint64_t deadline_usec; /* boot-time clock */
+	bool eager; /* nothing is lost with it: a full disk ends it at once, as SURE_UNKNOWN */
 };
-/* `waiting` (may be NULL) is told once when an answer is missing. */
+/* `waiting` (may be NULL) is told when an answer is missing, and again when it is known why. */
 struct sure *sure_append_new(struct bus *bus, const struct sure_append *append, sure_fn fn,
-			     void (*waiting)(void *userdata), void *userdata);
+			     void (*waiting)(const char *why, void *userdata), void *userdata);
 void sure_free(struct sure *sure);
 DEFINE_CLEANUP(struct sure, sure_free);
 
@@ -133,8 +134,8 @@ struct holding_ops {
 	void (*refused)(const struct failure *failure, void *userdata); /* never had it */
 	void (*renewed)(void *userdata);
 	void (*lost)(const struct failure *failure,
-		     void *userdata);	 /* had it: stop acting at once */
-	void (*waiting)(void *userdata); /* an answer is missing */
+		     void *userdata);			  /* had it: stop acting at once */
+	void (*waiting)(const char *why, void *userdata); /* an answer is missing */
 };
 /* Takes the lease of `holder->ns` for `holder` (its deploy, verb, operator) and keeps it. */
 struct holding *holding_new(struct leased *leased, const struct lease *holder,

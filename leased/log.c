@@ -2,14 +2,13 @@
  * or wrote. */
 #include "leased/leased.h"
 
-static void on_waiting(void *userdata)
+static void on_waiting(const char *why, void *userdata)
 {
-	progress_note(userdata, "the store does not answer (it may be choosing a leader): "
-				"repeating until the lease's own deadline");
+	progress_note(userdata, "%s: repeating until the lease's own deadline", why);
 }
 
 /* Until when an append may be repeated: the lease's own deadline, no longer. */
-static void append(struct walk *walk, const struct head *head, sure_fn fn)
+static void append(struct walk *walk, const struct head *head, bool eager, sure_fn fn)
 {
 	_cleanup_free_ char *subject = subject_make(SUBJECT_NAMESPACE, head->ns, NULL);
 	_cleanup_free_ char *text = codec_print(&head_schema, head);
@@ -20,6 +19,7 @@ static void append(struct walk *walk, const struct head *head, sure_fn fn)
 		.nonce = head->nonce,
 		.expected = walk->sequence,
 		.deadline_usec = holding_deadline(walk->holding),
+		.eager = eager,
 	};
 
 	/* A leased that was stopped for long wakes up here: its deadline may be over before its
@@ -112,7 +112,7 @@ static void open_it(struct walk *walk, struct head *before, uint64_t sequence)
 		walk->orphan = codec_copy(&open_deploy_schema, before->open);
 	head_free(before);
 	set_head(walk, opened, sequence);
-	append(walk, opened, on_opened);
+	append(walk, opened, true, on_opened);
 }
 
 static void on_head(const struct failure *failure, const struct stream_entry *entry, void *userdata)
@@ -126,7 +126,7 @@ static void on_head(const struct failure *failure, const struct stream_entry *en
 		if (boot_now_usec() < holding_deadline(walk->holding) &&
 		    (failure->code == FAILURE_NO_QUORUM || failure->code == FAILURE_UNREACHABLE)) {
 			if (!walk->again)
-				on_waiting(walk);
+				on_waiting(failure->message, walk);
 			walk->again = true;
 		} else {
 			walk_fail(walk, failure);
@@ -211,7 +211,7 @@ void step_commit(struct walk *walk)
 	 * closed. */
 	head_free(walk->trying);
 	walk->trying = next;
-	append(walk, next, on_committed);
+	append(walk, next, false, on_committed);
 }
 
 static void on_closed(enum sure_outcome outcome, uint64_t sequence, const struct failure *failure,
@@ -239,5 +239,5 @@ void step_close(struct walk *walk)
 	set_head(walk,
 		 head_closed(walk->head, walk->outcome ? walk->outcome : "failed", now, nonce),
 		 walk->sequence);
-	append(walk, walk->head, on_closed);
+	append(walk, walk->head, false, on_closed);
 }

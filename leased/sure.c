@@ -8,11 +8,13 @@ struct sure {
 	char *bucket, *key, *text, *nonce;
 	uint64_t expected, deadline_usec;
 	bool doubtful; /* an answer was missing: an entry of ours may be there already */
+	bool eager;
 	struct bus_request *request;
+	struct bus_request *health;
 	struct timer *again;
 	struct failure last;
 	sure_fn fn;
-	void (*waiting)(void *userdata);
+	void (*waiting)(const char *why, void *userdata);
 	void *userdata;
 };
 
@@ -33,6 +35,26 @@ static void finish(struct sure *sure, enum sure_outcome outcome, uint64_t sequen
 	failure_clear(&kept);
 }
 
+/* A store that can write nothing more answers no append, but says why when it is asked. */
+static void on_health(_unused_ const struct failure *failure, const char *server,
+		      const char *trouble, void *userdata)
+{
+	struct sure *sure = userdata;
+	struct failure full = FAILURE_INIT;
+
+	sure->health = NULL;
+	if (!trouble || !stream_disk_full(trouble, server, &full))
+		return;
+	if (sure->waiting)
+		sure->waiting(full.message, sure->userdata);
+	if (sure->eager) {
+		bus_request_cancelp(&sure->request);
+		timer_disarm(sure->again);
+		finish(sure, SURE_UNKNOWN, 0, &full);
+	}
+	failure_clear(&full);
+}
+
 static void again(struct sure *sure, const struct failure *why)
 {
 	failure_copy(&sure->last, why);
@@ -41,7 +63,10 @@ static void again(struct sure *sure, const struct failure *why)
 		return;
 	}
 	if (!sure->doubtful && sure->waiting)
-		sure->waiting(sure->userdata);
+		sure->waiting("the store does not answer (it may be choosing a leader)",
+			      sure->userdata);
+	if (!sure->doubtful)
+		stream_health(sure->bus, STORE_DOMAIN, STORE_USEC, on_health, sure, &sure->health);
 	sure->doubtful = true;
 	timer_arm(sure->again, REPEAT_USEC);
 }
@@ -153,7 +178,7 @@ static void send(void *userdata)
 }
 
 struct sure *sure_append_new(struct bus *bus, const struct sure_append *append, sure_fn fn,
-			     void (*waiting)(void *userdata), void *userdata)
+			     void (*waiting)(const char *why, void *userdata), void *userdata)
 {
 	struct sure *sure = xcalloc(1, sizeof(*sure));
 
@@ -164,6 +189,7 @@ struct sure *sure_append_new(struct bus *bus, const struct sure_append *append, 
 	sure->nonce = xstrdup(append->nonce);
 	sure->expected = append->expected;
 	sure->deadline_usec = append->deadline_usec;
+	sure->eager = append->eager;
 	sure->fn = fn;
 	sure->waiting = waiting;
 	sure->userdata = userdata;
@@ -177,6 +203,7 @@ void sure_free(struct sure *sure)
 	if (!sure)
 		return;
 	bus_request_cancel(sure->request);
+	bus_request_cancel(sure->health);
 	timer_free(sure->again);
 	failure_clear(&sure->last);
 	free(sure->bucket);

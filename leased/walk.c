@@ -168,10 +168,9 @@ static void on_lease_lost(const struct failure *failure, void *userdata)
 	walk_lost(userdata, failure);
 }
 
-static void on_lease_waiting(void *userdata)
+static void on_lease_waiting(const char *why, void *userdata)
 {
-	progress_note(userdata,
-		      "the store does not answer (it may be choosing a leader): asking again");
+	progress_note(userdata, "%s: asking again", why);
 }
 
 static const struct holding_ops holding_ops = {

@@ -79,6 +79,8 @@ int stream_api_error(const json_t *json, const char *what, struct failure *failu
 
 	if (!error)
 		return 0;
+	if (code == JS_ERR_STORE_FAILED && text && stream_disk_full(text, NULL, failure))
+		return code;
 	failure_set(failure, code == JS_ERR_STREAM_NOT_FOUND ? FAILURE_NOT_FOUND : FAILURE_REFUSED,
 		    "`ployzctl status` shows the store's room; its log says more",
 		    "the store refuses %s: %s (JetStream error %d)", what,

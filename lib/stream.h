@@ -12,6 +12,7 @@
 #define JS_ERR_STREAM_NOT_FOUND 10059
 #define JS_ERR_STREAM_NAME_IN_USE 10058
 #define JS_ERR_CONSUMER_NOT_FOUND 10014
+#define JS_ERR_STORE_FAILED 10077
 
 enum stream_outcome {
 	STREAM_DONE,	 /* stored; `sequence` is its place */
@@ -58,6 +59,19 @@ void stream_ensure(struct bus *bus, const char *domain, const json_t *config, st
 typedef void (*stream_info_fn)(const struct failure *failure, const json_t *info, void *userdata);
 void stream_info(struct bus *bus, const char *domain, const char *stream, uint64_t timeout_usec,
 		 stream_info_fn fn, void *userdata, struct bus_request **ret);
+
+/* Whether the server that keeps the streams of a domain says that it is well. `server` is its name,
+ * `trouble` in its own words or NULL; with `failure` nobody has said anything. A server of 2.14 or
+ * newer keeps nothing more after a write that failed, answers no append, and says here why. */
+typedef void (*stream_health_fn)(const struct failure *failure, const char *server,
+				 const char *trouble, void *userdata);
+void stream_health(struct bus *bus, const char *domain, uint64_t timeout_usec, stream_health_fn fn,
+		   void *userdata, struct bus_request **ret);
+/* The subject of that question (the servers' configuration imports it); owned by the caller. */
+char *stream_health_subject(const char *domain);
+/* Whether these words of a server say that its disk is full; then `failure` (may be NULL) says so
+ * in an operator's words. `server` may be NULL. */
+bool stream_disk_full(const char *words, const char *server, struct failure *failure);
 
 /* Follows a stream in order without a gap: an ephemeral push consumer with heartbeats, made anew
  * from the last sequence when one is missed, a delivery skipped or the connection comes back. */

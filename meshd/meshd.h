@@ -25,6 +25,16 @@
 #define STORE_ASK_USEC 2000000ull
 /* How often the store and the copy are looked at afterwards. */
 #define WATCH_USEC 10000000ull
+/* While a server is not well, or its disk is full, it is looked at this often. */
+#define WATCH_TROUBLE_USEC 2000000ull
+/* A disk with less is full as far as a server's start is concerned … */
+#define DISK_ROOM_BYTES (4ull << 20)
+/* … and with less than this, or than a twentieth of itself, it is told. */
+#define DISK_ALARM_BYTES (512ull << 20)
+/* A server that writes no more is started again, this long after the last time at the soonest, and
+ * so many times without having been well in between. */
+#define SERVER_AGAIN_USEC 15000000ull
+#define SERVER_AGAIN_MAX 3
 /* Said aloud, at most once in this time, while the store does not answer. */
 #define STORE_SILENT_USEC 5000000ull
 
@@ -159,6 +169,21 @@ struct watched_stream {
 	struct meshd *meshd;
 };
 
+/* One of the machine's two nats-servers, and the disk that it writes on. */
+struct watched_server {
+	const char *words; /* `the store`, `the local bus` */
+	const char *domain;
+	const char *data;     /* its directory */
+	const char *rendered; /* its configuration, by which its process is known */
+	uint64_t room, size;  /* of the disk, bytes; size 0: not known */
+	bool full, low;	      /* said so */
+	char *trouble;	      /* in its own words, or NULL */
+	unsigned again;	      /* times that it was ended since it was well */
+	uint64_t again_usec;  /* boot time of the last one; 0: none */
+	struct bus_request *request;
+	struct meshd *meshd;
+};
+
 enum founding_step {
 	FOUNDING_INTENT, /* streams and bucket of the store, in this order … */
 	FOUNDING_STATUS,
@@ -199,6 +224,7 @@ struct meshd {
 
 	/* watch.c */
 	struct timer *watch;
+	struct watched_server servers[2]; /* the store, the local bus */
 	struct watched_stream streams[4]; /* intent, status, leases, the copy */
 	enum watch_state store;
 	uint64_t store_since; /* CLOCK_REALTIME of the last change of `store` */
@@ -224,6 +250,21 @@ void records_step(struct meshd *meshd);
 void watch_start(struct meshd *meshd);
 void watch_free(struct meshd *meshd);
 json_t *watch_status(const struct meshd *meshd);
+
+/* servers.c: whether the two nats-servers can write, and what is done when they cannot. */
+void servers_start(struct meshd *meshd);
+void servers_free(struct meshd *meshd);
+void servers_look(struct meshd *meshd);
+/* One of them is not well, or its disk is full. */
+bool servers_trouble(const struct meshd *meshd);
+json_t *servers_status(const struct meshd *meshd);
+/* The decision alone (pure). */
+enum server_step {
+	SERVER_LEAVE, /* it is well, or its disk is still full, or it was ended just now */
+	SERVER_AGAIN, /* end it: whoever supervises it starts it again, and it takes up its files */
+	SERVER_GIVE_UP, /* it was started again often enough */
+};
+enum server_step server_decide(const struct watched_server *server, uint64_t now);
 
 /* bus.c: the doorplate. 0 or negative errno. */
 int meshd_serve(struct meshd *meshd);

@@ -173,6 +173,10 @@ void permissions_local(const char *name, const char *machine, struct permissions
 	add_writing(&ret->publish, name, machine);
 	if (user->leases)
 		add(&ret->publish, xstrdup("$JS." STORE_DOMAIN ".API.$KV." BUCKET_LEASES ".*"));
+	if (user->leases || user->manages)
+		add(&ret->publish, stream_health_subject(STORE_DOMAIN));
+	if (user->manages)
+		add(&ret->publish, stream_health_subject(machine));
 	add_streams(&ret->publish, user);
 	add_copy(&ret->publish, user, machine);
 }
@@ -194,6 +198,7 @@ void permissions_leaf(const char *machine, struct permissions *ret)
 			    xstrdup("$JS." STORE_DOMAIN ".API.$KV." BUCKET_LEASES ".*"));
 		add_streams(&ret->publish, user);
 	}
+	add(&ret->publish, stream_health_subject(STORE_DOMAIN));
 	add(&ret->publish, subject_filter(SUBJECT_PROGRESS));
 	add(&ret->subscribe, subject_filter(SUBJECT_PROGRESS));
 	add(&ret->publish, xstrdup("$SRV.>"));

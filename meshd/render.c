@@ -48,11 +48,21 @@ static void head(struct strbuf *out, const char *what, const char *server_name, 
 	strbuf_puts(out, "logtime: false\n");
 }
 
-static void accounts_begin(struct strbuf *out)
+/* The system account has no users: nobody signs in to it. Of all that it serves one question is let
+ * out, and under the name of the server's domain, so that it finds its way over a leaf link: is it
+ * well? */
+static void accounts_begin(struct strbuf *out, const char *domain)
 {
-	/* The system account has no users: nobody signs in to it. */
-	strbuf_puts(out, "system_account: SYS\naccounts {\n\tSYS {}\n\tPLOYZ {\n\t\tjetstream: "
-			 "enabled\n\t\tusers: [\n");
+	strbuf_puts(out, "system_account: SYS\naccounts {\n\tSYS {\n\t\texports: [ { service: "
+			 "\"$SYS.REQ.SERVER.PING.HEALTHZ\" } ]\n\t}\n\tPLOYZ {\n\t\tjetstream: "
+			 "enabled\n\t\timports: [ { service: { account: SYS, subject: "
+			 "\"$SYS.REQ.SERVER.PING.HEALTHZ\" }, to: ");
+	{
+		_cleanup_free_ char *subject = stream_health_subject(domain);
+
+		quoted(out, subject);
+	}
+	strbuf_puts(out, " } ]\n\t\tusers: [\n");
 }
 
 static void accounts_end(struct strbuf *out)
@@ -94,7 +104,7 @@ char *render_bus(const struct render_bus *bus)
 	file_store(&out);
 	strbuf_puts(&out, "}\n");
 	remotes(&out, bus);
-	accounts_begin(&out);
+	accounts_begin(&out, bus->machine);
 	for (size_t i = 0; i < bus->n_users; i++) {
 		_cleanup_(permissions_clear) struct permissions may;
 
@@ -157,7 +167,7 @@ char *render_store(const struct render_store *store)
 	row(&out, 1, "listen", own->leaf);
 	strbuf_puts(&out, "}\n");
 	cluster(&out, store, own);
-	accounts_begin(&out);
+	accounts_begin(&out, STORE_DOMAIN);
 	for (size_t i = 0; i < store->n_machines; i++) {
 		_cleanup_(permissions_clear) struct permissions may;
 

@@ -109,7 +109,8 @@ static void look(void *userdata)
 
 	for (size_t i = 1; i < ARRAY_SIZE(meshd->streams); i++)
 		ask(&meshd->streams[i]);
-	timer_arm(meshd->watch, WATCH_USEC);
+	servers_look(meshd);
+	timer_arm(meshd->watch, servers_trouble(meshd) ? WATCH_TROUBLE_USEC : WATCH_USEC);
 }
 
 void watch_start(struct meshd *meshd)
@@ -124,6 +125,7 @@ void watch_start(struct meshd *meshd)
 		(struct watched_stream){ .name = STREAM_INTENT, .domain = meshd->machine };
 	for (size_t i = 0; i < ARRAY_SIZE(meshd->streams); i++)
 		meshd->streams[i].meshd = meshd;
+	servers_start(meshd);
 	meshd->watch = timer_new(meshd->loop, look, meshd);
 	timer_arm(meshd->watch, 0);
 }
@@ -132,6 +134,7 @@ void watch_free(struct meshd *meshd)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(meshd->streams); i++)
 		bus_request_cancelp(&meshd->streams[i].request);
+	servers_free(meshd);
 	timer_free(steal(meshd->watch));
 }
 
@@ -175,5 +178,6 @@ json_t *watch_status(const struct meshd *meshd)
 					      stream_status(&meshd->streams[i],
 							    i + 1 == ARRAY_SIZE(meshd->streams)));
 	json_object_set_new(json, "streams", streams);
+	json_object_set_new(json, "disks", servers_status(meshd));
 	return json;
 }

@@ -31,6 +31,19 @@ static const char *stale_of(const struct observed *observed)
 	return json_string_value(json_object_get(log_of(observed), "stale_since"));
 }
 
+/* What meshd says of the machine's disks and servers, or NULL; borrowed. */
+static const char *disk_trouble_of(const struct observed *observed)
+{
+	const json_t *disks = json_object_get(json_object_get(observed->said, "store"), "disks"),
+		     *disk;
+	size_t i;
+
+	json_array_foreach (disks, i, disk)
+		if (json_object_get(disk, "trouble"))
+			return json_string_value(json_object_get(disk, "trouble"));
+	return NULL;
+}
+
 /* What a daemon says of the outside thing it acts on, when that is not there. NULL: all is well. */
 static const char *missing_of(const struct observed *observed)
 {
@@ -39,7 +52,9 @@ static const char *missing_of(const struct observed *observed)
 
 	if (json_is_false(json_object_get(engine, "reachable")))
 		return "the container engine does not answer";
-	return json_is_false(json_object_get(proxy, "answers")) ? "HAProxy does not answer" : NULL;
+	if (json_is_false(json_object_get(proxy, "answers")))
+		return "HAProxy does not answer";
+	return disk_trouble_of(observed);
 }
 
 static bool is_whole(const struct status *status)

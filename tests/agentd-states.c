@@ -198,7 +198,7 @@ static void refused(const struct locks *locks, const struct agent_lock *want,
 
 static void locks(void)
 {
-	struct locks locks = { MAP_INIT };
+	struct locks locks = { .map = MAP_INIT };
 	struct failure failure = FAILURE_INIT;
 	struct agent_lock a = wanted((char *)"a", 5, (char *)"d1"),
 			  b = wanted((char *)"b", 1, (char *)"d2");
@@ -207,7 +207,7 @@ static void locks(void)
 	struct instance_use use = { "c", "db", "d9", 600, 1.5, NULL };
 	struct room room = { 1000, 2, &use, 1 };
 	_cleanup_json_ json_t *saved = NULL;
-	struct locks again = { MAP_INIT }, damaged = { MAP_INIT };
+	struct locks again = { .map = MAP_INIT }, damaged = { .map = MAP_INIT };
 	bool other = false;
 
 	a.reserve.host_ports = &port;

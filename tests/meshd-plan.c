@@ -154,11 +154,50 @@ static void test_record(void)
 	is(pairs_get(&changed->labels, "disk"), "ssd", "and the labels");
 }
 
+/* A server is ended only when that can help, and not without end. */
+static void test_servers(void)
+{
+	static const char *const full = "JetStream stream write error: no space left on device";
+	static const struct {
+		const char *name;
+		struct watched_server server;
+		uint64_t now;
+		enum server_step step;
+	} rows[] = {
+		{ "well", { .trouble = NULL }, 100, SERVER_LEAVE },
+		{ "unwell for another reason",
+		  { .trouble = (char *)"no quorum" },
+		  100,
+		  SERVER_LEAVE },
+		{ "the disk is still full",
+		  { .trouble = (char *)full, .full = true },
+		  100,
+		  SERVER_LEAVE },
+		{ "there is room again", { .trouble = (char *)full }, 100, SERVER_AGAIN },
+		{ "ended just now",
+		  { .trouble = (char *)full, .again = 1, .again_usec = 1 },
+		  SERVER_AGAIN_USEC,
+		  SERVER_LEAVE },
+		{ "ended a while ago",
+		  { .trouble = (char *)full, .again = 1, .again_usec = 1 },
+		  SERVER_AGAIN_USEC + 1,
+		  SERVER_AGAIN },
+		{ "ended often enough",
+		  { .trouble = (char *)full, .again = SERVER_AGAIN_MAX, .again_usec = 1 },
+		  SERVER_AGAIN_USEC + 1,
+		  SERVER_GIVE_UP },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		is_int(server_decide(&rows[i].server, rows[i].now), rows[i].step, rows[i].name);
+}
+
 int main(void)
 {
 	test_names();
 	test_pool();
 	test_subnets();
 	test_record();
+	test_servers();
 	return tap_done();
 }

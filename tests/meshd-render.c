@@ -42,9 +42,12 @@ static const char *const bus_golden =
 	"}\n"
 	"system_account: SYS\n"
 	"accounts {\n"
-	"\tSYS {}\n"
+	"\tSYS {\n"
+	"\t\texports: [ { service: \"$SYS.REQ.SERVER.PING.HEALTHZ\" } ]\n"
+	"\t}\n"
 	"\tPLOYZ {\n"
 	"\t\tjetstream: enabled\n"
+	"\t\timports: [ { service: { account: SYS, subject: \"$SYS.REQ.SERVER.PING.HEALTHZ\" }, to: \"$HEALTH.maaa\" } ]\n"
 	"\t\tusers: [\n"
 	"\t\t\t{\n"
 	"\t\t\t\tuser: \"dnsd\"\n"
@@ -270,6 +273,7 @@ static void test_leaf_covers(void)
 		permissions_local(*user, "maaa", &may);
 		for (char **p = may.publish; *p; p++)
 			if (!str_starts(*p, "$JS.maaa.") && !str_starts(*p, "$JS.API.") &&
+			    !streq(*p, "$HEALTH.maaa") &&
 			    !strv_contains(leaf.publish, *p))
 				missing = *p;
 		ok(!missing, "the leaf link passes what %s says%s%s", *user,

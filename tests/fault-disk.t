@@ -1,0 +1,190 @@
+#!/bin/sh
+# A full disk under the store, under the local bus, under agentd's state, under the container engine: what would have to
+# be written is refused with the cause and the cure, traffic goes on, and when there is room all goes on without help.
+# The disks are small tmpfs of the test's own.
+#
+# Short: the nats-server that is installed. FAULTS=whole: each that Debian's releases have (tests/setup/nats-servers);
+# from 2.14 on a store that could not write has to be started again, which meshd sees to.
+. tests/lib/tap.sh
+. tests/lib/fixture.sh
+. tests/lib/engine.sh
+. tests/lib/cluster.sh
+
+[ "$(id -u)" -eq 0 ] || skip_all 'only root can mount the small disks'
+plain_path=$PATH
+
+disk() { # disk DIRECTORY SIZE
+	mkdir -p "$1"
+	mount -t tmpfs -o "size=$2" plt-disk "$1" || bail "no disk of its own for $1"
+	at_end "umount -l '$1'"
+}
+fill() {
+	fallocate -l "$(df --output=avail -B1 "$1" | tail -n 1)" "$1/filling" || bail "$1 cannot be filled"
+}
+empty() {
+	rm -f "$1/filling"
+}
+
+web() { # web NAME
+	cat <<-END
+	namespace: full
+	services:
+	  web:
+	    image: $image:v1
+	    replicas: 2
+	    command: [/bin/testsvc, --name, $1]
+	    files: {/etc/note: $1}
+	    ports: {http: {port: 8080}}
+	    routes: [{http: {port: http, hosts: [full.test]}}]
+	    ready: {http: {port: http, path: /health}, interval: 200ms}
+	    stop_grace: 1s
+	END
+}
+deploy() { # deploy NAME
+	web "$1" >"$work/next.yaml"
+	run timeout 150 ployzctl --dir "$cluster_dir" deploy -f "$work/next.yaml"
+}
+serves() { # serves NAME
+	answers full.test / "$1"
+}
+goes_on() { # goes_on NAME: without any help, within the time that the store may need to be started again
+	web "$1" >"$work/next.yaml"
+	if within 45 ctl deploy -f "$work/next.yaml"; then
+		pass "with room: the deploy of $1 goes through, without help"
+	else
+		run ctl deploy -f "$work/next.yaml"
+		fail "with room: the deploy of $1 goes through" "$out$err"
+	fi
+	is "$(get full.test / | head -n 1)" "$1" 'and serves'
+	is "$(lines "$(containers full)")" 2 'two containers, no more'
+	ok 'all is as it should be' within 20 ctl status
+}
+status_says() {
+	ctl status | grep -q "$1"
+}
+
+store_disk() { # store_disk VERSION
+	before=$(containers full)
+	load_start full.test /
+	fill "$cluster_dir/state/store"
+	# What is left of the last page may take some entries still.
+	tries=0
+	while deploy "none-$tries" && [ "$code" -eq 0 ] && [ "$tries" -lt 5 ]; do
+		tries=$((tries + 1))
+		before=$(containers full)
+		fill "$cluster_dir/state/store"
+	done
+	exits 6 "$1, the store's disk is full: the deploy is refused, nothing has changed"
+	like "$out$err" "the store's disk.* is full: .*$cluster_dir/state/store/.*: no space left on device" 'which disk'
+	like "$out$err" 'make room on that disk|lease of namespace full' 'and what to do'
+	ok 'status tells of the disk' within 20 status_says "the disk of the store is full ($cluster_dir/state/store"
+	run ctl status
+	exits 1 'and that not all is well'
+	like "$(cat "$work/dev.log")" "meshd +error: the disk of the store is full" 'so does meshd'
+	empty "$cluster_dir/state/store"
+	goes_on "room-$1"
+	load_end
+	load_was_clean 'traffic went on'
+}
+
+# Killed while its disk is full, the store comes back with all that it had.
+store_killed() {
+	fill "$cluster_dir/state/store"
+	old=$(pid_of store)
+	kill -KILL "$old"
+	killed_restarted() {
+		[ -n "$(pid_of store)" ] && [ "$(pid_of store)" != "$old" ]
+	}
+	ok 'killed while its disk is full, the store starts' within 20 killed_restarted
+	ok 'and has what it had' within 20 status_says '^  full '
+	empty "$cluster_dir/state/store"
+	goes_on "killed-$1"
+}
+
+# The machine's copy is not written: what is asked for goes through the store, and the copy follows later.
+bus_disk() {
+	fill "$cluster_dir/state/bus"
+	deploy "no-copy-$1"
+	exits 0 "the local bus's disk is full: a deploy needs the store alone"
+	serves "no-copy-$1"
+	ok 'status tells of it' within 20 status_says "the disk of the local bus is full ($cluster_dir/state/bus"
+	empty "$cluster_dir/state/bus"
+	goes_on "copy-$1"
+	copied() {
+		ctl --json status | tr -d ' \n' | grep -q '"behind":0'
+	}
+	ok 'the copy has followed' within 60 copied
+}
+
+agent_disk() {
+	fill "$cluster_dir/state/agentd"
+	load_start full.test /
+	deploy "no-state-$1"
+	exits 6 "the disk of agentd's state is full: the deploy is refused"
+	like "$err" "the disk of agentd's state on machine [a-z0-9]* is full \\($cluster_dir/state/agentd\\)" 'which disk'
+	like "$err" 'try: make room there' 'and what to do'
+	load_end
+	load_was_clean 'traffic went on'
+	empty "$cluster_dir/state/agentd"
+	goes_on "state-$1"
+}
+
+servers() {
+	if [ "${FAULTS-}" = whole ]; then
+		for server in "$BUILD"/nats/*/nats-server; do
+			version=$(basename "$(dirname "$server")")
+			if dpkg --compare-versions "$version" ge 2.10; then
+				echo "$version"
+			fi
+		done
+	else
+		echo installed
+	fi
+}
+
+engine_start || bail "$engine_reason"
+image=plt-$$
+engine_image "$image:v1" || bail 'the engine takes no image'
+at_end "engine_image_rm $image:v1"
+for version in $(servers); do
+	cluster_dir=$work/dev-$version
+	for part in store bus agentd; do
+		disk "$cluster_dir/state/$part" 24m
+	done
+	[ "$version" = installed ] || PATH=$BUILD/nats/$version:$plain_path
+	cluster_start
+	PATH=$plain_path
+	deploy one
+	exits 0 "nats-server $version: a deploy on small disks"
+	store_disk "$version"
+	if [ "${FAULTS-}" = whole ]; then
+		store_killed "$version"
+		bus_disk "$version"
+	fi
+	agent_disk "$version"
+	end_pid "$dev_pid" 30
+done
+
+# An engine of its own, whose disk is small.
+unset DOCKER_HOST ENGINE_PRIVATE
+ENGINE_TMPDIR=$work/engine
+disk "$ENGINE_TMPDIR" 64m
+engine_start_own || bail "$engine_reason"
+engine_image "$image:v1" || bail 'the engine takes no image'
+cluster_dir=$work/dev-engine
+cluster_start
+deploy one
+exits 0 'an engine with a small disk: a deploy'
+load_start full.test /
+fill "$ENGINE_TMPDIR"
+deploy two
+exits 6 "the engine's disk is full: the deploy fails, nothing has changed"
+like "$err" "the container engine's disk on machine [a-z0-9]* is full \\($ENGINE_TMPDIR.*no space left on device" 'which disk'
+like "$err" 'make room there, then deploy again' 'and what to do'
+load_end
+load_was_clean 'traffic went on'
+ok 'the old one serves' serves one
+empty "$ENGINE_TMPDIR"
+goes_on three
+end_pid "$dev_pid" 30
+done_testing
