@@ -11,7 +11,8 @@
 #define ENGINE_HELLO_USEC (5 * 1000000ull) /* an engine that lives says its version at once */
 #define ENGINE_AGAIN_USEC 250000ull	   /* until the next try after it went away */
 #define ENGINE_ANSWER_MAX (16 * 1024 * 1024) /* a list of some hundred containers */
-#define FACTS_AGAIN_USEC 1000000ull	/* until a fact that nobody acknowledged is sent again */
+#define FACTS_AGAIN_USEC 1000000ull /* until a fact that nobody acknowledged is sent again */
+#define FACTS_HEALTH_USEC 2000000ull
 #define CALL_WAIT_USEC (5 * 1000000ull) /* a question that waited longer has no asker any more */
 #define CALLS_WAITING_MAX 256
 #define LOCK_TERM_USEC LEASE_TERM_USEC	 /* a lock lapses this long after its holder's last word */
@@ -261,6 +262,9 @@ void facts_forget(struct facts *facts, const char *ns);
 uint64_t facts_sequence(const struct facts *facts, const struct instance *instance);
 void facts_each(struct facts *facts, void (*fn)(struct instance *fact, void *userdata),
 		void *userdata);
+/* Why the store takes no facts for as long as its disk is full; borrowed; NULL: it takes them, or
+ * the reason is not known. */
+const struct failure *facts_refused(const struct facts *facts);
 json_t *facts_status(const struct facts *facts);
 
 /* locks.c */

@@ -248,7 +248,11 @@ static void on_start(struct bus_call *call, void *object, void *userdata)
 	}
 	if (keeper)
 		keeper_order(keeper, order);
-	give(call, agentd, order->instance);
+	/* What never comes into the log can never be routed. */
+	if (facts_refused(agentd->facts))
+		bus_call_fail(call, facts_refused(agentd->facts));
+	else
+		give(call, agentd, order->instance);
 }
 
 static void on_run(struct bus_call *call, void *object, void *userdata)

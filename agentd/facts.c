@@ -31,7 +31,9 @@ struct facts {
 	struct timer *again;
 	struct stream_follow *follow; /* while an earlier life's facts are read */
 	bool loaded;
-	bool troubled; /* said that the store does not take them */
+	bool troubled;	     /* said that the store does not take them */
+	struct failure full; /* set: its disk is full */
+	struct bus_request *health;
 };
 
 static void flush(void *userdata);
@@ -76,6 +78,8 @@ void facts_free(struct facts *facts)
 	if (!facts)
 		return;
 	stream_follow_free(facts->follow);
+	bus_request_cancel(facts->health);
+	failure_clear(&facts->full);
 	map_clear(&facts->lists, list_free);
 	deferred_free(facts->flush);
 	timer_free(facts->again);
@@ -298,6 +302,22 @@ static void tell_hearers(struct fact_list *list)
 	list->n_hearers = kept;
 }
 
+/* A store that can write nothing more does not answer, but says why when it is asked. */
+static void on_health(_unused_ const struct failure *failure, const char *server,
+		      const char *trouble, void *userdata)
+{
+	struct facts *facts = userdata;
+
+	facts->health = NULL;
+	if (trouble)
+		stream_disk_full(trouble, server, &facts->full);
+}
+
+const struct failure *facts_refused(const struct facts *facts)
+{
+	return failure_is_set(&facts->full) ? &facts->full : NULL;
+}
+
 static void on_appended(enum stream_outcome outcome, uint64_t sequence,
 			const struct failure *failure, void *userdata)
 {
@@ -312,6 +332,11 @@ static void on_appended(enum stream_outcome outcome, uint64_t sequence,
 				    "again every second",
 				    list->ns, failure->message);
 		facts->troubled = true;
+		if (outcome == STREAM_REFUSED)
+			failure_copy(&facts->full, failure);
+		else if (!facts->health)
+			stream_health(facts->agentd->daemon->bus, STORE_DOMAIN, FACTS_HEALTH_USEC,
+				      on_health, facts, &facts->health);
 		timer_arm(facts->again, FACTS_AGAIN_USEC);
 		agentd_say_status(facts->agentd);
 		return;
@@ -319,6 +344,7 @@ static void on_appended(enum stream_outcome outcome, uint64_t sequence,
 	if (facts->troubled) {
 		log_notice("the log takes facts again");
 		facts->troubled = false;
+		failure_clear(&facts->full);
 		agentd_say_status(facts->agentd);
 	}
 	list->acked = list->sent;

@@ -173,7 +173,8 @@ void permissions_local(const char *name, const char *machine, struct permissions
 	add_writing(&ret->publish, name, machine);
 	if (user->leases)
 		add(&ret->publish, xstrdup("$JS." STORE_DOMAIN ".API.$KV." BUCKET_LEASES ".*"));
-	if (user->leases || user->manages)
+	/* Who writes in the store may ask why it does not answer. */
+	if (user->leases || user->manages || user->reports)
 		add(&ret->publish, stream_health_subject(STORE_DOMAIN));
 	if (user->manages)
 		add(&ret->publish, stream_health_subject(machine));
