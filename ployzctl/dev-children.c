@@ -143,6 +143,7 @@ static void add_server(struct dev *dev, const char *name, const char *file, int 
  * stays on the system. */
 static void add_engine(struct dev *dev)
 {
+	_cleanup_free_ char *directory = xasprintf("%s/engine", dev->run);
 	const struct supervise_child child = {
 		.name = "engine",
 		.argv = words(xstrdup(dev->dockerd), xasprintf("--data-root=%s/engine", dev->dir),
@@ -153,9 +154,12 @@ static void add_engine(struct dev *dev)
 			      xstrdup("--ip-forward=false"), xstrdup("--ip-masq=false")),
 		.ready = SUPERVISE_NOTIFY, /* its socket takes connections long before it answers */
 		.stop_usec = 20000000,
+		/* A containerd that hangs is killed, after having dumped its stacks there. */
+		.tmp = xstrdup(directory),
 		.worth = worth_dockerd,
 	};
 
+	directory_make(directory, 0700);
 	supervise_add(dev->supervise, &child);
 }
 

@@ -34,7 +34,7 @@ _noreturn_ static void child_exec(char *const *argv, int output, char *const *en
 }
 
 /* The parent's own service manager is not the child's. */
-static char **child_environment(const char *own, const char *notify)
+static char **child_environment(const struct supervise_child *child, const char *notify)
 {
 	static const char *const dropped[] = {
 		"NOTIFY_SOCKET=", "WATCHDOG_USEC=", "WATCHDOG_PID=",
@@ -47,23 +47,27 @@ static char **child_environment(const char *own, const char *notify)
 
 		for (size_t i = 0; i < ARRAY_SIZE(dropped); i++)
 			drop |= str_starts(*p, dropped[i]);
+		drop |= child->tmp && str_starts(*p, "TMPDIR=");
 		if (!drop)
 			strv_push(&environment, xstrdup(*p));
 	}
 	strv_push(&environment, xasprintf("NOTIFY_SOCKET=%s", notify));
-	if (own) {
-		_cleanup_free_ char *name = xstrndup(own, strcspn(own, "="));
+	if (child->environment) {
+		_cleanup_free_ char *name =
+			xstrndup(child->environment, strcspn(child->environment, "="));
 
 		if (!getenv(name))
-			strv_push(&environment, xstrdup(own));
+			strv_push(&environment, xstrdup(child->environment));
 	}
+	if (child->tmp)
+		strv_push(&environment, xasprintf("TMPDIR=%s", child->tmp));
 	return environment;
 }
 
 int supervise_spawn(const struct supervise_child *child, const char *notify, pid_t *ret_pid,
 		    int *ret_output)
 {
-	_cleanup_(strv_freep) char **environment = child_environment(child->environment, notify);
+	_cleanup_(strv_freep) char **environment = child_environment(child, notify);
 	pid_t parent = getpid(), pid;
 	int pipes[2], r;
 

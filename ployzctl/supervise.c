@@ -560,6 +560,7 @@ static void child_free(struct child *child)
 	timer_free(child->timer);
 	strv_free(child->spec.argv);
 	free(child->spec.address);
+	free(child->spec.tmp);
 	free(child->status);
 	free(child->last);
 	free(child);

@@ -21,6 +21,7 @@ struct supervise_child {
 	const char *after[6];	 /* names of those that have to be ready first */
 	bool optional;		 /* its failure at the start is told, and is not the start's */
 	uint64_t stop_usec;	 /* from TERM to KILL; 0: 5 s */
+	char *tmp;		 /* its $TMPDIR, or NULL; owned by the supervisor from then on */
 	/* What of a line is worth printing (within it), or NULL; all of it goes to the log file. */
 	const char *(*worth)(const char *line);
 };

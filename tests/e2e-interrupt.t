@@ -43,20 +43,20 @@ things() {
 }
 
 settled() {
-	things | sort >"$after"
-	cmp -s "$before" "$after"
+	things | sort -u >"$after"
+	[ -z "$(comm -13 "$before" "$after")" ]
 }
 
 note_things() {
-	things | sort >"$before"
+	things | sort -u >"$before"
 }
 
-# nothing_left NAME: within the time that a process needs to go, all is as it was before.
+# nothing_left NAME: within the time that a process needs to go, there is nothing that was not there before.
 nothing_left() {
 	if within 10 settled; then
 		pass "$1: nothing is left"
 	else
-		fail "$1: nothing is left" "$(diff "$before" "$after" | grep '^[<>]')
+		fail "$1: nothing is left" "$(comm -13 "$before" "$after")
 $(tail -n 30 "$said")"
 		note_things
 	fi

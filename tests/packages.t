@@ -31,9 +31,8 @@ END
 # Everything is there but pkg-config, until it is installed.
 cat >"$work/bin/dpkg-query" <<'END'
 #!/bin/sh
-for package in gcc make libc6-dev libnats-dev libjansson-dev libsystemd-dev libcurl4-gnutls-dev libknot-dev \
-	libyaml-dev libsodium-dev libmnl-dev; do
-	printf '%s:installed ' $package
+for package in $(sed -n "/^BUILD='/,/'\$/p" tests/setup/packages | sed "s/BUILD=//" | tr -d "'"); do
+	[ "$package" = pkg-config ] || printf '%s:installed ' "$package"
 done
 [ ! -e "$work/installed" ] || printf 'pkg-config:installed '
 END

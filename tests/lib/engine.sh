@@ -103,8 +103,9 @@ engine_run_own() {
 		[ -e "$litter" ] || echo "$litter"
 	done >"$engine_own/litter"
 	[ "$1" = dockerd ] || set -- "$@" "$engine_own"
-	(engine_in_place setsid "$@" --data-root "$engine_own/data" --exec-root "$engine_own/exec" \
-		--pidfile "$engine_own/pid" -H "unix://$engine_own/docker.sock" \
+	# A containerd that hangs is killed, after having dumped its stacks into $TMPDIR.
+	(export TMPDIR="$engine_own" && engine_in_place setsid "$@" --data-root "$engine_own/data" \
+		--exec-root "$engine_own/exec" --pidfile "$engine_own/pid" -H "unix://$engine_own/docker.sock" \
 		--bridge=none --iptables=false --ip6tables=false --ip-forward=false) \
 		>"$engine_own/log" 2>&1 </dev/null &
 	engine_pid=$!
