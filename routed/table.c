@@ -204,9 +204,10 @@ static void add_servers(struct build *build, const struct head *head, const char
 		server = array_add(backend->servers, backend->n_servers);
 		server->instance = xstrdup(slot->instance);
 		server->machine = xstrdup(slot->machine);
-		/* Both stand in the proxy's configuration and commands: what is neither a name nor
-		 * an address gets no traffic. */
-		if (instance_id_valid(slot->instance) && instance_address_valid(address))
+		/* Both stand in the proxy's configuration and commands: what is neither a name of
+		 * its own nor an address gets no traffic. */
+		if (instance_id_valid(slot->instance) && !streq(slot->instance, HOLD_SERVER) &&
+		    instance_address_valid(address))
 			server->address = xstrdup(address);
 		server->port = fact ? port_of(fact, port) : port->port;
 		server->state = fact ? (int)state_of(fact->state) : SERVER_DOWN;
