@@ -103,9 +103,9 @@ $(BUILD)/tool/testsvc: tests/tool/testsvc.c tests/tool/wire.h
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) -I. -std=gnu11 -D_GNU_SOURCE -O2 $(WARNINGS) -static -pthread -o $@ $< -lresolv -lnettle
 
-# tests/fuzz/NAME.c is a libFuzzer target; tests/fuzz/DAEMON-NAME.c may use that daemon's files except its
-# main. clang builds them apart from the rest, with the sanitizers. Archives: what a target defines itself
-# (another side that answers whatever it likes) stands in for a file of ours.
+# tests/fuzz/NAME.c is a libFuzzer target; tests/fuzz/DAEMON-NAME.c may use that daemon's files, in which main
+# has another name. clang builds them apart from the rest, with the sanitizers. What a target defines itself
+# (another side that answers whatever it likes) is linked in the place of ours.
 FUZZ := $(BUILD)/fuzz
 FUZZERS := $(patsubst tests/fuzz/%.c,$(FUZZ)/%,$(wildcard tests/fuzz/*.c))
 FUZZ_SAN := address,undefined
@@ -116,7 +116,9 @@ fuzzers: $(FUZZERS)
 
 $(FUZZ)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(call say,CLANG,$<)clang $(CPPFLAGS) $(FUZZ_CFLAGS) -c -o $@ $<
+	$(call say,CLANG,$<)clang $(CPPFLAGS) $(FUZZ_CFLAGS) $(FUZZ_MAIN) -c -o $@ $<
+
+$(foreach program,$(PROGRAMS),$(FUZZ)/obj/$(program)/$(program).o): FUZZ_MAIN := -Dmain=program_main -Wno-missing-prototypes
 
 $(FUZZ)/obj/libployz.a: $(patsubst %.c,$(FUZZ)/obj/%.o,$(wildcard lib/*.c lib/model/*.c))
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
@@ -124,15 +126,15 @@ $(FUZZ)/obj/libployz.a: $(patsubst %.c,$(FUZZ)/obj/%.o,$(wildcard lib/*.c lib/mo
 $(FUZZ)/obj/fuzz.a: $(patsubst %.c,$(FUZZ)/obj/%.o,$(wildcard tests/fuzz/lib/*.c))
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
 
-fuzz_objects = $(patsubst %.c,$(FUZZ)/obj/%.o,$(filter-out $(1)/$(1).c,$(wildcard $(1)/*.c)))
+fuzz_objects = $(patsubst %.c,$(FUZZ)/obj/%.o,$(wildcard $(1)/*.c))
 $(patsubst %,$(FUZZ)/obj/%.a,$(PROGRAMS)): $(FUZZ)/obj/%.a: $$(call fuzz_objects,$$*)
 	$(call say,AR,$@)rm -f $@ && ar rcs $@ $^
 
 # Memory that is gone ends a daemon by _exit(), which libFuzzer would not see.
 $(FUZZERS): $(FUZZ)/%: $(FUZZ)/obj/tests/fuzz/%.o $$(addprefix $(FUZZ)/obj/,$$(addsuffix .a,$$(call room,$$*))) \
 		$(FUZZ)/obj/fuzz.a $(FUZZ)/obj/libployz.a
-	$(call say,LD,$@)clang -fsanitize=fuzzer,$(FUZZ_SAN) -fprofile-instr-generate -Wl,--wrap=mem_exhausted \
-		-o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+	$(call say,LD,$@)clang -fsanitize=fuzzer,$(FUZZ_SAN) -fprofile-instr-generate \
+		-Wl,--wrap=mem_exhausted,--allow-multiple-definition -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 
 # What is installed here changes what pkg-config says above: the build is a make of its own.
 setup:

@@ -6,7 +6,7 @@
  * stream, an order from the bus, an acknowledgement of the log, the end of a turn, a timer. covers:
  * agentd/engine.c agentd/adopt.c agentd/keeper.c agentd/keeper-engine.c agentd/container.c
  * agentd/list.c agentd/images.c agentd/logs.c agentd/run.c agentd/network.c agentd/prober.c
- * agentd/lines.c agentd/states.c agentd/facts.c agentd/bus.c agentd/agent.c options: -max_len=240
+ * agentd/lines.c agentd/states.c agentd/facts.c agentd/bus.c agentd/agentd.c options: -max_len=240
  * -len_control=0 */
 #include <ifaddrs.h>
 #include <sys/socket.h>
@@ -214,13 +214,12 @@ static const struct good {
 	{ "GET", "/containers/json", 200,
 	  "[{\"Id\":\"c1\",\"ImageID\":\"sha256:1\",\"Names\":[\"/"
 	  "shop-web-0-d1\"],\"State\":\"running\","
-	  "\"Labels\":" LABELS(
-		  "shop-web-0-d1", SPEC("\\\"ready\\\":{\\\"http\\\":{\\\"port\\\":\\\"http\\\"}}"
-					",")) ",\"NetworkSettings\":" NETWORKS
-					      ",\"Ports\":[{\"PublicPort\":80,\"Type\":\"tcp\"}]},"
-					      "{\"Id\":\"c2\",\"State\":\"exited\","
-					      "\"Labels\":" LABELS("shop-web-1-d0",
-								   SPEC("")) "}]" },
+	  "\"Labels\":" LABELS("shop-web-0-d1",
+			       SPEC("\\\"ready\\\":{\\\"http\\\":{\\\"port\\\":\\\"http\\\"}}"
+				    ",")) ",\"NetworkSettings\":" NETWORKS
+					  ",\"Ports\":[{\"PublicPort\":80,\"Type\":\"tcp\"}]},"
+					  "{\"Id\":\"c2\",\"State\":\"exited\","
+					  "\"Labels\":" LABELS("shop-web-1-d0", SPEC("")) "}]" },
 	{ "GET", "/containers/json", 200,
 	  "[{\"Id\":\"c9\",\"Names\":[\"/"
 	  "shop-web-pre-d0\"],\"Labels\":{\"ployz.namespace\":\"shop\","
@@ -375,26 +374,23 @@ static const struct {
 	{ SUBJECT_AGENT_UNLOCK, "{\"namespace\":\"shop\",\"epoch\":1,\"deploy\":\"d1\"}" },
 };
 
-static void order(struct agentd *agentd, struct cursor *c, uint8_t step)
+static void order(struct cursor *c, uint8_t step)
 {
 	uint8_t which = cursor_byte(c);
 	static json_t *known[ARRAY_SIZE(orders)];
-	const struct bus_verb *verb = &agentd_verbs[which % agentd_verbs_count];
-	json_t *request;
 
 	if (step & 1) {
-		request = generate(c, subjects[verb->subject].request);
-		fake_call(verb, request, agentd);
-		json_decref(request);
+		enum subject_id subject = fake_verbs[which % fake_n_verbs].subject;
+		_cleanup_json_ json_t *request = generate(c, subjects[subject].request);
+
+		fake_call(subject, request);
 		return;
 	}
 	which %= ARRAY_SIZE(orders);
 	if (!known[which])
 		known[which] = json_loads(orders[which].request, 0, NULL);
 	HOLDS(known[which]);
-	for (size_t i = 0; i < agentd_verbs_count; i++)
-		if (agentd_verbs[i].subject == orders[which].subject)
-			fake_call(&agentd_verbs[i], known[which], agentd);
+	fake_call(orders[which].subject, known[which]);
 }
 
 /* ---- a life ---- */
@@ -417,7 +413,7 @@ static void step(struct agentd *agentd, struct cursor *c)
 	if (step < 128)
 		answer(agentd->http, c, step);
 	else if (step < 192)
-		order(agentd, c, step);
+		order(c, step);
 	else if (step < 208)
 		acknowledge(cursor_byte(c));
 	else if (step < 224)
@@ -459,7 +455,7 @@ static void begin(struct agentd *agentd, uint8_t flags)
 /* Nobody answers any more; then it ends. */
 static void end(struct agentd *agentd)
 {
-	json_decref(agentd_status(agentd));
+	json_decref(fake_status(fake_server));
 	for (int round = 0; round < ROUNDS_MAX && agentd->http->requests; round++) {
 		while (agentd->http->requests)
 			fake_end(agentd->http->requests, -ECONNRESET, 0);
@@ -479,7 +475,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t flags = cursor_byte(&c);
 
 	HOLDS(agentd_new(&daemon, &config, &agentd) == 0);
-	HOLDS(agentd_start(agentd) == 0);
+	HOLDS(agentd_start(agentd) == 0 && agentd_serve(agentd) == 0);
 	fake_tick();
 	begin(agentd, flags);
 	for (int steps = 0; cursor_left(&c) && steps < STEPS_MAX; steps++)

@@ -255,7 +255,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const struct stream_follow_ops follow_ops = { on_bucket_entry, on_bucket_live,
 							     on_bucket_restart, on_bucket_lost };
 	struct cursor c = { data, data + size };
-	struct projection *projection = projection_new(&fake_bus, "m1", &ops, NULL);
+	struct projection *projection = projection_new(&fake_bus, "m1", NULL, &ops, NULL);
 	struct stream_follow *follow = bucket_watch(&fake_bus, "LEASES", &follow_ops, NULL);
 
 	asked = told = 0;

@@ -16,23 +16,27 @@ static inline size_t count_lines(const char *text)
 	return lines;
 }
 
-static inline size_t open_servers(const struct table *table, int kind)
+/* Those that a configuration names: the open ones, and what a backend's requests wait for. */
+static inline size_t servers_wanted(const struct table *table)
 {
 	size_t count = 0;
 
-	for (size_t i = 0; i < table->n_backends; i++)
+	for (size_t i = 0; i < table->n_backends; i++) {
+		count += table_backend_is_held(&table->backends[i]);
 		for (size_t j = 0; j < table->backends[i].n_servers; j++)
-			count += table->backends[i].kind == kind &&
-				 server_is_open(&table->backends[i].servers[j]);
+			count += server_is_open(&table->backends[i].servers[j]);
+	}
 	return count;
 }
 
-/* Lines of haproxy.cfg beyond those of a table without anything. */
+/* As many lines as a table with these backends has, and one for each server. */
 static inline size_t lines_wanted(const struct table *table, const struct render *render)
 {
-	struct table *nothing = codec_new(&table_schema);
-	_cleanup_free_ char *text = render_config(nothing, render);
-	size_t lines = count_lines(text), tcp = 0;
+	static struct table_backend plain = { .owner = (char *)"o", .kind = KIND_TCP, .listen = 1 };
+	struct table one = { .backends = &plain, .n_backends = 1 }, none = { .n_backends = 0 };
+	_cleanup_free_ char *with = render_config(&one, render),
+			    *without = render_config(&none, render);
+	size_t lines = count_lines(without), of_tcp = count_lines(with) - lines, tcp = 0;
 	int64_t highest = 1;
 
 	for (size_t i = 0; i < table->n_backends; i++)
@@ -40,10 +44,9 @@ static inline size_t lines_wanted(const struct table *table, const struct render
 			tcp++;
 		else
 			highest = MAX2(highest, table->backends[i].slot);
-	/* Pools come whole; each tcp backend is a blank, a comment and nine lines. */
+	/* Pools come whole. */
 	lines += (size_t)((highest + render->pool - 1) / render->pool - 1) * (size_t)render->pool;
-	table_free(nothing);
-	return lines + tcp * 11 + open_servers(table, KIND_TCP) + open_servers(table, KIND_HTTP);
+	return lines + tcp * of_tcp + servers_wanted(table);
 }
 
 static inline void holds_servers(const char *config)

@@ -36,9 +36,6 @@ struct talk {
 	void *userdata;
 };
 static struct talk *talking;
-static const struct bus_verb *doors;
-static size_t n_doors;
-static bus_status_fn door_status;
 
 static void talk_new(char **commands, bool master, talk_fn fn, void *userdata, struct talk **ret)
 {
@@ -98,16 +95,6 @@ void daemon_status(_unused_ struct daemon *daemon, const char *format, ...)
 	va_start(args, format);
 	text = xvasprintf(format, args);
 	va_end(args);
-}
-
-int bus_serve(_unused_ struct bus *bus, _unused_ const char *daemon, _unused_ const char *machine,
-	      const struct bus_verb *verbs, size_t count, bus_status_fn status,
-	      _unused_ void *userdata)
-{
-	doors = verbs;
-	n_doors = count;
-	door_status = status;
-	return 0;
 }
 
 void prepare_paths(struct routed *routed)
@@ -257,16 +244,14 @@ static void take_entry(struct routed *routed, uint8_t which, uint64_t sequence)
 		projection->ops->settled(sequence, projection->userdata);
 }
 
-static void question(struct routed *routed, uint8_t which)
+static void question(uint8_t which)
 {
 	static json_t *known[ARRAY_SIZE(questions)];
 
 	which %= ARRAY_SIZE(questions);
 	if (!known[which])
 		known[which] = json_loads(questions[which].request, 0, NULL);
-	for (size_t i = 0; i < n_doors; i++)
-		if (doors[i].subject == questions[which].subject)
-			fake_call(&doors[i], known[which], routed);
+	fake_call(questions[which].subject, known[which]);
 }
 
 static void step(struct routed *routed, struct cursor *c, uint64_t sequence)
@@ -280,7 +265,7 @@ static void step(struct routed *routed, struct cursor *c, uint64_t sequence)
 	else if (step < 192)
 		take_entry(routed, cursor_byte(c), sequence);
 	else if (step < 208)
-		question(routed, cursor_byte(c));
+		question(cursor_byte(c));
 	else
 		fake_tick();
 }
@@ -294,7 +279,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	HOLDS(routed_start(routed) == 0);
 	for (uint64_t steps = 1; cursor_left(&c) && steps < STEPS_MAX; steps++)
 		step(routed, &c, steps);
-	json_decref(door_status(routed));
+	json_decref(fake_status(fake_server));
 	/* Each step is the last one of another input. */
 	if (routed->table)
 		holds_table(routed->table, &(struct render){ config.gateway_http, "*", SOCKET,

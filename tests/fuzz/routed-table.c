@@ -66,6 +66,14 @@ static void apply(const struct table *table, struct actual *actual)
 						.state = SERVER_READY,
 					};
 		}
+		if (table_backend_is_held(backend))
+			*array_add(actual->servers, actual->n_servers) = (struct actual_server){
+				.backend = xstrdup(name),
+				.name = xstrdup(HOLD_SERVER),
+				.address = xstrdup(HOLD_ADDRESS),
+				.port = HOLD_PORT,
+				.state = SERVER_READY,
+			};
 		strv_push(&actual->backends, name);
 	}
 	for (size_t i = 0; i < table->n_routes; i++) {
@@ -99,13 +107,13 @@ static void look(struct view *view, struct table **table, struct actual *actual,
 	text = codec_print(&table_schema, *table);
 	HOLDS(codec_parse(&table_schema, text, strlen(text), CODEC_LENIENT, &same, NULL) == 0);
 	table_free(same);
-	diff_make(*table, actual, ROUTES_MAP, &diff);
+	diff_make(view, *table, actual, ROUTES_MAP, &diff);
 	for (char **command = diff.commands; command && *command; command++)
 		holds_command(*command);
 	diff_clear(&diff);
 	/* Where all is as it should be, nothing is left to say. */
 	apply(*table, actual);
-	diff_make(*table, actual, ROUTES_MAP, &diff);
+	diff_make(view, *table, actual, ROUTES_MAP, &diff);
 	HOLDS(!diff.commands && !diff.reload);
 	diff_clear(&diff);
 }

@@ -1,9 +1,10 @@
-/* In the place of lib/bus-serve.c: a daemon's verbs are asked, and whatever it says can be read by
- * its schema. Whoever leaves a call behind is found out. Included once in a target. */
+/* In the place of lib/bus-serve.c, and of how a daemon opens its door: a daemon's verbs are asked,
+ * and whatever it says can be read by its schema. Whoever leaves a call behind is found out.
+ * Included once in a target. */
 #ifndef PLOYZ_TESTS_FUZZ_FAKE_CALLS_H
 #define PLOYZ_TESTS_FUZZ_FAKE_CALLS_H
 
-#include "lib/bus.h"
+#include "lib/daemon.h"
 #include "lib/str.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -13,6 +14,21 @@ struct bus_call {
 };
 
 static size_t fake_calls;
+/* What is served, once the daemon serves. */
+static const struct bus_verb *fake_verbs;
+static size_t fake_n_verbs;
+static bus_status_fn fake_status;
+static void *fake_server;
+
+int daemon_serve(_unused_ struct daemon *daemon, const struct bus_verb *verbs, size_t count,
+		 bus_status_fn status, void *userdata)
+{
+	fake_verbs = verbs;
+	fake_n_verbs = count;
+	fake_status = status;
+	fake_server = userdata;
+	return 0;
+}
 
 /* The object travels, and the other side understands it. */
 static inline void holds_readable(const struct codec_schema *schema, const void *object)
@@ -79,20 +95,24 @@ int bus_event(_unused_ struct bus *bus, enum subject_id subject, _unused_ const 
 	return 0;
 }
 
-/* Asks it; what the schema refuses never gets to the daemon. */
-static inline void fake_call(const struct bus_verb *verb, const json_t *request, void *userdata)
+/* Asks the verb of this subject; what the schema refuses never gets to the daemon. */
+static inline void fake_call(enum subject_id subject, const json_t *request)
 {
+	const struct bus_verb *verb = NULL;
 	struct bus_call *call;
 	void *decoded = NULL;
 
-	if (codec_decode_new(subjects[verb->subject].request, request, CODEC_LENIENT, &decoded,
-			     NULL) < 0)
+	for (size_t i = 0; i < fake_n_verbs; i++)
+		if (fake_verbs[i].subject == subject)
+			verb = &fake_verbs[i];
+	HOLDS(verb);
+	if (codec_decode_new(subjects[subject].request, request, CODEC_LENIENT, &decoded, NULL) < 0)
 		return;
 	call = xcalloc(1, sizeof(*call));
-	call->subject = verb->subject;
+	call->subject = subject;
 	call->request = decoded;
 	fake_calls++;
-	verb->handler(call, decoded, userdata);
+	verb->handler(call, decoded, fake_server);
 }
 
 #endif

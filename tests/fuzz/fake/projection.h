@@ -11,7 +11,8 @@ struct projection {
 };
 
 struct projection *projection_new(_unused_ struct bus *bus, _unused_ const char *machine,
-				  const struct projection_ops *ops, void *userdata)
+				  _unused_ const char *filter, const struct projection_ops *ops,
+				  void *userdata)
 {
 	struct projection *projection = xcalloc(1, sizeof(*projection));
 

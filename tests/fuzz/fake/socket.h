@@ -46,9 +46,9 @@ int connect(_unused_ int fd, _unused_ const struct sockaddr *address, _unused_ s
 /* The other side has this to say; what does not fit at once, or finds nobody, is lost. */
 static inline void fake_say(size_t n, const void *data, size_t size)
 {
-	ssize_t said = n < fake_n_sockets && size
-			       ? send(fake_sockets[n].theirs, data, size, MSG_NOSIGNAL | MSG_DONTWAIT)
-			       : 0;
+	ssize_t said = n < fake_n_sockets && size ? send(fake_sockets[n].theirs, data, size,
+							 MSG_NOSIGNAL | MSG_DONTWAIT)
+						  : 0;
 
 	(void)said;
 }
