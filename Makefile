@@ -25,7 +25,7 @@ PACKAGES := libnats jansson libsystemd libcurl libknot yaml-0.1 libsodium libmnl
 
 Q := $(if $(V),,@)
 # Where the build is not what was asked for (TERSE), a line a program is enough.
-say = $(if $(V),,@$(if $(and $(TERSE),$(filter CC,$(1))),,printf '  %-7s %s\n' $(1) $(2);))
+say = $(if $(V),,@$(if $(and $(TERSE),$(filter CC CLANG,$(1))),,printf '  %-7s %s\n' $(1) $(2);))
 
 # pkg-config is asked once, when something is built; a bare machine can still `make demo`.
 ifeq ($(origin PKG_CFLAGS),undefined)
@@ -141,7 +141,7 @@ setup:
 	@tests/setup/packages -l $(LOG) build run
 
 setup-check:
-	@tests/setup/packages -l $(LOG) build run check
+	@tests/setup/packages -l $(LOG) build run check fuzz
 	@tests/setup/nats-servers -l $(LOG) $(BUILD)/nats
 
 demo: setup
@@ -152,12 +152,12 @@ demo-end:
 	@BUILD=$(BUILD) tests/demo end
 
 check: setup-check
-	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes all tests
+	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes all tests fuzzers
 	@BUILD=$(BUILD) tests/run
 
 # Without containers: what takes seconds.
 check-quick: setup-check
-	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes all tests
+	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes all tests fuzzers
 	@BUILD=$(BUILD) tests/run quick
 
 # Every fault test with all its cases; the last line is their count.
@@ -169,11 +169,11 @@ setup-fuzz:
 	@tests/setup/packages -l $(LOG) build fuzz
 
 fuzz: setup-fuzz
-	@$(MAKE) --no-print-directory $(JOBS) fuzzers
+	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes fuzzers
 	@BUILD=$(BUILD) tests/fuzz/run
 
 fuzz-corpus: setup-fuzz
-	@$(MAKE) --no-print-directory $(JOBS) fuzzers
+	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes fuzzers
 	@BUILD=$(BUILD) tests/fuzz/run keep
 
 # Measurements: tests/bench/NAME says what and how; the last line is the figures.
