@@ -123,7 +123,7 @@ static void reference(const char *name)
 static void locks(const char *bytes, size_t size)
 {
 	_cleanup_json_ json_t *json = json_loadb(bytes, size, 0, NULL);
-	struct locks locks = { MAP_INIT }, again = { MAP_INIT };
+	struct locks locks = { .map = MAP_INIT }, again = { .map = MAP_INIT };
 
 	if (locks_decode(&locks, json, 0) == 0) {
 		_cleanup_json_ json_t *saved = locks_encode(&locks), *same = NULL;
