@@ -109,6 +109,10 @@ static void on_renewed(enum sure_outcome outcome, uint64_t revision, const struc
 		h->ops->renewed(h->userdata);
 		return;
 	}
+	if (outcome == SURE_UNKNOWN) { /* until the deadline */
+		on_deadline(h);
+		return;
+	}
 	failure_set(&lost, FAILURE_LEASE_LOST,
 		    "`ployzctl lease show` says who holds it now; then deploy again",
 		    "the lease of namespace %s was lost: %s", h->holder->ns, failure->message);

@@ -222,9 +222,10 @@ static void on_closed(enum sure_outcome outcome, uint64_t sequence, const struct
 	if (outcome == SURE_DONE)
 		walk->sequence = sequence;
 	else
-		log_warning("namespace %s: the entry that closes deploy %s was not stored (%s): "
-			    "the next holder's opening does it",
-			    walk->request->manifest->ns, walk->request->deploy, failure->message);
+		progress_note(walk,
+			      "the entry that closes it was not stored (%s): the next holder's "
+			      "opening does it",
+			      failure->message);
 	walk_next(walk);
 }
 

@@ -6,6 +6,7 @@
 #   answer N PATTERN    the next N such requests pass, their answers are lost
 #   request N PATTERN   the next N such requests are lost
 #   keep N PATTERN      the next N such requests are kept back; 0: all of them
+#   deaf PATTERN        what the server delivers is lost; PATTERN is held against its subject
 #   go                  those that were kept pass now, and no more are kept
 # Each that was lost or kept is said on standard output: `answer SUBJECT`, `request SUBJECT`, `kept SUBJECT`; then
 # `went N`.
@@ -19,7 +20,7 @@ my $listener = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $lis
 	or die "cannot listen on port $listen: $!";
 my $select = IO::Select->new($listener, \*STDIN);
 my (%side, %lost); # socket → its connection and direction; inboxes whose answers are lost
-my (@rules, @kept);
+my (@rules, @kept, @deaf);
 my $told = '';
 $SIG{PIPE} = 'IGNORE';
 $| = 1;
@@ -78,7 +79,7 @@ sub from_client {
 
 sub from_server {
 	my ($to, $verb, $words, $whole) = @_;
-	return if $verb =~ /MSG/ && delete $lost{$words->[0]};
+	return if $verb =~ /MSG/ && (delete $lost{$words->[0]} || grep { $words->[0] =~ $_ } @deaf);
 	pass_on($to, $whole);
 }
 
@@ -88,6 +89,8 @@ sub told {
 		push @rules, { does => $1, left => $2, pattern => qr/$3/s };
 	} elsif ($line =~ /^keep (\d+) (.*)$/) {
 		push @rules, { does => 'kept', left => $1 || -1, pattern => qr/$2/s };
+	} elsif ($line =~ /^deaf (.*)$/) {
+		push @deaf, qr/$1/s;
 	} elsif ($line eq 'go') {
 		@rules = grep { $_->{does} ne 'kept' } @rules;
 		print 'went ', scalar @kept, "\n";
