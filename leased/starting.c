@@ -224,8 +224,23 @@ static void ask_again(struct walk *walk, struct candidate *c)
 		ask_stop(walk, c);
 }
 
+/* What is only on its way decides nothing, and asking costs the engine's machine time while it
+ * starts containers: readiness and ends are asked about. */
+static bool is_on_its_way(const char *state)
+{
+	static const enum instance_state ways[] = { INSTANCE_PULLING, INSTANCE_CREATED,
+						    INSTANCE_STARTING, INSTANCE_DRAINING };
+
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
+		if (streq(state, instance_state_names[ways[i]]))
+			return true;
+	return false;
+}
+
 void starting_heard(struct walk *walk, const struct progress *progress)
 {
+	if (progress && is_on_its_way(progress->state))
+		return;
 	for (size_t i = 0; i < walk->n_candidates; i++) {
 		struct candidate *c = walk->candidates[i];
 
