@@ -31,16 +31,17 @@ static const struct agentd_config config = {
 
 /* ---- what stands around it ---- */
 
-struct bus_request { /* an append on its way */
+struct bus_request { /* an append on its way, or a question for the store's health */
 	struct bus_request *next, **link;
 	stream_append_fn fn;
+	stream_health_fn health;
 	void *userdata;
 };
 struct stream_follow {
 	const struct stream_follow_ops *ops;
 	void *userdata;
 };
-static struct bus_request *appends;
+static struct bus_request *appends, *healths;
 static struct stream_follow *followers[2]; /* facts, the machine's record */
 static size_t n_followers;
 
@@ -69,10 +70,44 @@ void stream_append(_unused_ struct bus *bus, const struct stream_append *append,
 
 void bus_request_cancel(struct bus_request *request)
 {
+	if (!request)
+		return;
 	*request->link = request->next;
 	if (request->next)
 		request->next->link = request->link;
 	free(request);
+}
+
+void stream_health(_unused_ struct bus *bus, _unused_ const char *domain,
+		   _unused_ uint64_t timeout_usec, stream_health_fn fn, void *userdata,
+		   struct bus_request **ret)
+{
+	struct bus_request *request = xcalloc(1, sizeof(*request));
+
+	*request = (struct bus_request){
+		.next = healths, .link = &healths, .health = fn, .userdata = userdata
+	};
+	if (request->next)
+		request->next->link = &request->next;
+	healths = request;
+	*ret = request;
+}
+
+/* The store says how it is: nobody, well, or without room. */
+static void tell_health(uint8_t how)
+{
+	struct bus_request *request = healths;
+	struct failure failure = FAILURE_INIT;
+	stream_health_fn fn = request->health;
+	void *userdata = request->userdata;
+
+	bus_request_cancel(request);
+	failure_set(&failure, FAILURE_NO_QUORUM, NULL, "no");
+	if (how % 3 == 0)
+		fn(&failure, NULL, NULL, userdata);
+	else
+		fn(NULL, "store-m1", how % 3 == 1 ? NULL : "no space left on device", userdata);
+	failure_clear(&failure);
 }
 
 static void acknowledge(uint8_t how)
@@ -82,6 +117,8 @@ static void acknowledge(uint8_t how)
 	stream_append_fn fn;
 	void *userdata;
 
+	if (healths)
+		tell_health(how);
 	if (!request)
 		return;
 	fn = request->fn;
@@ -462,7 +499,7 @@ static void end(struct agentd *agentd)
 		fake_turn();
 	}
 	agentd_free(agentd);
-	HOLDS(!appends && !fake_calls);
+	HOLDS(!appends && !healths && !fake_calls);
 	n_followers = 0;
 	fake_loop_end();
 }
