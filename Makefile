@@ -16,7 +16,8 @@
 # V=1 shows commands; SAN=address,undefined or SAN=thread builds with sanitizers.
 
 VERSION := 0.1.0
-BUILD ?= build
+comma := ,
+BUILD ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 PREFIX ?= /usr
 CC ?= cc
 DAEMONS := meshd leased placerd routed dnsd agentd
@@ -36,7 +37,10 @@ endif
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2 -Wpointer-arith -Wundef -Werror
 HARDENING := $(if $(SAN),,-D_FORTIFY_SOURCE=2) -fstack-protector-strong -fstack-clash-protection -fPIE
 CFLAGS ?= -O2 -g
-override CFLAGS += -std=gnu11 $(WARNINGS) $(HARDENING) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+# gcc's two runtimes do not share a log: beside address, what is undefined is a trap, and address tells of it.
+SANITIZE := $(if $(SAN),-fsanitize=$(SAN) $(if $(filter address,$(subst $(comma), ,$(SAN))),\
+	-fsanitize-undefined-trap-on-error,-fno-sanitize-recover=all) -fno-omit-frame-pointer)
+override CFLAGS += -std=gnu11 $(WARNINGS) $(HARDENING) $(SANITIZE)
 override CPPFLAGS += -I. -D_GNU_SOURCE -DPLOYZ_VERSION='"$(VERSION)"' $(PKG_CFLAGS) -MMD -MP
 override LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack,--as-needed $(if $(SAN),-fsanitize=$(SAN))
 LIBS := $(PKG_LIBS) -lm -pthread

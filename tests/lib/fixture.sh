@@ -22,6 +22,7 @@ fixture_end() {
 	done 9<<-END >/dev/null 2>&1
 	$endings
 	END
+	sanitizers_said && [ "$fixture_code" -eq 0 ] && fixture_code=1
 	if [ -n "${KEEP_WORK-}" ]; then
 		echo "# kept: $work"
 	elif [ -n "$work" ]; then
@@ -52,6 +53,24 @@ trap fixture_end EXIT
 trap fixture_told INT TERM HUP
 # Short: Unix sockets end at 107 bytes. A ^C reaches the whole foreground: mktemp is not to make and die.
 work=$(trap '' INT TERM HUP; mktemp -d "${TMPDIR:-/tmp}/plt.XXXXXX") || exit 1
+
+# Programs that are built with sanitizers write what they find there, each into a file of its own. A test fails for
+# it, whichever program it was: most are ended without anybody looking how.
+for sanitizer in ASAN LSAN UBSAN TSAN; do
+	eval "${sanitizer}_OPTIONS=\${${sanitizer}_OPTIONS:+\$${sanitizer}_OPTIONS:}log_path=$work/sanitizer"
+done
+ASAN_OPTIONS=$ASAN_OPTIONS:handle_sigill=1
+export ASAN_OPTIONS LSAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
+
+sanitizers_said() {
+	sanitizer_said=1
+	for report in "$work"/sanitizer.*; do
+		[ -s "$report" ] || continue
+		sanitizer_said=0
+		sed 's/^/# /' "$report"
+	done
+	return $sanitizer_said
+}
 
 uptime_s() {
 	read -r up _ </proc/uptime

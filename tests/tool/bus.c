@@ -30,6 +30,7 @@ struct tool {
 	char **argv;
 	int64_t count;
 	int code; /* to exit with */
+	struct timer *patience;
 };
 
 static void end(struct tool *tool, int code)
@@ -186,7 +187,8 @@ static void verb_listen(struct tool *tool)
 		end(tool, 1);
 		return;
 	}
-	timer_arm(timer_new(tool->loop, on_silence, tool), patience(tool, 2));
+	tool->patience = timer_new(tool->loop, on_silence, tool);
+	timer_arm(tool->patience, patience(tool, 2));
 }
 
 static void on_request(const struct bus_message *message, void *userdata)
@@ -246,14 +248,17 @@ int main(int argc, char **argv)
 		options.url = argv[1];
 		if (loop_new(&tool.loop) < 0)
 			return 1;
+		tool.code = 1;
 		if (bus_open(tool.loop, &options, &tool.bus, &failure) < 0) {
 			complain(&failure);
-			return 1;
+			failure_clear(&failure);
+		} else {
+			tool.argc = argc - at - 1;
+			tool.argv = argv + at + 1;
+			verbs[i].fn(&tool);
+			sd_event_loop(tool.loop);
 		}
-		tool.argc = argc - at - 1;
-		tool.argv = argv + at + 1;
-		verbs[i].fn(&tool);
-		sd_event_loop(tool.loop);
+		timer_free(tool.patience);
 		bus_free(tool.bus);
 		sd_event_unref(tool.loop);
 		free((char *)options.inbox);

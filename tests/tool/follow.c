@@ -36,9 +36,9 @@ static const struct projection_ops ops = { .entry = on_entry,
 
 int main(int argc, char **argv)
 {
-	_cleanup_(projection_freep) struct projection *projection = NULL;
-	_cleanup_(bus_freep) struct bus *bus = NULL;
 	_cleanup_(sd_event_unrefp) sd_event *loop = NULL;
+	_cleanup_(bus_freep) struct bus *bus = NULL;
+	_cleanup_(projection_freep) struct projection *projection = NULL;
 	struct failure failure = FAILURE_INIT;
 	struct bus_options options = { .name = "follow" };
 

@@ -19,9 +19,11 @@ struct neighbours {
 	struct instance **instances;
 	size_t n_instances;
 	struct map epochs; /* namespace → the highest epoch seen, as a number in a pointer */
+	struct later *laters;
 };
 
 struct later {
+	struct later *next, **link;
 	struct neighbours *n;
 	struct instance *instance;
 	char *deploy;
@@ -50,6 +52,16 @@ static void tell(struct neighbours *n, const struct instance *instance, const ch
 	bus_event(n->bus, SUBJECT_PROGRESS, deploy, NULL, &progress);
 }
 
+static void later_free(struct later *later)
+{
+	*later->link = later->next;
+	if (later->next)
+		later->next->link = later->link;
+	timer_free(later->timer);
+	free(later->deploy);
+	free(later);
+}
+
 static void on_later(void *userdata)
 {
 	struct later *later = userdata;
@@ -62,9 +74,17 @@ static void on_later(void *userdata)
 			instance->reason = xstrdup("it exited with code 1");
 		tell(later->n, instance, later->deploy);
 	}
-	timer_free(later->timer);
-	free(later->deploy);
-	free(later);
+	later_free(later);
+}
+
+static void neighbours_end(struct neighbours *n)
+{
+	while (n->laters)
+		later_free(n->laters);
+	for (size_t i = 0; i < n->n_instances; i++)
+		instance_free(n->instances[i]);
+	free(n->instances);
+	map_clear(&n->epochs, NULL);
 }
 
 static bool fenced(struct neighbours *n, struct bus_call *call, const char *ns, int64_t epoch)
@@ -139,6 +159,11 @@ static void on_start(struct bus_call *call, void *request, void *userdata)
 		*array_add(n->instances, n->n_instances) = instance;
 		later = xcalloc(1, sizeof(*later));
 		later->n = n;
+		later->next = n->laters;
+		later->link = &n->laters;
+		if (later->next)
+			later->next->link = &later->next;
+		n->laters = later;
 		later->instance = instance;
 		later->deploy = xstrdup(start->deploy);
 		later->timer = timer_new(bus_loop(n->bus), on_later, later);
@@ -245,7 +270,7 @@ int main(int argc, char **argv)
 	_cleanup_(bus_freep) struct bus *bus = NULL;
 	struct bus_options options = { .name = "neighbours" };
 	struct failure failure = FAILURE_INIT;
-	struct neighbours n = { 0 };
+	_cleanup_(neighbours_end) struct neighbours n = { 0 };
 
 	log_open("neighbours");
 	if (argc != 3) {

@@ -182,6 +182,8 @@ int main(int argc, char **argv)
 	tries.machine = argv[4];
 	if (loop_new(&loop) < 0 || bus_open(loop, &options, &tries.bus, &failure) < 0) {
 		fprintf(stderr, "permitted: %s\n", failure.message ? failure.message : "no loop");
+		failure_clear(&failure);
+		sd_event_unref(loop);
 		return 1;
 	}
 	try_all(&tries);
