@@ -279,6 +279,13 @@ int dev_check_engine(struct dev *dev, const char *why, struct failure *failure)
 			failure, FAILURE_ENGINE, hint,
 			"no container engine answers at " DEFAULT_ENGINE " (%s), and %s", why,
 			dev->dockerd ? "only root can start one" : "dockerd is not installed");
+	if (!dev_has_cgroups())
+		return failure_set(failure, FAILURE_ENGINE,
+				   "mount -t cgroup2 none /sys/fs/cgroup, or name an engine with "
+				   "--engine unix://PATH",
+				   "no container engine answers at " DEFAULT_ENGINE
+				   " (%s), and dockerd wants cgroups, of which none are mounted",
+				   why);
 	free(dev->engine);
 	dev->engine = xasprintf("%s/docker.sock", dev->run);
 	dev->engine_own = true;

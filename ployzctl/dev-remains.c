@@ -3,6 +3,7 @@
 #include <ftw.h>
 #include <mntent.h>
 #include <stdio.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "ployzctl/dev.h"
@@ -19,6 +20,19 @@ static const char *const rendered[] = {
 /* Made by dockerd and containerd whatever directories they are given. */
 static const char *const engine_places[] = { "/run/containerd/s", "/run/containerd",
 					     "/run/docker/plugins", "/run/docker" };
+
+bool dev_has_cgroups(void)
+{
+	FILE *mounts = setmntent(MOUNTS, "r");
+	const struct mntent *mount;
+	bool found = false;
+
+	while (mounts && !found && (mount = getmntent(mounts)))
+		found = str_starts(mount->mnt_type, "cgroup");
+	if (mounts)
+		endmntent(mounts);
+	return found;
+}
 
 static void note(struct dev *dev, char *path)
 {
@@ -42,6 +56,26 @@ void dev_remains_note(struct dev *dev)
 		endmntent(mounts);
 }
 
+/* A dockerd that did not get as far as ready leaves its data directory mounted on itself. */
+static void unmount_below(const char *directory)
+{
+	_cleanup_(strv_freep) char **found = NULL;
+	FILE *mounts = setmntent(MOUNTS, "r");
+	const struct mntent *mount;
+	size_t n = strlen(directory);
+
+	while (mounts && (mount = getmntent(mounts)))
+		if (str_starts(mount->mnt_dir, directory) &&
+		    (!mount->mnt_dir[n] || mount->mnt_dir[n] == '/'))
+			strv_push(&found, xstrdup(mount->mnt_dir));
+	if (mounts)
+		endmntent(mounts);
+	/* The last one first: it may lie on another. */
+	for (n = strv_count(found); n > 0; n--)
+		if (umount2(found[n - 1], MNT_DETACH) < 0)
+			log_debug("%s stays mounted: %s", found[n - 1], strerror(errno));
+}
+
 static int remove_one(const char *path, _unused_ const struct stat *st, _unused_ int kind,
 		      _unused_ struct FTW *where)
 {
@@ -53,7 +87,7 @@ static int remove_one(const char *path, _unused_ const struct stat *st, _unused_
 
 void dev_remains_remove(const struct dev *dev)
 {
-	_cleanup_free_ char *engine = NULL, *link = NULL;
+	_cleanup_free_ char *engine = NULL, *data = NULL, *link = NULL;
 
 	if (!dev->run)
 		return;
@@ -63,8 +97,12 @@ void dev_remains_remove(const struct dev *dev)
 		unlink(path);
 	}
 	engine = xasprintf("%s/engine", dev->run);
-	if (dev->engine_own)
+	data = xasprintf("%s/engine", dev->dir);
+	if (dev->engine_own) {
+		unmount_below(data);
+		unmount_below(engine);
 		nftw(engine, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	}
 	/* Only when they are empty. */
 	for (char **path = dev->litter; path && *path; path++)
 		rmdir(*path);

@@ -67,6 +67,8 @@ int dev_check_engine(struct dev *dev, const char *why, struct failure *failure);
 
 /* --- dev-remains.c: what is not to stay */
 
+/* Whether cgroups are mounted, without which dockerd does not start. */
+bool dev_has_cgroups(void);
 /* Remembers which of the places that an own engine makes are there already. */
 void dev_remains_note(struct dev *dev);
 /* Sockets, pids, rendered configuration with its passwords, and what an own engine left; last of

@@ -10,10 +10,12 @@ apart() {
 	apart_disk=$(trap '' INT TERM HUP; mktemp -d /var/tmp/plt.XXXXXX) || exit 1
 	at_end "rm -rf $apart_disk"
 	signals_take
-	# Where the tree was entered by chroot, / is no mount point, and the root of the mounts is outside.
+	# Where the tree was entered by chroot, / is no mount point, and the root of the mounts is outside: it becomes a
+	# root, with cgroups, so that engines find what they need whoever starts them.
 	env -u DOCKER_HOST -u ENGINE_PRIVATE APART=yes TMPDIR="$work" ENGINE_TMPDIR="$apart_disk" \
 		unshare --mount --propagation unchanged --pid --net --ipc --fork --kill-child sh -c '
 		nsenter --mount=/proc/self/ns/mnt mount --make-rprivate / && mount -t proc proc /proc &&
-		mount -t tmpfs -o mode=755 tmpfs /run && ip link set lo up && exec sh "$1"' sh "$1"
+		mount -t tmpfs -o mode=755 tmpfs /run && ip link set lo up &&
+		. tests/lib/engine.sh && engine_in_place sh "$1"' sh "$1"
 	exit
 }

@@ -31,11 +31,11 @@ engine_in_place() {
 	exec unshare --mount --propagation unchanged sh -c '
 		nsenter --mount=/proc/self/ns/mnt mount --make-rprivate / || exit
 		grep -q " /sys/fs/cgroup[ /]" /proc/mounts || mount -t cgroup2 none /sys/fs/cgroup || exit
-		[ "$1" != "$2" ] || { shift 2; exec "$@"; }
+		[ "$1" != "$2" ] || { shift 3; exec "$@"; }
 		shift 2
 		mount --rbind / /mnt && exec chroot /mnt sh -c "
 			nsenter --mount=/proc/self/ns/mnt --wd=/ pivot_root . mnt && umount -l /mnt
-			exec \"\$@\"" sh "$@"' sh "$inside" "$outside" "$@"
+			cd \"\$1\" && shift && exec \"\$@\"" sh "$@"' sh "$inside" "$outside" "$PWD" "$@"
 }
 
 # engine_let BRIDGE: the private engine writes no firewall rules. Where an earlier Docker (or its owner) left some
