@@ -1,5 +1,7 @@
 #include "agentd/agentd.h"
 
+#define LOG_FILE_MAX "16m" /* of one file of a container's output … */
+#define LOG_FILES "2"	   /* … of so many */
 #define LABEL "ployz."
 #define SYSTEM_NAMESPACE "system"
 
@@ -214,6 +216,16 @@ static void set_network(const struct service *service, const char *ns,
 			    json_pack("{s:{s:{}}}", "EndpointsConfig", context->network));
 }
 
+/* What a container prints is kept, but not without end: its disk is everybody's. */
+static void set_log(const struct container_context *context, json_t *host)
+{
+	/* Podman has its own words for it, and its own bound. */
+	if (!context->podman)
+		json_object_set_new(host, "LogConfig",
+				    json_pack("{s:s, s:{s:s, s:s}}", "Type", "json-file", "Config",
+					      "max-size", LOG_FILE_MAX, "max-file", LOG_FILES));
+}
+
 /* What an instance and a pre_deploy command have in common. */
 static int common(const struct service *service, const char *ns,
 		  const struct container_context *context, json_t *body, json_t *host,
@@ -307,6 +319,7 @@ int container_config(const struct agent_start *order, const struct container_con
 		json_object_set_new(body, "Entrypoint", strings(service->entrypoint));
 	json_object_set_new(host, "RestartPolicy",
 			    json_pack("{s:s}", "Name", policies[service->restart]));
+	set_log(context, host);
 	r = common(service, order->ns, context, body, host, failure);
 	if (r < 0)
 		return r;
@@ -337,6 +350,7 @@ int container_run_config(const struct agent_run *order, const struct container_c
 	json_object_set_new(body, "Entrypoint", strings(service->pre_deploy->command));
 	json_object_set_new(body, "Cmd", json_array());
 	json_object_set_new(host, "RestartPolicy", json_pack("{s:s}", "Name", "no"));
+	set_log(context, host);
 	r = common(service, order->ns, context, body, host, failure);
 	if (r < 0)
 		return r;

@@ -394,6 +394,63 @@ static void *die_later(void *arg)
 	_exit(3);
 }
 
+/* Bytes of every value, as fast as somebody takes them: with line breaks among them, and zeros, and
+ * what is no UTF-8. */
+static void *print_garbage(void *arg)
+{
+	char bytes[4096];
+	unsigned state = 1;
+
+	(void)arg;
+	for (;;) {
+		for (size_t i = 0; i < sizeof(bytes); i++) {
+			state = state * 1103515245u + 12345u;
+			bytes[i] = (char)(state >> 16);
+		}
+		if (write(STDOUT_FILENO, bytes, sizeof(bytes)) < 0)
+			return NULL;
+		wait_ms(1);
+	}
+}
+
+/* So many MB without one line break. */
+static void *print_flood(void *arg)
+{
+	static char piece[1 << 16];
+
+	memset(piece, 'x', sizeof(piece));
+	for (intptr_t left = (intptr_t)arg * 16; left > 0; left--)
+		if (write(STDOUT_FILENO, piece, sizeof(piece)) < 0)
+			break;
+	return NULL;
+}
+
+/* Takes the connection, and then says nothing, for ever; or an answer of one byte a second. */
+static void *hold(void *arg)
+{
+	char byte;
+
+	while (recv((int)(intptr_t)arg, &byte, 1, 0) > 0)
+		;
+	close((int)(intptr_t)arg);
+	return NULL;
+}
+
+static void *drip(void *arg)
+{
+	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+
+	for (size_t i = 0;; i++) {
+		char byte = i < sizeof(answer) - 1 ? answer[i] : 'x';
+
+		if (send((int)(intptr_t)arg, &byte, 1, MSG_NOSIGNAL) < 0)
+			break;
+		wait_ms(1000);
+	}
+	close((int)(intptr_t)arg);
+	return NULL;
+}
+
 static void start_thread(void *(*function)(void *), intptr_t arg)
 {
 	pthread_attr_t attr;
@@ -401,7 +458,8 @@ static void start_thread(void *(*function)(void *), intptr_t arg)
 
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	if (pthread_create(&thread, &attr, function, (void *)arg) != 0 && function == serve)
+	if (pthread_create(&thread, &attr, function, (void *)arg) != 0 && function != die_later &&
+	    function != print_garbage && function != print_flood)
 		close((int)arg);
 	pthread_attr_destroy(&attr);
 }
@@ -415,16 +473,34 @@ int main(int argc, char **argv)
 		{ "die-after", required_argument, NULL, 'd' },
 		{ "exit", required_argument, NULL, 'e' },
 		{ "ignore-term", no_argument, NULL, 'i' },
+		{ "garbage", no_argument, NULL, 'g' },
+		{ "flood-mb", required_argument, NULL, 'f' },
+		{ "hold", no_argument, NULL, 'h' },
+		{ "drip", no_argument, NULL, 'r' },
 		{ NULL, 0, NULL, 0 },
 	};
 	long port = 8080, start_after = 0, die_after = 0;
 	int exit_with = -1, option, fd;
-	bool ignore_term = false;
+	bool ignore_term = false, garbage = false;
+	void *(*answering)(void *) = serve;
+	long flood_mb = 0;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		switch (option) {
 		case 'p':
 			port = strtol(optarg, NULL, 10);
+			break;
+		case 'g':
+			garbage = true;
+			break;
+		case 'f':
+			flood_mb = strtol(optarg, NULL, 10);
+			break;
+		case 'h':
+			answering = hold;
+			break;
+		case 'r':
+			answering = drip;
 			break;
 		case 'n':
 			service_name = optarg;
@@ -458,12 +534,16 @@ int main(int argc, char **argv)
 	printf("%s: listens on port %ld\n", service_name, port);
 	if (die_after)
 		start_thread(die_later, die_after);
+	if (garbage)
+		start_thread(print_garbage, 0);
+	if (flood_mb)
+		start_thread(print_flood, flood_mb);
 	for (;;) {
 		int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
 
 		if (client < 0)
 			continue;
 		setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
-		start_thread(serve, client);
+		start_thread(answering, client);
 	}
 }
