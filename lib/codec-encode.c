@@ -6,10 +6,16 @@
 
 json_t *json_words(const char *s)
 {
-	json_t *json = s ? json_string(s) : json_null();
-	_cleanup_free_ char *valid = json ? NULL : str_valid(s, strlen(s));
+	_cleanup_free_ char *valid = NULL;
+	json_t *json;
 
-	return json ? json : json_string(valid);
+	if (!s)
+		return json_null();
+	json = json_string(s);
+	if (json)
+		return json;
+	valid = str_valid(s, strlen(s));
+	return json_string(valid);
 }
 
 /* Takes the value's reference; without a key it is left out. */

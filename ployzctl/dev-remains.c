@@ -71,7 +71,7 @@ static void unmount_below(const char *directory)
 	if (mounts)
 		endmntent(mounts);
 	/* The last one first: it may lie on another. */
-	for (n = strv_count(found); n > 0; n--)
+	for (n = strv_count(found); found && n > 0; n--)
 		if (umount2(found[n - 1], MNT_DETACH) < 0)
 			log_debug("%s stays mounted: %s", found[n - 1], strerror(errno));
 }
