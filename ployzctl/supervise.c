@@ -14,7 +14,7 @@
 #define PAUSE_FIRST_USEC \
 	100000ull /* after the second death in a row; doubled from one to the next */
 #define PAUSE_MAX_USEC 5000000ull
-#define STEADY_USEC 10000000ull /* having run so long, a child's deaths are forgotten */
+#define STEADY_USEC 3000000ull /* having run so long, a child's deaths are forgotten */
 #define START_ATTEMPTS 2	/* deaths before ready until the start has failed */
 #define LINE_MAX_BYTES 8192
 #define LOG_MAX_BYTES (16ll << 20) /* then a log begins anew; the one before it is kept */

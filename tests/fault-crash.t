@@ -81,9 +81,15 @@ head_field() {
 	printf '%s\n' "$head" | sed -n "s/.*\"$1\":\"\{0,1\}\([a-z0-9]*\).*/\1/p"
 }
 
+# The bus may be on its way back.
+show_head() {
+	ctl --json ns show tough >"$work/head" 2>&1
+}
+
 # read_head: $head, $revision and $head_deploy.
 read_head() {
-	head=$(ctl --json ns show tough)
+	within 10 show_head || wrong "no head can be read: $(cat "$work/head")"
+	head=$(cat "$work/head")
 	revision=$(printf '%s\n' "$head" | grep -o '"revision":[0-9]*' | head -n 1 | cut -d : -f 2)
 	head_deploy=$(printf '%s\n' "$head" | sed 's/.*"revision":[0-9]*,//' | grep -o '"deploy":"[^"]*"' | head -n 1 | cut -d '"' -f 4)
 }
@@ -147,6 +153,7 @@ next_begun() {
 }
 
 start_next() {
+	: >"$work/next.out"
 	ctl deploy -f "$work/next.yaml" >"$work/next.out" 2>&1 </dev/null &
 	next=$!
 }
@@ -211,6 +218,8 @@ deploy_until() {
 	esac
 	number=$((number + 1))
 	manifest "w$number" >"$work/mid.yaml"
+	# What the last one said is none of this one's.
+	: >"$work/mid.out"
 	[ "$1" = starting ] || : >"$PLOYZ_HOLD/tough.$1"
 	ctl deploy -f "$work/mid.yaml" >"$work/mid.out" 2>&1 </dev/null &
 	hand=$!
