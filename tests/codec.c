@@ -113,12 +113,14 @@ static void test_rows(void)
 		is(failure.message, rows[i].message, "  in these words");
 		is(failure.path, rows[i].path, "  at this place");
 		if (r < 0) {
-			struct thing zero = { 0 }, left;
+			unsigned char zero[sizeof(struct thing)] = { 0 };
+			struct thing left;
 			_cleanup_json_ json_t *json =
 				json_loads(rows[i].json, JSON_ALLOW_NUL, NULL);
 
 			codec_decode(&thing_schema, json, CODEC_STRICT, &left, NULL);
-			ok(memcmp(&left, &zero, sizeof(zero)) == 0, "  and nothing is left of it");
+			ok(memcmp((unsigned char *)&left, zero, sizeof(zero)) == 0,
+			   "  and nothing is left of it");
 		}
 		codec_destroy(&thing_schema, thing);
 		failure_clear(&failure);

@@ -128,7 +128,7 @@ static json_t *make_enum(struct cursor *c, const struct codec_field *field)
 
 	while (field->names[n])
 		n++;
-	return json_string(field->names[cursor_byte(c) % n]);
+	return json_string(n ? field->names[cursor_byte(c) % n] : NULL);
 }
 
 static json_t *make_field(struct cursor *c, const struct codec_field *field, int depth)
