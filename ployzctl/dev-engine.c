@@ -11,7 +11,10 @@ struct question {
 	struct dev *dev;
 	void (*pinged)(struct dev *dev, const char *trouble);
 	void (*cleaned)(struct dev *dev);
+	unsigned removed; /* containers, when they were last listed */
 };
+
+static void list_containers(struct question *question);
 
 static void ask(struct dev *dev, const char *method, const char *path, uint64_t timeout_usec,
 		http_done_fn done, void *userdata)
@@ -109,7 +112,12 @@ static void on_removed(const struct http_answer *answer, void *userdata)
 			answer->error ? answer->text : answer->body);
 	else
 		dev->removed++;
-	if (--dev->http_left == 0)
+	if (--dev->http_left > 0)
+		return;
+	/* What the engine was still making while they were listed is there now. */
+	if (dev->removed > question->removed)
+		list_containers(question);
+	else
 		remove_network(question);
 }
 
@@ -144,19 +152,24 @@ static void on_list(const struct http_answer *answer, void *userdata)
 		remove_network(question);
 }
 
+static void list_containers(struct question *question)
+{
+	struct dev *dev = question->dev;
+	_cleanup_free_ char *label = xasprintf("ployz.machine=%s", dev->machine);
+	_cleanup_json_ json_t *filters = json_pack("{s:[s]}", "label", label);
+	_cleanup_free_ char *text = json_text(filters), *escaped = http_escape(text, "");
+	_cleanup_free_ char *path = xasprintf("/containers/json?all=1&filters=%s", escaped);
+
+	question->removed = dev->removed;
+	dev->http_left = 0;
+	ask(dev, "GET", path, LIST_USEC, on_list, question);
+}
+
 void dev_engine_clean(struct dev *dev, void (*fn)(struct dev *dev))
 {
-	_cleanup_json_ json_t *filters = NULL;
-	_cleanup_free_ char *label = xasprintf("ployz.machine=%s", dev->machine);
-	_cleanup_free_ char *text = NULL, *escaped = NULL, *path = NULL;
 	struct question *question = xcalloc(1, sizeof(*question));
 
 	question->dev = dev;
 	question->cleaned = fn;
-	filters = json_pack("{s:[s]}", "label", label);
-	text = json_text(filters);
-	escaped = http_escape(text, "");
-	path = xasprintf("/containers/json?all=1&filters=%s", escaped);
-	dev->http_left = 0;
-	ask(dev, "GET", path, LIST_USEC, on_list, question);
+	list_containers(question);
 }
