@@ -95,7 +95,7 @@ for name in $DAEMONS bus store; do
 	web "mid-$name" --start-after 2500 >"$work/mid.yaml"
 	ctl deploy -f "$work/mid.yaml" >"$work/mid.out" 2>&1 </dev/null &
 	hand=$!
-	at_end "end_pid $hand"
+	end_later $hand
 	ok "candidates of the deploy in which $name dies" \
 		within 20 candidates_start
 	kill_one "$name"

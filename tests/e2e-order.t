@@ -40,7 +40,7 @@ exits 0 'a service to begin with'
 route busy.test | one busy "$image:v2" --start-after 4000 >"$work/slow.yaml"
 ctl deploy -f "$work/slow.yaml" >"$work/slow.out" 2>&1 </dev/null &
 slow=$!
-at_end "end_pid $slow"
+end_later $slow
 ok 'the first deploy holds the lease' within 10 lease_is_held busy
 run ctl deploy -f "$work/busy.yaml"
 exits 4 'a second deploy is refused'

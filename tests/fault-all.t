@@ -101,7 +101,7 @@ deploy three 'the next deploy'
 web four >"$work/mid.yaml"
 ctl deploy -f "$work/mid.yaml" >"$work/mid.out" 2>&1 </dev/null &
 hand=$!
-at_end "end_pid $hand"
+end_later $hand
 ok 'candidates are ready beside it' within 20 held
 is "$(lines "$(containers whole)")" 4 'that makes four containers'
 kill -KILL "$dev_pid" "$hand" $(all_pids) "$(cat "$engine_own/pid")"

@@ -102,7 +102,10 @@ of_deploy() {
 
 victim_pids() {
 	case $1 in
-	dockerd) cat "$engine_own/pid" ;;
+	# A dockerd that dies does not take its pid with it.
+	dockerd)
+		within 10 engine_answers "$DOCKER_HOST" && cat "$engine_own/pid"
+		;;
 	ployzctl) echo "$hand" ;;
 	gateway) echo "$(pid_of gateway) $(child_of "$(pid_of gateway)" haproxy)" ;;
 	gateway-worker) child_of "$(pid_of gateway)" haproxy ;;
@@ -128,7 +131,7 @@ kill_victim() {
 	gateway | gateway-worker)
 		soon 3000 serves || wrong 'the gateway does not serve again'
 		served=$(($(centiseconds) - died))
-		said="$said, served again after $(seconds $served)"
+		said="$said; served again after $(seconds $served)"
 		[ "$served" -le $SERVE_CS ] || wrong "the gateway served again after $(seconds $served)"
 		;;
 	esac
@@ -156,6 +159,7 @@ start_next() {
 	: >"$work/next.out"
 	ctl deploy -f "$work/next.yaml" >"$work/next.out" 2>&1 </dev/null &
 	next=$!
+	end_later $next
 }
 
 # next_deploy: begins within BACK_CS of $since, succeeds, and is in effect.
@@ -167,7 +171,7 @@ next_deploy() {
 	start_next
 	if soon 3000 next_begun; then
 		began=$(($(centiseconds) - since))
-		said="$said, next deploy after $(seconds $began)"
+		said="$said; next deploy after $(seconds $began)"
 		[ "$began" -le $BACK_CS ] || wrong "the next deploy began after $(seconds $began) only; before that:
 $(cat "$work/next.refused")"
 	else
@@ -223,6 +227,7 @@ deploy_until() {
 	[ "$1" = starting ] || : >"$PLOYZ_HOLD/tough.$1"
 	ctl deploy -f "$work/mid.yaml" >"$work/mid.out" 2>&1 </dev/null &
 	hand=$!
+	end_later $hand
 	if [ "$1" = starting ]; then
 		soon 2000 candidates_start || wrong "no candidate starts:
 $(cat "$work/mid.out")"
@@ -256,7 +261,17 @@ mid_ends() {
 		outcome=$?
 		;;
 	esac
-	[ "$1" != dockerd ] || within 10 engine_answers "$DOCKER_HOST" || wrong 'the engine does not answer again'
+	[ "$1" != dockerd ] || engine_returns
+}
+
+# Containers that it was just starting may be out of its reach for ever; they, and their addresses, are not ours.
+engine_returns() {
+	within 10 engine_answers "$DOCKER_HOST" || wrong 'the engine does not answer again'
+	lost=$(engine_forgotten | cut -d ' ' -f 1)
+	[ -n "$lost" ] || return 0
+	said="$said; the engine has forgotten $(lines "$lost")"
+	# shellcheck disable=SC2086 # a list of pids
+	engine_forget $lost
 }
 
 # case_of VICTIM PHASE

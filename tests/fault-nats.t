@@ -145,7 +145,7 @@ end_to_end() { # end_to_end VERSION
 		web "mid-$name" --start-after 2000 >"$work/next.yaml"
 		ctl deploy -f "$work/next.yaml" >"$work/mid.out" 2>&1 </dev/null &
 		hand=$!
-		at_end "end_pid $hand"
+		end_later $hand
 		ok "a deploy in which the $name will die" within 20 candidates_start
 		old=$(pid_of "$name")
 		kill -KILL "$old"

@@ -159,7 +159,7 @@ is "$(get_status nobody.example /)" 404 'with 404'
 	done >"$work/load.out"
 ) &
 load_pid=$!
-at_end "end_pid $load_pid"
+end_later $load_pid
 facts shop "$(fact_json shop-web-0-a shop ready 127.0.0.2),$(fact_json shop-web-0-b shop ready 127.0.0.3)" >/dev/null
 sequence=$(commit shop "$(head_json shop 2 "$(http_route shop.example /)" "$(slot_json 0 shop-web-0-b 127.0.0.3)")")
 applied "$sequence" >/dev/null
@@ -180,7 +180,7 @@ is "$(get shop.example /)" 127.0.0.3 'and the others are as they were'
 is "$(field reloads "$(status)")" 1 'that was one reload'
 perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(PeerAddr => $ARGV[0]) or die; sleep 3' "127.0.0.1:$tcp_port" &
 holder=$!
-at_end "end_pid $holder"
+end_later $holder
 within 5 sh -c "bus $bus_url request ployz.v1.m1.routed.routes '{}' 5 | grep -q '\"connections\": *1'"
 like "$(bus "$bus_url" request ployz.v1.m1.routed.drained '{"instances":["tcp-web-0-a"],"wait_ms":300}' 10)" \
 	'"connections": *1' 'drained says what is left when the wait is over'
@@ -256,7 +256,7 @@ like "$(bus "$bus_url" request ployz.v1.m1.routed.routes '{}' 5)" '"key": *"n5.e
 
 # --- connections that a reload left to the older process
 perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(PeerAddr => $ARGV[0]) or die; sleep 4' "127.0.0.1:$tcp_port" &
-at_end "end_pid $!"
+end_later $!
 within 5 sh -c "bus $bus_url request ployz.v1.m1.routed.routes '{}' 5 | grep -q '\"connections\": *1'"
 other_port=$(free_port)
 sequence=$(commit more "$(head_json more 1 "{\"tcp\":{\"port\":\"http\",\"listen\":$other_port}}" "$(slot_json 0 more-web-0-a 127.0.0.4)")")
@@ -270,7 +270,7 @@ like "$(bus "$bus_url" request ployz.v1.m1.routed.drained '{"instances":["tcp-we
 perl -MIO::Socket::INET -e '$s = IO::Socket::INET->new(PeerAddr => $ARGV[0]) or die; sysread($s, $b, 1); print "end"' \
 	"127.0.0.1:$tcp_port" >"$work/ended.out" &
 holder=$!
-at_end "end_pid $holder"
+end_later $holder
 within 5 sh -c "bus $bus_url request ployz.v1.m1.routed.routes '{}' 5 | grep -q '\"connections\": *1'"
 facts tcp "$(fact_json tcp-web-0-a tcp draining 127.0.0.4),$(fact_json tcp-web-0-b tcp ready 127.0.0.3)" >/dev/null
 sequence=$(commit tcp "$(head_json tcp 2 "{\"tcp\":{\"port\":\"http\",\"listen\":$tcp_port}}" "$(slot_json 0 tcp-web-0-b 127.0.0.3)")")
@@ -292,7 +292,7 @@ perl -MIO::Socket::INET -e '
 			$c->flush; sysread($c, $b, 100); syswrite($c, "echo $b");
 		} else { print $c "HTTP/1.1 200 OK\r\nContent-Length: " . length($head) . "\r\nConnection: close\r\n\r\n$head" }
 		close $c }' "127.0.0.5:$app_port" >"$work/echo.log" 2>&1 &
-at_end "end_pid $!"
+end_later $!
 within 5 listens "127.0.0.5:$app_port"
 sequence=$(commit echo "$(head_json echo 1 "$(http_route echo.example /)" "$(slot_json 0 echo-web-0-a 127.0.0.5)")")
 sequence=$(facts echo "$(fact_json echo-web-0-a echo ready 127.0.0.5)")

@@ -97,7 +97,7 @@ lines() {
 load_start() {
 	load -k 3 -n 3 -r 40 -H "$1" "$gateway" "${2:-/}" >"$work/load.out" 2>"$work/load.err" &
 	load_pid=$!
-	at_end "end_pid $load_pid"
+	end_later $load_pid
 }
 
 load_end() {

@@ -133,7 +133,31 @@ engine_end_kept() {
 			engine_api DELETE "/containers/$left?force=1"
 		done
 	end_pid "$2" 30
+	# shellcheck disable=SC2046 # a list of pids
+	engine_forget $(engine_shims "$1" | cut -d ' ' -f 1)
 	engine_clear "$1"
+}
+
+# engine_shims DIR: `PID CONTAINER` of each container that runs below a private engine, whether it knows it or not.
+engine_shims() {
+	for shim in /proc/[0-9]*; do
+		tr '\0' ' ' <"$shim/cmdline" 2>/dev/null |
+			sed -n "s|.*containerd-shim.* -id \([0-9a-f]*\) .*-address $1/.*|${shim#/proc/} \1|p"
+	done 2>/dev/null
+}
+
+# engine_forgotten: those that it does not know to run. A dockerd 20.10 that dies while it starts a container leaves it
+# so, and no request to it or to containerd ends that one. engine_forget PID…: what runs below these, and they, end.
+engine_forgotten() {
+	engine_api GET /containers/json | tr '{' '\n' | sed -n 's/.*"Id":"\([0-9a-f]*\)".*/\1/p' >"$work/engine-knows"
+	engine_shims "$engine_own" | grep -Fv -f "$work/engine-knows"
+}
+
+engine_forget() {
+	for forgotten; do
+		# shellcheck disable=SC2046 # a list of pids
+		kill -KILL $(cat "/proc/$forgotten/task/$forgotten/children") "$forgotten"
+	done
 }
 
 # engine_start_kept: a private one whose dockerd may be killed: it is started again at once, and containers go on.

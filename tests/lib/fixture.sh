@@ -104,6 +104,24 @@ end_pid() {
 	return 0
 }
 
+# born PID: when it began, in the kernel's own count. With that, a pid is nobody else's.
+born() {
+	{ read -r line <"/proc/$1/stat"; } 2>/dev/null || return
+	# shellcheck disable=SC2086 # the words of the line
+	set -- ${line##*) }
+	echo "${20}"
+}
+
+# end_born PID BORN [SECONDS]: end_pid, unless it has ended long ago and its pid is another's.
+end_born() {
+	[ -z "$2" ] || [ "$(born "$1")" != "$2" ] || end_pid "$1" ${3-}
+}
+
+# end_later PID: with the test.
+end_later() {
+	at_end "end_born $1 '$(born "$1")' ${start_patience-}"
+}
+
 # start LOG COMMAND…: in the background, ended with the test; its pid in $started.
 start() {
 	start_log=$1
@@ -111,7 +129,7 @@ start() {
 	signals_hold
 	"$@" >"$start_log" 2>&1 </dev/null &
 	started=$!
-	at_end "end_pid $started ${start_patience-}"
+	end_later $started
 	signals_take
 }
 
