@@ -52,9 +52,9 @@ engine_let() {
 	signals_take
 }
 
-# What dockerd and containerd make outside of their own directories, and leave there empty.
+# What dockerd, containerd and umount make outside of their own directories, and leave there empty.
 engine_litter() {
-	printf '%s\n' /run/containerd/s /run/containerd /run/docker/plugins /run/docker
+	printf '%s\n' /run/mount /run/containerd/s /run/containerd /run/docker/plugins /run/docker
 	sed -n 's,^[^ ]* \([^ ]*\) cgroup2\{0\,1\} .*,\1/docker,p' /proc/mounts
 }
 
