@@ -141,7 +141,8 @@ engine_end_kept() {
 # engine_shims DIR: `PID CONTAINER` of each container that runs below a private engine, whether it knows it or not.
 engine_shims() {
 	for shim in /proc/[0-9]*; do
-		tr '\0' ' ' <"$shim/cmdline" 2>/dev/null |
+		# A command line has no end of its own: sed would put the next one behind it.
+		{ tr '\0' ' ' <"$shim/cmdline" && echo; } 2>/dev/null |
 			sed -n "s|.*containerd-shim.* -id \([0-9a-f]*\) .*-address $1/.*|${shim#/proc/} \1|p"
 	done 2>/dev/null
 }
