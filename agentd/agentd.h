@@ -6,7 +6,7 @@
 #include "lib/ployz.h"
 
 #define ENGINE_API "/v1.41"
-#define PODMAN_API "/v4.0.0" /* of its own paths, which begin with /libpod */
+#define PODMAN_API "/v4.0.0"		   /* of its own paths, which begin with /libpod */
 #define ENGINE_USEC (60 * 1000000ull)	   /* an engine under load creates a container in seconds */
 #define ENGINE_HELLO_USEC (5 * 1000000ull) /* an engine that lives says its version at once */
 #define ENGINE_AGAIN_USEC 250000ull	   /* until the next try after it went away */
@@ -82,8 +82,9 @@ int engine_stream(struct engine *engine, const char *method, const char *path, c
 		  struct http_request **ret);
 /* It did not answer somebody: it counts as away until it answers again. */
 void engine_lost(struct engine *engine, const char *why);
-/* What the engine says of a full disk, with which one it is and what to do; owned by the caller. */
-char *engine_disk_words(const struct engine *engine, const char *words);
+/* The engine's words, taken over; where they tell of a full disk, with which one it is and what to
+ * do. Owned by the caller. */
+char *engine_disk_words(const struct engine *engine, char *words);
 json_t *engine_status(const struct engine *engine);
 
 /* container.c (pure): a service becomes the engine's words, and back */

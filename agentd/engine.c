@@ -46,12 +46,16 @@ void engine_free(struct engine *engine)
 	free(engine);
 }
 
-char *engine_disk_words(const struct engine *engine, const char *words)
+char *engine_disk_words(const struct engine *engine, char *words)
 {
+	_cleanup_free_ char *said = words;
+
+	if (!strstr(said, "no space left on device"))
+		return steal(said);
 	return xasprintf("the container engine's disk on machine %s is full (%s): make room there, "
 			 "then deploy again; the engine says: %s",
 			 engine->agentd->config->daemon.machine,
-			 engine->root ? engine->root : engine->socket, words);
+			 engine->root ? engine->root : engine->socket, said);
 }
 
 /* The engine's own words: `message` of its answer, else the status. Bounded, one line. */
@@ -70,12 +74,7 @@ static char *words_of(const struct engine *engine, const struct http_answer *ans
 	for (char *p = words; *p; p++)
 		if (*p == '\n' || *p == '\r')
 			*p = ' ';
-	if (strstr(words, "no space left on device")) {
-		_cleanup_free_ char *said = words;
-
-		words = engine_disk_words(engine, said);
-	}
-	return words;
+	return engine_disk_words(engine, words);
 }
 
 static void on_answer(const struct http_answer *http, void *userdata)

@@ -155,11 +155,8 @@ static void say(struct image_job *job, const char *message)
 static void finish(struct image_job *job, const char *state, const char *digest, char *reason)
 {
 	/* A pull says it in its stream, not in an answer. */
-	if (job->layers.error && reason && strstr(reason, "no space left on device")) {
-		_cleanup_free_ char *said = reason;
-
-		reason = engine_disk_words(job->images->agentd->engine, said);
-	}
+	if (job->layers.error && reason)
+		reason = engine_disk_words(job->images->agentd->engine, reason);
 	free(job->state);
 	job->state = xstrdup(state);
 	job->digest = xstrdup(digest);

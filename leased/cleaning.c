@@ -7,7 +7,7 @@ void step_apply(struct walk *walk)
 	applying_go(walk, walk_next);
 }
 
-uint64_t grace_of(const struct walk *walk, const char *name)
+uint64_t cleaning_grace(const struct walk *walk, const char *name)
 {
 	const struct service *old = NULL;
 
@@ -20,7 +20,7 @@ void step_clean(struct walk *walk)
 {
 	for (size_t i = 0; i < walk->n_candidates; i++) {
 		const struct candidate *c = walk->candidates[i];
-		uint64_t grace = grace_of(walk, c->slot->service);
+		uint64_t grace = cleaning_grace(walk, c->slot->service);
 
 		if (c->slot->old && (c->action == SLOT_REPLACE || c->action == SLOT_REMOVE))
 			leaving_add(walk, c->slot->from ? c->slot->from : c->slot->machine,

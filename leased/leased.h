@@ -362,7 +362,7 @@ void leaving_clear(struct walk *walk);
 /* cleaning.c */
 /* How long connections to what leaves may go on: the grace of the service as it was committed
  * before. */
-uint64_t grace_of(const struct walk *walk, const char *service);
+uint64_t cleaning_grace(const struct walk *walk, const char *service);
 void step_apply(struct walk *walk);
 void step_clean(struct walk *walk);
 void step_abort(struct walk *walk);

@@ -138,7 +138,7 @@ static void drain(struct walk *walk)
 			continue;
 		c->draining = true;
 		sequence = MAX2(sequence, c->drain_sequence);
-		longest = MAX2(longest, grace_of(walk, c->slot->service));
+		longest = MAX2(longest, cleaning_grace(walk, c->slot->service));
 		strv_push(&instances, xstrdup(c->slot->old));
 	}
 	if (instances)

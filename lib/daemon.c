@@ -100,8 +100,7 @@ int daemon_new(const char *name, const char *summary, const struct config_row *r
 	log_open(name);
 	r = configure(rows, config, argc, argv, &failure);
 	if (r < 0) {
-		log_error("%s%s%s", failure.message, failure.hint ? "; " : "",
-			  failure.hint ? failure.hint : "");
+		log_failure(&failure);
 		failure_clear(&failure);
 		return r;
 	}

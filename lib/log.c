@@ -113,3 +113,9 @@ void log_write(int level, const struct log_about *about, const char *format, ...
 			line);
 	errno = saved;
 }
+
+void log_failure(const struct failure *failure)
+{
+	log_error("%s%s%s", failure->message, failure->hint ? "; " : "",
+		  failure->hint ? failure->hint : "");
+}

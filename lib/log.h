@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <syslog.h>
 
+#include "lib/failure.h"
 #include "lib/mem.h"
 
 /* What a line is about; every member may be NULL or 0 and is then left out. All are borrowed. */
@@ -33,6 +34,8 @@ void log_write(int level, const struct log_about *about, const char *format, ...
 #define log_notice(...) log_write(LOG_NOTICE, NULL, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_WARNING, NULL, __VA_ARGS__)
 #define log_error(...) log_write(LOG_ERR, NULL, __VA_ARGS__)
+/* A failure and what to do, on one line. */
+void log_failure(const struct failure *failure);
 /* The same with an errno whose text follows the line; gives the negative errno back. */
 #define log_errno(level, errnum, ...)                                                      \
 	({                                                                                 \

@@ -70,8 +70,7 @@ int meshd_prepare(const struct meshd_config *config)
 	}
 	r = bus_program_check(config->nats_server, &failure);
 	if (r < 0)
-		log_error("%s%s%s", failure.message, failure.hint ? "; " : "",
-			  failure.hint ? failure.hint : "");
+		log_failure(&failure);
 	failure_clear(&failure);
 	if (r >= 0)
 		r = identity_open(config->daemon.credentials, &identity);

@@ -53,15 +53,13 @@ static void head(struct strbuf *out, const char *what, const char *server_name, 
  * well? */
 static void accounts_begin(struct strbuf *out, const char *domain)
 {
+	_cleanup_free_ char *subject = stream_health_subject(domain);
+
 	strbuf_puts(out, "system_account: SYS\naccounts {\n\tSYS {\n\t\texports: [ { service: "
 			 "\"$SYS.REQ.SERVER.PING.HEALTHZ\" } ]\n\t}\n\tPLOYZ {\n\t\tjetstream: "
 			 "enabled\n\t\timports: [ { service: { account: SYS, subject: "
 			 "\"$SYS.REQ.SERVER.PING.HEALTHZ\" }, to: ");
-	{
-		_cleanup_free_ char *subject = stream_health_subject(domain);
-
-		quoted(out, subject);
-	}
+	quoted(out, subject);
 	strbuf_puts(out, " } ]\n\t\tusers: [\n");
 }
 

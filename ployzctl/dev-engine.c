@@ -76,6 +76,13 @@ static void on_network(const struct http_answer *answer, void *userdata)
 	cleaned(question);
 }
 
+static char *network_path(const struct dev *dev)
+{
+	_cleanup_free_ char *name = http_escape(dev->config.network, "");
+
+	return xasprintf("/networks/%s", name);
+}
+
 /* Another machine's network of this name is not this one's to remove. */
 static void on_seen(const struct http_answer *answer, void *userdata)
 {
@@ -85,8 +92,7 @@ static void on_seen(const struct http_answer *answer, void *userdata)
 		answer->status == 200 ? json_loadb(answer->body, answer->size, 0, NULL) : NULL;
 	const char *owner = json_string_value(
 		json_object_get(json_object_get(network, "Labels"), "ployz.machine"));
-	_cleanup_free_ char *name = http_escape(dev->config.network, "");
-	_cleanup_free_ char *path = xasprintf("/networks/%s", name);
+	_cleanup_free_ char *path = network_path(dev);
 
 	if (network && streq(owner, dev->machine))
 		ask(dev, "DELETE", path, LIST_USEC, on_network, question);
@@ -96,8 +102,7 @@ static void on_seen(const struct http_answer *answer, void *userdata)
 
 static void remove_network(struct question *question)
 {
-	_cleanup_free_ char *name = http_escape(question->dev->config.network, "");
-	_cleanup_free_ char *path = xasprintf("/networks/%s", name);
+	_cleanup_free_ char *path = network_path(question->dev);
 
 	ask(question->dev, "GET", path, LIST_USEC, on_seen, question);
 }

@@ -38,10 +38,6 @@ next_deploy() {
 	is "$(lines "$(containers tough)")" 2 'two containers, no more'
 }
 
-restarted() {
-	new=$(pid_of "$1") && [ -n "$new" ] && [ "$new" != "$2" ] && alive "$new"
-}
-
 # kill_one NAME: KILL, and another one in its place.
 kill_one() {
 	old=$(pid_of "$1")
@@ -53,20 +49,6 @@ kill_one() {
 	ok "$1 was killed and is there again" within 30 restarted "$1" "$old"
 }
 
-candidates_start() {
-	ctl --json ps 2>/dev/null | grep -Eq '"state":"(created|starting)"'
-}
-
-names_answer() {
-	[ "$(lines "$(ask web.tough.ployz.internal A)")" -eq 2 ]
-}
-
-# The link between the two servers comes back by itself.
-store_answers() {
-	ctl plan -f "$work/next.yaml"
-	[ $? -le 1 ]
-}
-
 next_deploy 'first deploy'
 
 # Idle.
@@ -74,7 +56,7 @@ for name in $DAEMONS bus store; do
 	before=$(containers tough)
 	load_start tough.test /
 	kill_one "$name"
-	ok "names are answered after $name" within 20 names_answer
+	ok "names are answered after $name" within 20 both_have_names tough
 	load_end
 	load_was_clean "traffic went on without $name"
 	is "$(containers tough)" "$before" 'the containers are the same'

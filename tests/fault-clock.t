@@ -55,19 +55,6 @@ deploy() {
 	web "$@" >"$work/next.yaml"
 	run timeout 60 "$BUILD/bin/ployzctl" --dir "$cluster_dir" deploy -f "$work/next.yaml"
 }
-candidates_start() {
-	ctl --json ps 2>/dev/null | grep -Eq '"state":"(created|starting)"'
-}
-both_name() {
-	[ "$(lines "$(ask web.clock.ployz.internal A)")" -eq 2 ]
-}
-restarted() {
-	[ -n "$(pid_of "$1")" ] && [ "$(pid_of "$1")" != "$2" ]
-}
-store_answers() {
-	ctl plan -f "$work/next.yaml"
-	[ $? -le 1 ]
-}
 
 step +0
 export LD_PRELOAD="$library" FAKETIME_TIMESTAMP_FILE="$stamp" FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1 \
@@ -93,7 +80,7 @@ for by in +3600 -3600; do
 	differs=$(($(hour) - $(date -u +%s) - by))
 	ok 'the clock is another' test "$differs" -ge -2 -a "$differs" -le 2
 	is "$(containers clock | grep -c -F "$before")" 2 'the containers are there'
-	ok 'names are answered' both_name
+	ok 'names are answered' both_have_names clock
 	ok 'the lease is held' lease_is_held clock
 	run ctl deploy -f "$work/next.yaml"
 	exits 4 'another deploy is refused'

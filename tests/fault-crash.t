@@ -208,7 +208,7 @@ held() {
 	grep -q "held before step $1\$" "$work/mid.out"
 }
 
-candidates_start() {
+a_candidate_starts() {
 	ctl --json ps 2>/dev/null | grep -q '"state":"starting"'
 }
 
@@ -229,7 +229,7 @@ deploy_until() {
 	hand=$!
 	end_later $hand
 	if [ "$1" = starting ]; then
-		soon 2000 candidates_start || wrong "no candidate starts:
+		soon 2000 a_candidate_starts || wrong "no candidate starts:
 $(cat "$work/mid.out")"
 	else
 		soon 2000 held "$1" || wrong "the walk does not come to $1:

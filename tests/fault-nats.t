@@ -113,19 +113,6 @@ web() { # web NAME [ARGUMENT…]
 	    stop_grace: 2s
 	END
 }
-restarted() {
-	[ -n "$(pid_of "$1")" ] && [ "$(pid_of "$1")" != "$2" ]
-}
-candidates_start() {
-	ctl --json ps 2>/dev/null | grep -Eq '"state":"(created|starting)"'
-}
-store_answers() {
-	ctl plan -f "$work/next.yaml"
-	[ $? -le 1 ]
-}
-both_name() {
-	[ "$(lines "$(ask web.nats.ployz.internal A)")" -eq 2 ]
-}
 
 end_to_end() { # end_to_end VERSION
 	PATH=$BUILD/nats/$1:$plain_path
@@ -138,7 +125,7 @@ end_to_end() { # end_to_end VERSION
 	run ctl deploy -f "$work/next.yaml"
 	exits 0 'a deploy'
 	is "$(get nats.test / | head -n 1)" one 'is in effect'
-	ok 'names are answered' within 10 both_name
+	ok 'names are answered' within 10 both_have_names nats
 	for name in bus store; do
 		before=$(containers nats)
 		load_start nats.test /

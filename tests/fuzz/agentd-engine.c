@@ -45,10 +45,20 @@ static struct bus_request *appends, *healths;
 static struct stream_follow *followers[2]; /* facts, the machine's record */
 static size_t n_followers;
 
+static struct bus_request *request_new(struct bus_request **first, void *userdata)
+{
+	struct bus_request *request = xcalloc(1, sizeof(*request));
+
+	*request = (struct bus_request){ .next = *first, .link = first, .userdata = userdata };
+	if (request->next)
+		request->next->link = &request->next;
+	*first = request;
+	return request;
+}
+
 void stream_append(_unused_ struct bus *bus, const struct stream_append *append,
 		   stream_append_fn fn, void *userdata, struct bus_request **ret)
 {
-	struct bus_request *request = xcalloc(1, sizeof(*request));
 	struct failure failure = FAILURE_INIT;
 	void *facts = NULL;
 
@@ -59,13 +69,8 @@ void stream_append(_unused_ struct bus *bus, const struct stream_append *append,
 		fprintf(stderr, "%s: %s\n", failure.path ? failure.path : "", failure.message);
 	HOLDS(facts);
 	instances_free(facts);
-	*request = (struct bus_request){
-		.next = appends, .link = &appends, .fn = fn, .userdata = userdata
-	};
-	if (request->next)
-		request->next->link = &request->next;
-	appends = request;
-	*ret = request;
+	*ret = request_new(&appends, userdata);
+	(*ret)->fn = fn;
 }
 
 void bus_request_cancel(struct bus_request *request)
@@ -82,15 +87,8 @@ void stream_health(_unused_ struct bus *bus, _unused_ const char *domain,
 		   _unused_ uint64_t timeout_usec, stream_health_fn fn, void *userdata,
 		   struct bus_request **ret)
 {
-	struct bus_request *request = xcalloc(1, sizeof(*request));
-
-	*request = (struct bus_request){
-		.next = healths, .link = &healths, .health = fn, .userdata = userdata
-	};
-	if (request->next)
-		request->next->link = &request->next;
-	healths = request;
-	*ret = request;
+	*ret = request_new(&healths, userdata);
+	(*ret)->health = fn;
 }
 
 /* The store says how it is: nobody, well, or without room. */

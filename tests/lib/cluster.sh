@@ -70,6 +70,26 @@ ask_status() {
 	dig +tries=1 +time=3 "@${resolver%:*}" -p "${resolver#*:}" "$@" | sed -n 's/.*status: \([A-Z]*\).*/\1/p'
 }
 
+# restarted NAME PID: another process than PID is in its place.
+restarted() {
+	new=$(pid_of "$1") && [ -n "$new" ] && [ "$new" != "$2" ] && alive "$new"
+}
+
+candidates_start() {
+	ctl --json ps 2>/dev/null | grep -Eq '"state":"(created|starting)"'
+}
+
+# both_have_names NAMESPACE: the resolver answers for two replicas of its service web.
+both_have_names() {
+	[ "$(lines "$(ask "web.$1.ployz.internal" A)")" -eq 2 ]
+}
+
+# The link between the two servers comes back by itself: a plan of $work/next.yaml can be made.
+store_answers() {
+	ctl plan -f "$work/next.yaml"
+	[ $? -le 1 ]
+}
+
 # containers NAMESPACE [SERVICE]: ids of this cluster's containers; the engine may have others.
 containers() {
 	engine_containers "ployz.machine=$(cat "$cluster_dir/etc/credentials/machine")" "ployz.namespace=$1" \

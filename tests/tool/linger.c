@@ -11,11 +11,9 @@
  * NAME is the service that answered (X-Name), - when none did. `cut` alone says nothing bad yet:
  * whoever knows when the connections of NAME were given up judges it. At TERM or INT the WebSockets
  * are closed and the downloads ended, and the last line is a summary. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
@@ -29,6 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/tool/target.h"
 #include "tests/tool/wire.h"
 
 #define PATIENCE_S 30 /* nothing comes for so long: the connection has failed */
@@ -50,14 +49,6 @@ static const char *host;
 static uint64_t bytes = 100000000, rate = 50000000;
 static atomic_bool ending;
 static atomic_ulong handshakes, echoes, downloads, whole, cut, refused, wrong;
-
-static int64_t now_us(clockid_t id)
-{
-	struct timespec now;
-
-	clock_gettime(id, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
 
 static void wait_until(int64_t us)
 {
@@ -284,18 +275,6 @@ static void usage(void)
 	exit(2);
 }
 
-static void parse_target(const char *text)
-{
-	char address[64];
-	unsigned port;
-
-	if (sscanf(text, "%63[0-9.]:%u", address, &port) != 2 ||
-	    inet_pton(AF_INET, address, &target.sin_addr) != 1)
-		usage();
-	target.sin_family = AF_INET;
-	target.sin_port = htons((uint16_t)port);
-}
-
 static long count_of(const char *text)
 {
 	char *end;
@@ -345,7 +324,8 @@ int main(int argc, char **argv)
 	if (optind + 1 != argc || websockets + streams == 0 || websockets + streams > 1000 ||
 	    !rate || bytes % 8)
 		usage();
-	parse_target(argv[optind]);
+	if (!target_parse(argv[optind], &target))
+		usage();
 	host = host ? host : argv[optind];
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);

@@ -5,10 +5,8 @@
  * KEPT connections are kept alive, NEW threads open one for each request; each of them asks RATE
  * times a second. Ends after SECONDS, or at TERM or INT, with one line; the first failures go to
  * stderr as they happen. Exit 0 when every answer was 2xx. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -21,6 +19,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tests/tool/target.h"
 
 #define PATIENCE_S 30		    /* an answer that takes longer has failed */
 #define SHOWN 10		    /* failures that are described */
@@ -46,14 +46,6 @@ static struct {
 	unsigned long count[SEEN];
 } seen = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-static int64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 static void note_body(const char *body)
 {
 	size_t length = strcspn(body, "\r\n");
@@ -77,7 +69,8 @@ static void failed(atomic_ulong *counter, bool kept, const char *what)
 	(*counter)++;
 	if (shown++ < SHOWN)
 		fprintf(stderr, "load: after %.3f s, %s connection: %s\n",
-			(double)(now_us() - began) / 1e6, kept ? "kept" : "new", what);
+			(double)(now_us(CLOCK_MONOTONIC) - began) / 1e6, kept ? "kept" : "new",
+			what);
 }
 
 static int open_connection(void)
@@ -153,7 +146,7 @@ static void ask(int *fd, bool kept)
 	}
 	reused = *fd >= 0;
 	requests++;
-	start = now_us();
+	start = now_us(CLOCK_MONOTONIC);
 	if (!reused && (*fd = open_connection()) < 0) {
 		failed(&errors, kept, strerror(errno));
 		return;
@@ -162,7 +155,7 @@ static void ask(int *fd, bool kept)
 		status = -1;
 	else
 		status = read_answer(*fd, &closing);
-	spent = (now_us() - start) / 250;
+	spent = (now_us(CLOCK_MONOTONIC) - start) / 250;
 	latency[spent < BUCKETS ? spent : BUCKETS - 1]++;
 	if (status >= 200 && status < 300) {
 		good++;
@@ -185,7 +178,7 @@ static void ask(int *fd, bool kept)
 static void *run(void *arg)
 {
 	const struct asker *asker = arg;
-	int64_t next = now_us();
+	int64_t next = now_us(CLOCK_MONOTONIC);
 	int fd = -1;
 
 	while (!ending) {
@@ -193,7 +186,7 @@ static void *run(void *arg)
 
 		ask(&fd, asker->kept);
 		next += interval_us;
-		left = next - now_us();
+		left = next - now_us(CLOCK_MONOTONIC);
 		if (left > 0)
 			nanosleep(&(struct timespec){ left / 1000000, left % 1000000 * 1000 },
 				  NULL);
@@ -237,18 +230,6 @@ static void usage(void)
 	exit(2);
 }
 
-static void parse_target(const char *text)
-{
-	char address[64];
-	unsigned port;
-
-	if (sscanf(text, "%63[0-9.]:%u", address, &port) != 2 ||
-	    inet_pton(AF_INET, address, &target.sin_addr) != 1)
-		usage();
-	target.sin_family = AF_INET;
-	target.sin_port = htons((uint16_t)port);
-}
-
 int main(int argc, char **argv)
 {
 	long kept = 2, fresh = 2, rate = 100, seconds = 0, option;
@@ -281,7 +262,8 @@ int main(int argc, char **argv)
 	if (optind >= argc || rate <= 0 || kept < 0 || fresh < 0 || kept + fresh == 0 ||
 	    kept + fresh > 1000)
 		usage();
-	parse_target(argv[optind]);
+	if (!target_parse(argv[optind], &target))
+		usage();
 	interval_us = 1000000 / rate;
 	snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n",
 		 optind + 1 < argc ? argv[optind + 1] : "/", host ? host : argv[optind]);
@@ -290,7 +272,7 @@ int main(int argc, char **argv)
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
-	began = now_us();
+	began = now_us(CLOCK_MONOTONIC);
 	askers = calloc((size_t)(kept + fresh), sizeof(*askers));
 	if (!askers)
 		return 1;
