@@ -40,6 +40,33 @@ static void on_lapse(void *userdata)
 		timer_arm(agentd->lapse, next - now);
 }
 
+bool agentd_may_end(void *userdata)
+{
+	struct agentd *agentd = userdata;
+	struct daemon *daemon = agentd->daemon;
+
+	if (!daemon->told)
+		return false;
+	if (!agentd->ending && agentd->engine->making) {
+		log_info("ending once the engine has made what it was asked for");
+		timer_arm(agentd->end, ENGINE_MAKING_USEC);
+	}
+	agentd->ending = true;
+	if (agentd->engine->making)
+		return false;
+	sd_event_exit(daemon->loop, 0);
+	return true;
+}
+
+static void on_end(void *userdata)
+{
+	struct agentd *agentd = userdata;
+
+	log_warning("the engine does not say whether it has made what it was asked for; it is "
+		    "found at the next start");
+	sd_event_exit(agentd->daemon->loop, 0);
+}
+
 int agentd_new(struct daemon *daemon, const struct agentd_config *config, struct agentd **ret)
 {
 	_cleanup_(agentd_freep) struct agentd *agentd = xcalloc(1, sizeof(*agentd));
@@ -59,6 +86,9 @@ int agentd_new(struct daemon *daemon, const struct agentd_config *config, struct
 		return r;
 	}
 	agentd->lapse = timer_new(daemon->loop, on_lapse, agentd);
+	agentd->end = timer_new(daemon->loop, on_end, agentd);
+	daemon->may_end = agentd_may_end;
+	daemon->may_end_userdata = agentd;
 	r = locks_load(agentd);
 	if (r < 0)
 		return r;
@@ -93,6 +123,7 @@ void agentd_free(struct agentd *agentd)
 	http_free(agentd->http);
 	locks_clear(&agentd->locks);
 	timer_free(agentd->lapse);
+	timer_free(agentd->end);
 	free(agentd);
 }
 

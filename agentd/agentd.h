@@ -9,7 +9,10 @@
 #define PODMAN_API "/v4.0.0"		   /* of its own paths, which begin with /libpod */
 #define ENGINE_USEC (60 * 1000000ull)	   /* an engine under load creates a container in seconds */
 #define ENGINE_HELLO_USEC (5 * 1000000ull) /* an engine that lives says its version at once */
-#define ENGINE_AGAIN_USEC 250000ull	   /* until the next try after it went away */
+/* Told to end, agentd hears first what became of what it asked the engine to make: nobody else
+ * would know of it. */
+#define ENGINE_MAKING_USEC (15 * 1000000ull)
+#define ENGINE_AGAIN_USEC 250000ull	     /* until the next try after it went away */
 #define ENGINE_ANSWER_MAX (16 * 1024 * 1024) /* a list of some hundred containers */
 #define FACTS_AGAIN_USEC 1000000ull /* until a fact that nobody acknowledged is sent again */
 #define FACTS_HEALTH_USEC 2000000ull
@@ -63,6 +66,7 @@ struct engine {
 	int64_t cpus;
 	struct engine_request *hello;
 	struct http_request *events;
+	size_t making;	    /* requests under way that make a container or a network */
 	struct strbuf line; /* of the events, not whole yet */
 	struct timer *timer;
 };
@@ -419,6 +423,8 @@ struct agentd {
 	struct locks locks;
 	struct map keepers; /* instance id → struct keeper */
 	bool adopted;	    /* the containers of this engine are known */
+	bool ending;	    /* nothing new is begun: it waits for what is being made */
+	struct timer *end;
 	struct engine_request *adopting;
 	struct timer *lapse; /* of locks */
 	struct waiting_call waiting[CALLS_WAITING_MAX];
@@ -429,6 +435,8 @@ int agentd_new(struct daemon *daemon, const struct agentd_config *config, struct
 void agentd_free(struct agentd *agentd);
 DEFINE_CLEANUP(struct agentd, agentd_free);
 int agentd_start(struct agentd *agentd);
+/* Whether nothing is being made; once it is told to end, that is its end. */
+bool agentd_may_end(void *agentd);
 struct keeper *agentd_keeper(const struct agentd *agentd, const char *instance);
 /* Something that keepers wait for is there now. */
 void agentd_go_on(struct agentd *agentd);

@@ -23,6 +23,11 @@ static bool ids_valid(struct bus_call *call, const char *what, const char *id)
 
 static bool engine_there(struct bus_call *call, const struct agentd *agentd)
 {
+	if (agentd->ending) {
+		bus_call_failf(call, FAILURE_UNREACHABLE, "ask again: it is started again",
+			       "agentd of machine %s is ending", agentd->config->daemon.machine);
+		return false;
+	}
 	if (agentd->engine->up && agentd->adopted)
 		return true;
 	bus_call_failf(call, FAILURE_ENGINE,

@@ -9,6 +9,7 @@ struct engine_request {
 	struct http_request *http;
 	engine_fn fn;
 	void *userdata;
+	bool makes; /* counted as making */
 };
 
 static void hello(void *userdata);
@@ -89,12 +90,20 @@ static void on_answer(const struct http_answer *http, void *userdata)
 	engine_fn fn = request->fn;
 	void *data = request->userdata;
 
+	engine->making -= request->makes;
 	free(request);
 	/* What asked hears first: it keeps what it was about, and is taken up when the engine is
 	 * back. */
 	fn(&answer, data);
 	if (answer.error < 0 && answer.error != -EFBIG && engine->up)
 		engine_lost(engine, words);
+	agentd_may_end(engine->agentd);
+}
+
+static bool makes(const char *path)
+{
+	return str_starts(path, "/containers/create") || str_starts(path, "/networks/create") ||
+	       str_starts(path, "/libpod/networks/create");
 }
 
 void engine_ask(struct engine *engine, const char *method, const char *path, const json_t *body,
@@ -119,6 +128,8 @@ void engine_ask(struct engine *engine, const char *method, const char *path, con
 	request->engine = engine;
 	request->fn = fn;
 	request->userdata = userdata;
+	request->makes = makes(path);
+	engine->making += request->makes;
 	if (http_start(engine->agentd->http, &options, &request->http) < 0)
 		/* Every path is made here, of escaped parts. */
 		log_error("a request to the engine is too long: %.100s", path);
@@ -131,6 +142,7 @@ void engine_cancel(struct engine_request *request)
 	if (!request)
 		return;
 	http_cancel(request->http);
+	request->engine->making -= request->makes;
 	free(request);
 }
 

@@ -39,7 +39,8 @@ void keeper_start(struct keeper *keeper)
 {
 	_cleanup_free_ char *path = NULL;
 
-	if (keeper->request || !keeper->container || !keeper->agentd->engine->up)
+	if (keeper->request || !keeper->container || !keeper->agentd->engine->up ||
+	    keeper->agentd->ending)
 		return;
 	/* Whatever it was before, this is not the engine's own doing. */
 	free(steal(keeper->started_at));
@@ -115,7 +116,8 @@ void keeper_create(struct keeper *keeper)
 	_cleanup_json_ json_t *body = NULL;
 
 	/* All three are waited for: agentd_go_on comes when one is there. */
-	if (keeper->request || !keeper->order || !agentd->engine->up || !agentd->network.ready)
+	if (keeper->request || !keeper->order || !agentd->engine->up || !agentd->network.ready ||
+	    agentd->ending)
 		return;
 	container_context_fill(agentd, &context);
 	context.files = files;

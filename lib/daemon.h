@@ -51,6 +51,11 @@ struct daemon {
 	sd_event *loop;
 	struct bus *bus; /* after daemon_open_bus */
 	int lock;	 /* of <state>/lock: one of each daemon a machine */
+	/* Asked when the daemon is told to end, NULL: it may. False: it ends its loop by itself,
+	 * soon; told again it ends at once. */
+	bool (*may_end)(void *userdata);
+	void *may_end_userdata;
+	bool told;
 };
 
 /* Log, options, configuration file, then the loop with its signals. Returns 1 with *ret set to go

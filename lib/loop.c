@@ -18,6 +18,11 @@ struct deferred {
 
 int loop_new(sd_event **ret)
 {
+	return loop_new_told(ret, NULL, NULL);
+}
+
+int loop_new_told(sd_event **ret, sd_event_signal_handler_t fn, void *userdata)
+{
 	sd_event *loop = NULL;
 	sigset_t set;
 	int r;
@@ -31,9 +36,9 @@ int loop_new(sd_event **ret)
 	r = sd_event_new(&loop);
 	if (r < 0)
 		return r;
-	r = sd_event_add_signal(loop, NULL, SIGTERM, NULL, NULL);
+	r = sd_event_add_signal(loop, NULL, SIGTERM, fn, userdata);
 	if (r >= 0)
-		r = sd_event_add_signal(loop, NULL, SIGINT, NULL, NULL);
+		r = sd_event_add_signal(loop, NULL, SIGINT, fn, userdata);
 	if (r >= 0)
 		r = sd_event_set_watchdog(loop, true);
 	if (r < 0) {

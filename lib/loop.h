@@ -10,6 +10,8 @@
  * where it asks for that. Blocks these signals: call it before anything starts threads.
  * 0 or negative errno; free with sd_event_unref. */
 int loop_new(sd_event **ret);
+/* The same with the signals left to `fn`, which gets `userdata`; NULL: the loop's end. */
+int loop_new_told(sd_event **ret, sd_event_signal_handler_t fn, void *userdata);
 
 typedef void (*loop_fn)(void *userdata);
 

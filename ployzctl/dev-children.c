@@ -96,6 +96,9 @@ static char **daemon_words(const struct dev *dev, const char *daemon)
 		     xasprintf("%s/state/%s", dev->dir, daemon));
 }
 
+/* agentd waits for what the engine is making: nobody else would know of it. */
+#define AGENTD_STOP_USEC 20000000ull
+
 static void add_daemon(struct dev *dev, const char *name, const char *also)
 {
 	const struct supervise_child child = {
@@ -103,6 +106,7 @@ static void add_daemon(struct dev *dev, const char *name, const char *also)
 		.argv = daemon_words(dev, name),
 		.ready = SUPERVISE_NOTIFY,
 		.after = { "meshd", "bus", also },
+		.stop_usec = streq(name, "agentd") ? AGENTD_STOP_USEC : 0,
 	};
 
 	supervise_add(dev->supervise, &child);

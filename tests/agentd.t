@@ -296,6 +296,37 @@ like "$out" '"instances"|"engine":false' 'a hanging engine does not hang agentd'
 kill -CONT "$relay_pid"
 within 15 status_says '"reachable":true'
 
+# Told to end while the engine makes something: it waits to hear of it, for nobody else would know of it.
+waits_for_the_engine() {
+	[ "$(grep -c 'ending once the engine has made' "$work/agentd.log")" -eq "$1" ]
+}
+kill -STOP "$relay_pid"
+ask start "$(order late 0)"
+exits 0 'an instance is to be made by an engine that takes its time'
+kill "$agentd_pid"
+ok 'agentd, told to end, waits for that' within 5 waits_for_the_engine 1
+ask start "$(order late 1)"
+like "$out" 'UNREACHABLE.*is ending' 'and begins nothing any more'
+kill -CONT "$relay_pid"
+ok 'then it ends' within 10 gone "$agentd_pid"
+made=$(engine_api GET "/containers/$ns-late-0-$deploy/json" | grep -o '^{"Id":"[^"]*"\|"Status":"[^"]*"')
+like "$made" '"created"' 'the engine has made it, and it was not started'
+: >"$work/agentd.log"
+agentd_start --engine "unix://$work/engine.sock"
+within 15 status_says '"reachable":true'
+ask start "$(order late 0)"
+ok 'ordered of the next one, it starts that one' within 10 fact_is "$ns-late-0-$deploy" state ready
+like "$(engine_api GET "/containers/$ns-late-0-$deploy/json")" "$(printf '%s\n' "$made" | head -n 1)" 'not another'
+kill -STOP "$relay_pid"
+ask start "$(order late 2)"
+kill "$agentd_pid"
+within 5 waits_for_the_engine 1
+kill "$agentd_pid"
+ok 'told twice it ends at once' within 5 gone "$agentd_pid"
+kill -CONT "$relay_pid"
+agentd_start --engine "unix://$work/engine.sock"
+within 15 status_says '"reachable":true'
+
 # The log is away: facts wait, and say so once.
 kill -9 "$store_pid"
 within 5 gone "$store_pid"
