@@ -14,6 +14,8 @@
 #define ENGINE_MAKING_USEC (15 * 1000000ull)
 #define ENGINE_AGAIN_USEC 250000ull	     /* until the next try after it went away */
 #define ENGINE_ANSWER_MAX (16 * 1024 * 1024) /* a list of some hundred containers */
+#define FACTS_GATHER_USEC \
+	50000ull /* what is only being made is told together: each entry is synced */
 #define FACTS_AGAIN_USEC 1000000ull /* until a fact that nobody acknowledged is sent again */
 #define FACTS_HEALTH_USEC 2000000ull
 #define CALL_WAIT_USEC (5 * 1000000ull) /* a question that waited longer has no asker any more */

@@ -28,6 +28,7 @@ struct facts {
 	struct agentd *agentd;
 	struct map lists; /* ns → struct fact_list */
 	struct deferred *flush;
+	struct timer *gather; /* until what can wait is sent */
 	struct timer *again;
 	struct stream_follow *follow; /* while an earlier life's facts are read */
 	bool loaded;
@@ -37,7 +38,6 @@ struct facts {
 };
 
 static void flush(void *userdata);
-static void try_again(void *userdata);
 
 struct facts *facts_new(struct agentd *agentd)
 {
@@ -45,7 +45,8 @@ struct facts *facts_new(struct agentd *agentd)
 
 	facts->agentd = agentd;
 	facts->flush = deferred_new(agentd->daemon->loop, flush, facts);
-	facts->again = timer_new(agentd->daemon->loop, try_again, facts);
+	facts->gather = timer_new(agentd->daemon->loop, flush, facts);
+	facts->again = timer_new(agentd->daemon->loop, flush, facts);
 	return facts;
 }
 
@@ -82,6 +83,7 @@ void facts_free(struct facts *facts)
 	failure_clear(&facts->full);
 	map_clear(&facts->lists, list_free);
 	deferred_free(facts->flush);
+	timer_free(facts->gather);
 	timer_free(facts->again);
 	free(facts);
 }
@@ -202,7 +204,12 @@ void facts_touch(struct facts *facts, const struct instance *instance)
 
 	list->version++;
 	map_put(&list->touched, instance->id, (void *)(uintptr_t)list->version);
-	deferred_schedule(facts->flush);
+	/* Nobody sends requests to what does not run, nor is asked by it: that can wait for the
+	 * other instances of its deploy. */
+	if (instance->state != INSTANCE_PULLING && instance->state != INSTANCE_CREATED)
+		deferred_schedule(facts->flush);
+	else if (!timer_is_armed(facts->gather))
+		timer_arm(facts->gather, FACTS_GATHER_USEC);
 }
 
 void facts_state(struct facts *facts, struct instance *instance, enum instance_state state,
@@ -389,11 +396,6 @@ static void flush(void *userdata)
 		if (!list->request && list->acked != list->version)
 			send_list(list);
 	}
-}
-
-static void try_again(void *userdata)
-{
-	flush(userdata);
 }
 
 json_t *facts_status(const struct facts *facts)
