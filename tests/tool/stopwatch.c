@@ -6,13 +6,15 @@
  *       before the clock began.
  *   stopwatch command COMMAND…
  *       Runs the command; until it has ended.
- *   stopwatch started SOCKET COUNT LABEL=VALUE COMMAND…
- *       Runs the command; until the engine has told of COUNT starts of containers with that label.
+ *   stopwatch swarm SOCKET COUNT SERVICE COMMAND…
+ *       Runs the command; until Swarm says of COUNT tasks of that service that they run. Before
+ *       the engine has told of COUNT starts of its containers Swarm is not asked.
  *   stopwatch routed ADDRESS:PORT HOST COUNT COMMAND…
  *       Runs the command; until COUNT different containers have answered through the gateway
  * (testsvc names its container in its second line).
  *
- * Prints `seen_ms N`, and with a command also `returned_ms N exit N`. Exit 1 when it was not seen.
+ * Prints `seen_ms N`, and with a command also `returned_ms N exit N`; of a swarm `started_ms N`,
+ * the last start, before them. Exit 1 when it was not seen.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -36,6 +38,7 @@
 	5000 /* between two requests while nothing is routed: the load of them is nothing */
 #define COUNT_MAX 256
 #define TEXT_MAX 65536
+#define TASKS_MAX (1024 * 1024)
 
 struct creation {
 	pthread_t thread;
@@ -43,7 +46,7 @@ struct creation {
 	bool done;
 };
 
-static const char *container_name, *label;
+static const char *container_name, *service;
 static char body[TEXT_MAX];
 static size_t body_size;
 static pthread_barrier_t together;
@@ -259,10 +262,44 @@ static double count_starts(int fd, int count)
 	}
 }
 
-static int time_started(const char *path, int count, char **command)
+static bool never(const char *text)
+{
+	(void)text;
+	return false;
+}
+
+/* By HTTP/1.0: the answer is whole when the connection ends. */
+static double count_running(const char *path, int count)
+{
+	static const char running[] = "\"State\":\"running\"";
+	static char answer[TASKS_MAX];
+	char request[512];
+
+	/* {"service":["…"],"desired-state":["running"]} */
+	snprintf(request, sizeof(request),
+		 "GET /v1.41/tasks?filters=%%7B%%22service%%22:%%5B%%22%s%%22%%5D,"
+		 "%%22desired-state%%22:%%5B%%22running%%22%%5D%%7D HTTP/1.0\r\n\r\n",
+		 service);
+	while (now_ms() - began_ms < PATIENCE_MS) {
+		int fd = engine_open(path), n = 0;
+
+		if (send_all(fd, request, strlen(request)))
+			receive(fd, answer, sizeof(answer), never);
+		close(fd);
+		for (const char *at = answer; (at = strstr(at, running)); at++)
+			n++;
+		if (n >= count)
+			return now_ms() - began_ms;
+		usleep(PAUSE_US);
+	}
+	return -1;
+}
+
+static int time_swarm(const char *path, int count, char **command)
 {
 	char request[512], answer[TEXT_MAX];
 	int fd = engine_open(path), n;
+	double started_ms, seen_ms = -1;
 	pthread_t thread;
 
 	/* {"type":["container"],"event":["start"],"label":["…"]} */
@@ -270,14 +307,18 @@ static int time_started(const char *path, int count, char **command)
 		request, sizeof(request),
 		"GET "
 		"/v1.41/events?filters=%%7B%%22type%%22:%%5B%%22container%%22%%5D,%%22event%%22:"
-		"%%5B%%22start%%22%%5D,%%22label%%22:%%5B%%22%s%%22%%5D%%7D HTTP/1.1\r\n"
-		"Host: engine\r\n\r\n",
-		label);
+		"%%5B%%22start%%22%%5D,%%22label%%22:%%5B%%22com.docker.swarm.service.name=%s"
+		"%%22%%5D%%7D HTTP/1.1\r\nHost: engine\r\n\r\n",
+		service);
 	if (!send_all(fd, request, (size_t)n) ||
 	    receive(fd, answer, sizeof(answer), whole_head) != 200)
 		die("the engine's events");
 	thread = run_command(command);
-	return report(count_starts(fd, count), thread);
+	started_ms = count_starts(fd, count);
+	if (started_ms >= 0)
+		seen_ms = count_running(path, count);
+	printf("started_ms %.1f ", started_ms);
+	return report(seen_ms, thread);
 }
 
 static int gateway_open(const char *text)
@@ -359,16 +400,16 @@ int main(int argc, char **argv)
 		container_name = argv[4];
 		return time_engine(argv[2], count);
 	}
-	if (strcmp(argv[1], "started") == 0 && argc > 5) {
-		label = argv[4];
-		return time_started(argv[2], count, argv + 5);
+	if (strcmp(argv[1], "swarm") == 0 && argc > 5) {
+		service = argv[4];
+		return time_swarm(argv[2], count, argv + 5);
 	}
 	if (strcmp(argv[1], "routed") == 0 && argc > 5)
 		return time_routed(argv[2], argv[3], count, argv + 5);
 usage:
 	fputs("usage: stopwatch engine SOCKET COUNT NAME <BODY\n"
 	      "       stopwatch command COMMAND…\n"
-	      "       stopwatch started SOCKET COUNT LABEL=VALUE COMMAND…\n"
+	      "       stopwatch swarm SOCKET COUNT SERVICE COMMAND…\n"
 	      "       stopwatch routed ADDRESS:PORT HOST COUNT COMMAND…\n",
 	      stderr);
 	return 2;
