@@ -32,8 +32,8 @@ struct facts {
 	struct timer *again;
 	struct stream_follow *follow; /* while an earlier life's facts are read */
 	bool loaded;
-	bool troubled;	     /* said that the store does not take them */
-	struct failure full; /* set: its disk is full */
+	bool troubled;		/* said that the store does not take them */
+	struct failure refused; /* set: why it takes none, such as a full disk */
 	struct bus_request *health;
 };
 
@@ -80,7 +80,7 @@ void facts_free(struct facts *facts)
 		return;
 	stream_follow_free(facts->follow);
 	bus_request_cancel(facts->health);
-	failure_clear(&facts->full);
+	failure_clear(&facts->refused);
 	map_clear(&facts->lists, list_free);
 	deferred_free(facts->flush);
 	timer_free(facts->gather);
@@ -317,12 +317,12 @@ static void on_health(_unused_ const struct failure *failure, const char *server
 
 	facts->health = NULL;
 	if (trouble)
-		stream_disk_full(trouble, server, &facts->full);
+		stream_disk_full(trouble, server, &facts->refused);
 }
 
 const struct failure *facts_refused(const struct facts *facts)
 {
-	return failure_is_set(&facts->full) ? &facts->full : NULL;
+	return failure_is_set(&facts->refused) ? &facts->refused : NULL;
 }
 
 static void on_appended(enum stream_outcome outcome, uint64_t sequence,
@@ -340,7 +340,7 @@ static void on_appended(enum stream_outcome outcome, uint64_t sequence,
 				    list->ns, failure->message);
 		facts->troubled = true;
 		if (outcome == STREAM_REFUSED)
-			failure_copy(&facts->full, failure);
+			failure_copy(&facts->refused, failure);
 		else if (!facts->health)
 			stream_health(facts->agentd->daemon->bus, STORE_DOMAIN, FACTS_HEALTH_USEC,
 				      on_health, facts, &facts->health);
@@ -351,7 +351,7 @@ static void on_appended(enum stream_outcome outcome, uint64_t sequence,
 	if (facts->troubled) {
 		log_notice("the log takes facts again");
 		facts->troubled = false;
-		failure_clear(&facts->full);
+		failure_clear(&facts->refused);
 		agentd_say_status(facts->agentd);
 	}
 	list->acked = list->sent;
