@@ -54,6 +54,8 @@ static const char *missing_of(const struct observed *observed)
 		return "the container engine does not answer";
 	if (json_is_false(json_object_get(proxy, "answers")))
 		return "HAProxy does not answer";
+	if (json_object_get(proxy, "trouble"))
+		return json_string_value(json_object_get(proxy, "trouble"));
 	return disk_trouble_of(observed);
 }
 

@@ -207,6 +207,8 @@ static json_t *status(void *userdata)
 		json_object_set_new(proxy, "uptime_s", json_integer(routed->actual.uptime_s));
 	}
 	json_object_set_new(proxy, "reloads", json_integer(routed->reloads));
+	if (routed->files_trouble)
+		json_object_set_new(proxy, "trouble", json_words(routed->files_trouble));
 	json_object_set_new(json, "haproxy", proxy);
 	json_object_set_new(json, "troubles", troubles(routed));
 	return json;

@@ -43,7 +43,22 @@ struct table *prepare_saved(const struct routed_config *config)
 	return table;
 }
 
-static int write_when_changed(const char *path, char *text, char **last, unsigned mode)
+/* HAProxy has what it needs from its sockets; one that starts anew has only the files. */
+static void in_files_trouble(struct routed *routed, const char *path, int error)
+{
+	char *why =
+		xasprintf("%s cannot be written: %s; a HAProxy that starts now begins with older "
+			  "routes: mend that, routed tries again every second",
+			  path, strerror(-error));
+
+	if (!streq(routed->files_trouble, why))
+		log_error("%s", why);
+	free(routed->files_trouble);
+	routed->files_trouble = why;
+}
+
+static int write_when_changed(struct routed *routed, const char *path, char *text, char **last,
+			      unsigned mode)
 {
 	_cleanup_free_ char *owned = text;
 	int r;
@@ -51,31 +66,36 @@ static int write_when_changed(const char *path, char *text, char **last, unsigne
 	if (streq(text, *last))
 		return 0;
 	r = file_write_atomic(path, text, strlen(text), mode);
-	if (r < 0)
-		return log_errno(LOG_ERR, r, "%s cannot be written", path);
+	if (r < 0) {
+		in_files_trouble(routed, path, r);
+		return r;
+	}
 	free(*last);
 	*last = steal(owned);
-	return 1;
+	return 0;
 }
 
 int prepare_write(struct routed *routed)
 {
 	struct render render = { routed->config->gateway_http, routed->config->gateway_address,
 				 routed->socket, routed->map_path, routed->config->pool };
-	_cleanup_free_ char *saved = NULL;
-	int map, config, r;
+	int r;
 
-	map = write_when_changed(routed->map_path, render_map(routed->table), &routed->rendered_map,
-				 0644);
-	config = write_when_changed(routed->config_path, render_config(routed->table, &render),
-				    &routed->rendered, 0644);
-	if (map < 0 || config < 0)
-		return MIN2(map, config);
-	if (!map && !config)
-		return 0;
-	saved = codec_print(&table_schema, routed->table);
-	r = file_write_atomic(routed->saved_path, saved, strlen(saved), 0600);
-	return r < 0 ? log_errno(LOG_ERR, r, "%s cannot be written", routed->saved_path) : 0;
+	r = write_when_changed(routed, routed->map_path, render_map(routed->table),
+			       &routed->rendered_map, 0644);
+	if (r >= 0)
+		r = write_when_changed(routed, routed->config_path,
+				       render_config(routed->table, &render), &routed->rendered,
+				       0644);
+	if (r >= 0)
+		r = write_when_changed(routed, routed->saved_path,
+				       codec_print(&table_schema, routed->table),
+				       &routed->rendered_table, 0600);
+	if (r >= 0 && routed->files_trouble) {
+		log_notice("the gateway's files are written again");
+		free(steal(routed->files_trouble));
+	}
+	return r;
 }
 
 /* 0, or the negative errno of bind or listen. */

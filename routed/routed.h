@@ -237,7 +237,7 @@ struct routed {
 	size_t n_taken;
 	char *socket, *master, *map_path, *config_path, *saved_path;
 	char *rendered; /* what haproxy.cfg holds, so that it is only written when it changed */
-	char *rendered_map;
+	char *rendered_map, *rendered_table;
 	struct talk *talk; /* one conversation at a time */
 	enum sync_step step;
 	bool changed;	       /* the table changed while a conversation was on its way */
@@ -249,6 +249,7 @@ struct routed {
 	int64_t reloads;       /* asked for by this process */
 	char *reload_trouble;  /* why the last one did not work, or NULL */
 	char *proxy_trouble;   /* why HAProxy cannot be talked to, or NULL */
+	char *files_trouble;   /* which of its files cannot be written, and why, or NULL */
 	struct timer *look;    /* connections, and whether it is still the same process */
 	struct timer *retry;
 	struct waiter_applied *applied_waiters;

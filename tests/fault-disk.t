@@ -1,6 +1,7 @@
 #!/bin/sh
-# A full disk under the store, under the local bus, under agentd's state, under the container engine: what would have to
-# be written is refused with the cause and the cure, traffic goes on, and when there is room all goes on without help.
+# A full disk under the store, under the local bus, under agentd's state, under the gateway's files, under the container
+# engine: what would have to be written is refused with the cause and the cure, traffic goes on, and when there is room
+# all goes on without help.
 # The disks are small tmpfs of the test's own.
 #
 # Short: the nats-server that is installed. FAULTS=whole: each that Debian's releases have (tests/setup/nats-servers);
@@ -129,6 +130,23 @@ agent_disk() {
 	goes_on "state-$1"
 }
 
+# The gateway is told by its sockets: only one that starts anew would miss what its files do not have.
+gateway_disk() {
+	fill "$cluster_dir/state/routed"
+	load_start full.test /
+	deploy "no-files-$1"
+	exits 0 "the disk of the gateway's files is full: a deploy needs none of them"
+	serves "no-files-$1"
+	ok 'status tells of it' within 10 status_says 'table.json cannot be written: No space left on device'
+	is "$(grep -c 'table.json cannot be written' "$work/dev.log")" 1 'routed has said so, once'
+	load_end
+	load_was_clean 'traffic went on'
+	empty "$cluster_dir/state/routed"
+	ok 'and when there is room, that they are written again' within 10 \
+		grep -q "gateway's files are written again" "$work/dev.log"
+	goes_on "files-$1"
+}
+
 servers() {
 	if [ "${FAULTS-}" = whole ]; then
 		for server in "$BUILD"/nats/*/nats-server; do
@@ -148,7 +166,7 @@ engine_image "$image:v1" || bail 'the engine takes no image'
 at_end "engine_image_rm $image:v1"
 for version in $(servers); do
 	cluster_dir=$work/dev-$version
-	for part in store bus agentd; do
+	for part in store bus agentd routed; do
 		disk "$cluster_dir/state/$part" 24m
 	done
 	[ "$version" = installed ] || PATH=$BUILD/nats/$version:$plain_path
@@ -162,6 +180,7 @@ for version in $(servers); do
 		bus_disk "$version"
 	fi
 	agent_disk "$version"
+	gateway_disk "$version"
 	end_pid "$dev_pid" 30
 done
 
