@@ -21,7 +21,9 @@ struct bus {
 	uint64_t next_subscription;
 	struct bus_request *requests[64]; /* pending, by token */
 	struct bus_subscription *subscriptions;
-	struct bus_watcher *watchers; /* fn NULL: a free place */
+	struct bus_subscription *left; /* freed, but the reading thread may have one in its hands */
+	struct __natsStatistics *statistics; /* where the connection's counters are copied to */
+	struct bus_watcher *watchers;	     /* fn NULL: a free place */
 	size_t n_watchers;
 	struct bus_door *doors; /* what bus_serve opened */
 };

@@ -26,6 +26,7 @@ struct bus_subscription {
 	struct bus *bus;
 	struct bus_subscription *next;
 	uint64_t id;
+	uint64_t read; /* messages that the connection had read when this one was left */
 	natsSubscription *native;
 	bus_message_fn fn;
 	void *userdata;
@@ -201,6 +202,44 @@ static void dispatch(struct bus *bus, struct incoming *incoming)
 	sub->fn(&message, sub->userdata);
 }
 
+/* Messages that nats.c's reading thread has begun with. */
+static uint64_t messages_read(struct bus *bus)
+{
+	uint64_t count = 0;
+
+	if (natsConnection_GetStats(bus->native, bus->statistics) == NATS_OK)
+		natsStatistics_GetCounts(bus->statistics, &count, NULL, NULL, NULL, NULL);
+	return count;
+}
+
+static void subscription_destroy(struct bus_subscription *subscription)
+{
+	natsSubscription_Destroy(subscription->native);
+	free(subscription);
+}
+
+/* nats.c's reading thread looks a message's subscription up and, up to nats.c 3.5, goes on with it
+ * without a reference of its own (natsConn_processMsg): one that was left meanwhile must not be
+ * destroyed before that message is done with. When the thread has begun with a later message, it
+ * has nothing of it any more. */
+static void bury_left(struct bus *bus)
+{
+	struct bus_subscription **at = &bus->left, *sub;
+	uint64_t now;
+
+	if (!bus->left || !bus->connected)
+		return;
+	now = messages_read(bus);
+	while ((sub = *at)) {
+		if (sub->read < now) {
+			*at = sub->next;
+			subscription_destroy(sub);
+		} else {
+			at = &sub->next;
+		}
+	}
+}
+
 static int on_handoff(_unused_ sd_event_source *source, int fd, _unused_ uint32_t events,
 		      void *userdata)
 {
@@ -215,10 +254,11 @@ static int on_handoff(_unused_ sd_event_source *source, int fd, _unused_ uint32_
 		struct incoming *incoming = handoff_take(bus->handoff, &more);
 
 		if (!incoming)
-			return 0;
+			break;
 		dispatch(bus, incoming);
 		incoming_free(incoming);
 	}
+	bury_left(bus);
 	/* Others on the loop get their turn before the rest. */
 	if (more && write(fd, &one, sizeof(one)) < 0)
 		return -errno;
@@ -256,15 +296,19 @@ int bus_subscribe(struct bus *bus, const char *subject, bus_message_fn fn, void 
 void bus_subscription_free(struct bus_subscription *subscription)
 {
 	struct bus_subscription **at;
+	struct bus *bus;
 
 	if (!subscription)
 		return;
-	for (at = &subscription->bus->subscriptions; *at != subscription; at = &(*at)->next)
+	bus = subscription->bus;
+	bury_left(bus);
+	for (at = &bus->subscriptions; *at != subscription; at = &(*at)->next)
 		;
 	*at = subscription->next;
 	natsSubscription_Unsubscribe(subscription->native);
-	natsSubscription_Destroy(subscription->native);
-	free(subscription);
+	subscription->read = messages_read(bus);
+	subscription->next = bus->left;
+	bus->left = subscription;
 }
 
 int bus_publish(struct bus *bus, const char *subject, const char *reply,
@@ -464,6 +508,7 @@ int bus_open(sd_event *loop, const struct bus_options *options, struct bus **ret
 	bus->inbox = xasprintf("%s.%s", options->inbox ? options->inbox : "_INBOX", id);
 	s = nats_Open(-1);
 	IFOK(s, nats_SetMessageDeliveryPoolSize(1));
+	IFOK(s, natsStatistics_Create(&bus->statistics));
 	IFOK(s, natsOptions_Create(&native));
 	IFOK(s, native_options(native, options, bus->handoff, connect_usec));
 	IFOK(s, natsConnection_Connect(&bus->native, native));
@@ -485,6 +530,8 @@ int bus_open(sd_event *loop, const struct bus_options *options, struct bus **ret
 
 void bus_free(struct bus *bus)
 {
+	struct bus_subscription *sub;
+
 	if (!bus)
 		return;
 	bus_doors_free(bus);
@@ -496,7 +543,14 @@ void bus_free(struct bus *bus)
 		bus_subscription_free(bus->subscriptions);
 	if (bus->native)
 		natsConnection_FlushTimeout(bus->native, 500);
+	/* Waits for the thread that reads: afterwards nothing of its own is in use there. */
+	natsConnection_Close(bus->native);
+	while ((sub = bus->left)) {
+		bus->left = sub->next;
+		subscription_destroy(sub);
+	}
 	natsConnection_Destroy(bus->native);
+	natsStatistics_Destroy(bus->statistics);
 	sd_event_source_disable_unref(bus->source);
 	sd_event_unref(bus->loop);
 	handoff_retire(bus->handoff);

@@ -1,0 +1,44 @@
+#!/bin/sh
+# lib/bus and lib/handoff where nats.c's threads meet the loop, against a real nats-server: everything at once, as
+# hard as it goes. `make check-thread` runs this with ThreadSanitizer looking on.
+. "$(dirname "$0")/lib/tap.sh"
+. "$(dirname "$0")/lib/fixture.sh"
+
+port=$(free_port)
+url=nats://127.0.0.1:$port
+log=$work/storm.log
+printf 'listen: 127.0.0.1:%s\nmax_payload: 8MB\n' "$port" >"$work/nats.conf"
+
+server_start() {
+	start "$work/nats.log" nats-server -c "$work/nats.conf"
+	server_pid=$started
+	within 10 listens "127.0.0.1:$port"
+}
+
+# said WORD COUNT: that often by now.
+said() {
+	[ "$(grep -c "^$1\$" "$log")" -ge "$2" ]
+}
+
+server_start || bail 'nats-server did not start'
+
+# nats.c up to 3.5 crashes here when a subscription is destroyed too soon.
+ok 'messages and requests both ways, while subscriptions come and go' handover "$url" traffic 20000
+ok 'more than the hand-off holds, while the loop stands still' handover "$url" flood
+ok 'buses freed while messages and answers arrive' handover "$url" turnover 60
+
+start "$log" handover "$url" storm
+storm_pid=$started
+ok 'a storm begins' within 10 said begun 1
+for round in 1 2 3; do
+	kill -9 "$server_pid"
+	ok "the server is killed ($round): it is noticed" within 10 said lost "$round"
+	server_start || bail 'nats-server did not start again'
+	ok "and it goes on when the server is back ($round)" within 10 said back "$round"
+done
+ok 'the storm is told to end' bus "$url" publish handover.end ''
+within 30 gone "$storm_pid" || diag 'it does not end'
+wait "$storm_pid"
+is "$?" 0 'nothing came twice, out of order, or to somebody who had gone' || diag "$(cat "$log")"
+
+done_testing
