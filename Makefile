@@ -5,6 +5,7 @@
 #                 (KEEP=1 leaves it running, make demo-end ends it)
 #   make check    install what the tests need, build, run every test
 #                 (make check-quick: those without containers)
+#   make check-thread  what shares the bus with nats.c's threads, with ThreadSanitizer looking on
 #   make check-crash   every fault, at every phase of a deploy: about half an hour
 #   make fuzz     throw hostile bytes at everything that strangers write: tests/fuzz/NAME.c
 #                 (make fuzz-corpus keeps the inputs that reached something new)
@@ -58,7 +59,7 @@ LOG := $(BUILD)/setup.log
 # As many jobs as there are processors, unless -j was said.
 JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all tests tools fuzzers clean demo demo-end check check-quick check-crash fuzz fuzz-corpus lint lint-files install \
+.PHONY: all tests tools fuzzers clean demo demo-end check check-quick check-thread check-crash fuzz fuzz-corpus lint lint-files install \
 	setup setup-check setup-fuzz
 .SECONDEXPANSION:
 .SECONDARY:
@@ -163,6 +164,14 @@ check: setup-check
 check-quick: setup-check
 	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes all tests fuzzers
 	@BUILD=$(BUILD) tests/run quick
+
+# Where threads hand over: lib/bus, driven hard, and the daemons on top of it. A build of its own; each report is a
+# failed test.
+THREAD_TESTS := $(patsubst %,tests/%.t,handover bus)
+check-thread:
+	@tests/setup/packages -l $(LOG) build run check
+	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes SAN=thread BUILD=build-thread all tools
+	@BUILD=build-thread tests/run quick $(THREAD_TESTS)
 
 # Every fault test with all its cases; the last line is their count.
 check-crash: setup-check
