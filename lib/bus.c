@@ -382,11 +382,6 @@ int bus_status(const struct bus_message *message)
 	return value ? atoi(value) : 0;
 }
 
-bool bus_is_connected(const struct bus *bus)
-{
-	return bus->connected;
-}
-
 sd_event *bus_loop(const struct bus *bus)
 {
 	return bus->loop;

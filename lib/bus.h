@@ -39,7 +39,6 @@ bool bus_version_suits(const char *version);
 int bus_program_check(const char *program, struct failure *failure);
 void bus_free(struct bus *bus);
 DEFINE_CLEANUP(struct bus, bus_free);
-bool bus_is_connected(const struct bus *bus);
 sd_event *bus_loop(const struct bus *bus);
 /* `fn` is told of each loss (connected = false) and each return of the connection, until
  * bus_unwatch_state with the same userdata (which may come from inside `fn`). */

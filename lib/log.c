@@ -45,11 +45,6 @@ void log_set_level(int level)
 	settings.level = level;
 }
 
-int log_get_level(void)
-{
-	return settings.level;
-}
-
 static void field_add(struct iovec *iov, int *count, const char *name, const char *value)
 {
 	if (!value || !*value)

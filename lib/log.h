@@ -25,7 +25,6 @@ void log_open(const char *ident);
 void log_set_machine(const char *machine);
 /* Lines with a level above this one (LOG_INFO at first) are not written. */
 void log_set_level(int level);
-int log_get_level(void);
 /* One line. Never fails, never changes errno. */
 void log_write(int level, const struct log_about *about, const char *format, ...) _printf_(3, 4);
 

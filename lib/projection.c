@@ -229,11 +229,6 @@ void projection_free(struct projection *p)
 	free(p);
 }
 
-uint64_t projection_sequence(const struct projection *p)
-{
-	return p->sequence;
-}
-
 void projection_expect(struct projection *p, uint64_t sequence)
 {
 	if (sequence <= p->sequence)

@@ -25,8 +25,6 @@ struct projection *projection_new(struct bus *bus, const char *machine, const ch
 				  const struct projection_ops *ops, void *userdata);
 void projection_free(struct projection *projection);
 DEFINE_CLEANUP(struct projection, projection_free);
-/* Applied up to this sequence of the log; 0 before the first load. */
-uint64_t projection_sequence(const struct projection *projection);
 /* Somebody knows of an entry with this sequence: if it is not here within a moment, the projection
  * attaches anew rather than wait for a missed heartbeat. */
 void projection_expect(struct projection *projection, uint64_t sequence);
