@@ -408,7 +408,8 @@ void bus_unwatch_state(struct bus *bus, const void *userdata)
 
 char *bus_inbox(struct bus *bus)
 {
-	return xasprintf("%s.x%llu", bus->inbox, (unsigned long long)bus->next_token++);
+	/* Two words deep: the subscription for replies would hear it as well. */
+	return xasprintf("%s.x.%llu", bus->inbox, (unsigned long long)bus->next_token++);
 }
 
 int bus_flush(struct bus *bus, uint64_t usec)

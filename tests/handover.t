@@ -5,9 +5,10 @@
 . "$(dirname "$0")/lib/fixture.sh"
 
 port=$(free_port)
+http_port=$(free_port)
 url=nats://127.0.0.1:$port
 log=$work/storm.log
-printf 'listen: 127.0.0.1:%s\nmax_payload: 8MB\n' "$port" >"$work/nats.conf"
+printf 'listen: 127.0.0.1:%s\nhttp: 127.0.0.1:%s\nmax_payload: 8MB\n' "$port" "$http_port" >"$work/nats.conf"
 
 server_start() {
 	start "$work/nats.log" nats-server -c "$work/nats.conf"
@@ -20,11 +21,21 @@ said() {
 	[ "$(grep -c "^$1\$" "$log")" -ge "$2" ]
 }
 
+# How many messages the server has sent to its clients.
+sent() {
+	curl -sf --max-time 10 "http://127.0.0.1:$http_port/varz" | sed -n 's/^ *"out_msgs": *\([0-9]*\),*$/\1/p'
+}
+
 server_start || bail 'nats-server did not start'
+within 5 listens "127.0.0.1:$http_port"
+
+before=$(sent)
+ok 'messages to an inbox' flood "$url" inbox 1000
+is "$(($(sent) - before))" 1000 'each comes over the wire once'
 
 # nats.c up to 3.5 crashes here when a subscription is destroyed too soon.
 ok 'messages and requests both ways, while subscriptions come and go' handover "$url" traffic 20000
-ok 'more than the hand-off holds, while the loop stands still' handover "$url" flood
+ok 'more than the hand-off holds, while the loop stands still' flood "$url" held
 ok 'buses freed while messages and answers arrive' handover "$url" turnover 60
 
 start "$log" handover "$url" storm

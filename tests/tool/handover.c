@@ -5,16 +5,15 @@
  *   handover URL storm              the same, and a bus that is freed whenever the connection is
  *                                   lost and opened again when it is back, until a message comes on
  *                                   handover.end; prints `lost` and `back`
- *   handover URL flood              more than the hand-off holds comes while the loop stands still
  *   handover URL turnover ROUNDS    buses are opened, and freed while messages and answers arrive
  *
  * Prints what was done; exits 0 when nothing was lost, came twice, out of order, or to somebody who
  * had gone. Built with SAN=thread or SAN=address it says what those see: that is its use. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "lib/bus.h"
-#include "lib/handoff.h"
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/str.h"
@@ -26,7 +25,6 @@
 #define AT_ONCE 64	 /* messages sent in one turn of the loop */
 #define UNDER_WAY 1024	 /* sent and not yet seen, at most */
 #define LONG_BYTES 16384 /* reading one of these takes nats.c's thread a while */
-#define HELD (3 * HANDOFF_MAX)
 
 /* Who hears what, for as long as it is there. */
 struct listener {
@@ -98,8 +96,7 @@ static struct bus *opened(sd_event *loop, const char *url, const char *name)
 static int send_number(struct traffic *t, struct bus *bus, const char *subject, uint64_t number)
 {
 	int length = number % 16 == 0 ? LONG_BYTES : (int)(number % 64);
-	_cleanup_free_ char *text =
-		xasprintf("%llu %.*s", (unsigned long long)number, length, t->padding);
+	_cleanup_free_ char *text = xasprintf("%" PRIu64 " %.*s", number, length, t->padding);
 
 	return bus_publish(bus, subject, NULL, NULL, text, strlen(text));
 }
@@ -253,9 +250,9 @@ static void on_late(void *userdata)
 	struct traffic *t = userdata;
 
 	t->bad = true;
-	complain("it does not come to an end: there %llu of %llu, back %llu of %llu",
-		 (unsigned long long)t->there.seen, (unsigned long long)t->there.sent,
-		 (unsigned long long)t->back.seen, (unsigned long long)t->back.sent);
+	complain("it does not come to an end: there %" PRIu64 " of %" PRIu64 ", back %" PRIu64
+		 " of %" PRIu64,
+		 t->there.seen, t->there.sent, t->back.seen, t->back.sent);
 	sd_event_exit(t->loop, 0);
 }
 
@@ -303,31 +300,26 @@ static int traffic_judge(const struct traffic *t)
 {
 	uint64_t skipped = t->there.skipped + t->back.skipped;
 
-	printf("%llu and %llu messages, %llu subscriptions dropped, %llu requests: %llu answered, "
-	       "%llu failed, %llu taken back\n",
-	       (unsigned long long)t->there.seen, (unsigned long long)t->back.seen,
-	       (unsigned long long)t->dropped, (unsigned long long)t->requests,
-	       (unsigned long long)t->answered, (unsigned long long)t->refused,
-	       (unsigned long long)t->cancelled);
+	printf("%" PRIu64 " and %" PRIu64 " messages, %" PRIu64 " subscriptions dropped, %" PRIu64
+	       " requests: %" PRIu64 " answered, %" PRIu64 " failed, %" PRIu64 " taken back\n",
+	       t->there.seen, t->back.seen, t->dropped, t->requests, t->answered, t->refused,
+	       t->cancelled);
 	if (t->bad)
 		return 1;
 	if (t->ghosts)
-		return complain("%llu messages came to somebody who had gone",
-				(unsigned long long)t->ghosts);
+		return complain("%" PRIu64 " messages came to somebody who had gone", t->ghosts);
 	if (t->disorder)
-		return complain("%llu messages came twice, or out of order",
-				(unsigned long long)t->disorder);
+		return complain("%" PRIu64 " messages came twice, or out of order", t->disorder);
 	if (t->requests != t->answered + t->refused + t->cancelled)
 		return complain("not every request was told once");
 	if (t->storm)
 		return t->lost && t->lost == t->returns
 			       ? 0
-			       : complain("lost %llu times, back %llu times",
-					  (unsigned long long)t->lost,
-					  (unsigned long long)t->returns);
+			       : complain("lost %" PRIu64 " times, back %" PRIu64 " times", t->lost,
+					  t->returns);
 	if (skipped || t->refused)
-		return complain("%llu messages were lost, %llu requests failed",
-				(unsigned long long)skipped, (unsigned long long)t->refused);
+		return complain("%" PRIu64 " messages were lost, %" PRIu64 " requests failed",
+				skipped, t->refused);
 	return 0;
 }
 
@@ -399,63 +391,6 @@ static int verb_storm(struct traffic *t, _unused_ uint64_t count)
 	sd_event_loop(t->loop);
 	traffic_close(t);
 	return traffic_judge(t);
-}
-
-struct flood {
-	sd_event *loop;
-	uint64_t seen, disorder;
-};
-
-static void on_flood(const struct bus_message *message, void *userdata)
-{
-	struct flood *flood = userdata;
-
-	if (strtoull(message->data, NULL, 10) != flood->seen + 1)
-		flood->disorder++;
-	flood->seen++;
-	if (flood->seen == HELD)
-		sd_event_exit(flood->loop, 0);
-}
-
-/* The loop does not turn meanwhile: nats.c's thread has filled the hand-off and waits for room. */
-static int pour(struct bus *from, struct bus *to)
-{
-	for (uint64_t i = 1; i <= HELD; i++) {
-		char number[24];
-		int length = snprintf(number, sizeof(number), "%llu", (unsigned long long)i);
-
-		if (bus_publish(from, "handover.flood", NULL, NULL, number, (size_t)length) < 0)
-			return complain("cannot send message %llu", (unsigned long long)i);
-	}
-	if (bus_flush(from, 20 * SECONDS) < 0 || bus_flush(to, 20 * SECONDS) < 0)
-		return complain("the flood does not reach the other side");
-	return 0;
-}
-
-/* Once with the loop turning again, once with the bus freed while the thread waits. */
-static int verb_flood(struct traffic *t, _unused_ uint64_t count)
-{
-	struct flood flood = { .loop = t->loop };
-	int code = 1;
-
-	t->left = opened(t->loop, t->url, "left");
-	t->right = t->left ? opened(t->loop, t->url, "right") : NULL;
-	if (t->right && bus_subscribe(t->right, "handover.flood", on_flood, &flood, NULL) == 0 &&
-	    bus_flush(t->right, 5 * SECONDS) == 0 && pour(t->left, t->right) == 0) {
-		t->patience = timer_new(t->loop, on_late, t);
-		timer_arm(t->patience, PATIENCE_USEC);
-		sd_event_loop(t->loop);
-		timer_free(t->patience);
-		code = t->bad || flood.disorder ? complain("%llu of %d came, %llu out of order",
-							   (unsigned long long)flood.seen, HELD,
-							   (unsigned long long)flood.disorder)
-						: pour(t->left, t->right);
-	}
-	bus_free(t->right);
-	bus_free(t->left);
-	printf("%llu messages, %d of them held at once\n", (unsigned long long)flood.seen,
-	       HANDOFF_MAX);
-	return code;
 }
 
 /* A bus that comes, hears some of the traffic, asks, and is freed in the midst of both. */
@@ -535,8 +470,8 @@ static int verb_turnover(struct traffic *t, uint64_t rounds)
 	deferred_free(guest.turn);
 	traffic_close(t);
 	code = traffic_judge(t);
-	printf("%llu buses freed, that had heard %llu messages\n",
-	       (unsigned long long)(rounds - guest.rounds), (unsigned long long)guest.heard_in_all);
+	printf("%" PRIu64 " buses freed, that had heard %" PRIu64 " messages\n",
+	       (rounds - guest.rounds), guest.heard_in_all);
 	return code;
 }
 
@@ -547,7 +482,6 @@ static const struct {
 } verbs[] = {
 	{ "traffic", true, verb_traffic },
 	{ "storm", false, verb_storm },
-	{ "flood", false, verb_flood },
 	{ "turnover", true, verb_turnover },
 };
 
@@ -568,6 +502,6 @@ int main(int argc, char **argv)
 		traffic.loop = loop;
 		return verbs[i].fn(&traffic, (uint64_t)count);
 	}
-	fputs("usage: handover URL traffic MESSAGES | storm | flood | turnover ROUNDS\n", stderr);
+	fputs("usage: handover URL traffic MESSAGES | storm | turnover ROUNDS\n", stderr);
 	return 2;
 }
