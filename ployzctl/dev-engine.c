@@ -7,14 +7,7 @@
 #define REMOVE_USEC 60000000ull
 #define API "http://engine"
 
-struct question {
-	struct dev *dev;
-	void (*pinged)(struct dev *dev, const char *trouble);
-	void (*cleaned)(struct dev *dev);
-	unsigned removed; /* containers, when they were last listed */
-};
-
-static void list_containers(struct question *question);
+static void list_containers(struct dev *dev);
 
 static void ask(struct dev *dev, const char *method, const char *path, uint64_t timeout_usec,
 		http_done_fn done, void *userdata)
@@ -35,45 +28,37 @@ static void ask(struct dev *dev, const char *method, const char *path, uint64_t 
 
 static void on_ping(const struct http_answer *answer, void *userdata)
 {
-	struct question *question = userdata;
+	struct dev *dev = userdata;
 	_cleanup_free_ char *trouble = NULL;
 
 	if (answer->error)
 		trouble = xasprintf("%s", strerror(-answer->error));
 	else if (answer->status != 200)
 		trouble = xasprintf("it answers with status %d", answer->status);
-	question->pinged(question->dev, trouble);
-	free(question);
+	dev->pinged(dev, trouble);
 }
 
 void dev_engine_ping(struct dev *dev, void (*fn)(struct dev *dev, const char *trouble))
 {
-	struct question *question = xcalloc(1, sizeof(*question));
-
-	question->dev = dev;
-	question->pinged = fn;
-	ask(dev, "GET", "/_ping", PING_USEC, on_ping, question);
+	dev->pinged = fn;
+	ask(dev, "GET", "/_ping", PING_USEC, on_ping, dev);
 }
 
-static void cleaned(struct question *question)
+static void cleaned(struct dev *dev)
 {
-	struct dev *dev = question->dev;
-
 	if (dev->removed)
 		dev_say(dev, "removed %u container%s", dev->removed, dev->removed == 1 ? "" : "s");
-	question->cleaned(dev);
-	free(question);
+	dev->cleaned(dev);
 }
 
 static void on_network(const struct http_answer *answer, void *userdata)
 {
-	struct question *question = userdata;
-	struct dev *dev = question->dev;
+	struct dev *dev = userdata;
 
 	if (answer->error || (answer->status >= 300 && answer->status != 404))
 		dev_say(dev, "the engine keeps the network %s: %s", dev->config.network,
 			answer->error ? answer->text : answer->body);
-	cleaned(question);
+	cleaned(dev);
 }
 
 static char *network_path(const struct dev *dev)
@@ -86,8 +71,7 @@ static char *network_path(const struct dev *dev)
 /* Another machine's network of this name is not this one's to remove. */
 static void on_seen(const struct http_answer *answer, void *userdata)
 {
-	struct question *question = userdata;
-	struct dev *dev = question->dev;
+	struct dev *dev = userdata;
 	_cleanup_json_ json_t *network =
 		answer->status == 200 ? json_loadb(answer->body, answer->size, 0, NULL) : NULL;
 	const char *owner = json_string_value(
@@ -95,22 +79,21 @@ static void on_seen(const struct http_answer *answer, void *userdata)
 	_cleanup_free_ char *path = network_path(dev);
 
 	if (network && streq(owner, dev->machine))
-		ask(dev, "DELETE", path, LIST_USEC, on_network, question);
+		ask(dev, "DELETE", path, LIST_USEC, on_network, dev);
 	else
-		cleaned(question);
+		cleaned(dev);
 }
 
-static void remove_network(struct question *question)
+static void remove_network(struct dev *dev)
 {
-	_cleanup_free_ char *path = network_path(question->dev);
+	_cleanup_free_ char *path = network_path(dev);
 
-	ask(question->dev, "GET", path, LIST_USEC, on_seen, question);
+	ask(dev, "GET", path, LIST_USEC, on_seen, dev);
 }
 
 static void on_removed(const struct http_answer *answer, void *userdata)
 {
-	struct question *question = userdata;
-	struct dev *dev = question->dev;
+	struct dev *dev = userdata;
 
 	if (answer->error || (answer->status >= 300 && answer->status != 404))
 		dev_say(dev, "the engine keeps a container: %s",
@@ -120,16 +103,15 @@ static void on_removed(const struct http_answer *answer, void *userdata)
 	if (--dev->http_left > 0)
 		return;
 	/* What the engine was still making while they were listed is there now. */
-	if (dev->removed > question->removed)
-		list_containers(question);
+	if (dev->removed > dev->removed_before)
+		list_containers(dev);
 	else
-		remove_network(question);
+		remove_network(dev);
 }
 
 static void on_list(const struct http_answer *answer, void *userdata)
 {
-	struct question *question = userdata;
-	struct dev *dev = question->dev;
+	struct dev *dev = userdata;
 	_cleanup_json_ json_t *list = NULL;
 	json_t *container;
 	size_t i;
@@ -141,7 +123,7 @@ static void on_list(const struct http_answer *answer, void *userdata)
 		list = json_loadb(answer->body, answer->size, 0, NULL);
 	if (!dev->told && json_array_size(list)) {
 		dev_say(dev, "%zu containers of an earlier --keep stay", json_array_size(list));
-		cleaned(question);
+		cleaned(dev);
 		return;
 	}
 	json_array_foreach (list, i, container) {
@@ -151,30 +133,26 @@ static void on_list(const struct http_answer *answer, void *userdata)
 		if (!id || id[strspn(id, "0123456789abcdef")])
 			continue;
 		dev->http_left++;
-		ask(dev, "DELETE", path, REMOVE_USEC, on_removed, question);
+		ask(dev, "DELETE", path, REMOVE_USEC, on_removed, dev);
 	}
 	if (!dev->http_left)
-		remove_network(question);
+		remove_network(dev);
 }
 
-static void list_containers(struct question *question)
+static void list_containers(struct dev *dev)
 {
-	struct dev *dev = question->dev;
 	_cleanup_free_ char *label = xasprintf("ployz.machine=%s", dev->machine);
 	_cleanup_json_ json_t *filters = json_pack("{s:[s]}", "label", label);
 	_cleanup_free_ char *text = json_text(filters), *escaped = http_escape(text, "");
 	_cleanup_free_ char *path = xasprintf("/containers/json?all=1&filters=%s", escaped);
 
-	question->removed = dev->removed;
+	dev->removed_before = dev->removed;
 	dev->http_left = 0;
-	ask(dev, "GET", path, LIST_USEC, on_list, question);
+	ask(dev, "GET", path, LIST_USEC, on_list, dev);
 }
 
 void dev_engine_clean(struct dev *dev, void (*fn)(struct dev *dev))
 {
-	struct question *question = xcalloc(1, sizeof(*question));
-
-	question->dev = dev;
-	question->cleaned = fn;
-	list_containers(question);
+	dev->cleaned = fn;
+	list_containers(dev);
 }

@@ -50,10 +50,12 @@ struct dev {
 	struct timer *slow;
 	struct http *http;  /* to the engine */
 	unsigned http_left; /* requests whose answer is awaited */
-	unsigned removed;   /* containers */
-	char *machine;	    /* id; known once it is prepared */
-	unsigned told;	    /* how often, to end; a start that failed ends by itself */
-	bool colour;	    /* names in colours */
+	void (*pinged)(struct dev *dev, const char *trouble);
+	void (*cleaned)(struct dev *dev);
+	unsigned removed, removed_before; /* containers; when they were last listed */
+	char *machine;			  /* id; known once it is prepared */
+	unsigned told; /* how often, to end; a start that failed ends by itself */
+	bool colour;   /* names in colours */
 };
 
 /* --- dev-check.c: what has to be there; each says plainly what is not. 0 or negative errno. */

@@ -108,7 +108,10 @@ web dies >"$work/dies.yaml"
 run ctl deploy -f "$work/dies.yaml"
 exits 0 'a service whose containers will die'
 one=$(containers tough | head -n 1)
-kill -KILL "$(engine_api GET "/containers/$one/json" | grep -o '"Pid":[0-9]*' | cut -d : -f 2)"
+process=$(engine_api GET "/containers/$one/json" | grep -o '"Pid":[0-9]*' | cut -d : -f 2)
+kill -KILL "$process"
+# What was sent to it before that is lost with it.
+within 5 gone "$process"
 ok 'the other one serves' answers tough.test / dies
 both_ready() {
 	[ "$(ctl --json ps | grep -c '"ready"')" -eq 2 ]
