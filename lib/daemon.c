@@ -11,7 +11,8 @@
 #include "lib/log.h"
 #include "lib/str.h"
 
-#define CONNECT_EVERY_USEC 100000ull  /* while there is no bus yet */
+#define CONNECT_EVERY_USEC 100000ull /* while there is no bus yet */
+#define READY_USEC 1000000ull
 #define HEAP_PIECE_BYTES (128 * 1024) /* larger ones are taken from the system one by one */
 
 struct credentials {
@@ -270,6 +271,9 @@ int daemon_loop(struct daemon *daemon)
 {
 	int r;
 
+	/* Who hears that it is ready may ask it at once: the server knows its subscriptions. */
+	if (daemon->bus && bus_flush(daemon->bus, READY_USEC) < 0)
+		log_debug("the bus does not answer yet");
 	sd_notify(false, "READY=1");
 	log_info("ready");
 	r = sd_event_loop(daemon->loop);

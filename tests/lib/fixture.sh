@@ -130,6 +130,8 @@ start() {
 	start_log=$1
 	shift
 	signals_hold
+	# Here and now: who looks for a word in it must not find an earlier program's.
+	: >"$start_log"
 	"$@" >"$start_log" 2>&1 </dev/null &
 	started=$!
 	end_later $started
