@@ -15,6 +15,8 @@ SLOWER=5          # a deploy beside may take so many times what it took before, 
 FLOOD_MB=1024
 LOG_MAX_KB=40960  # two files of 16 MiB, and what is not cut yet
 
+# In a build with sanitizers what was freed is kept for a while: that is not to count.
+export ASAN_OPTIONS="$ASAN_OPTIONS:quarantine_size_mb=4"
 cluster_with_images
 
 rss() {
