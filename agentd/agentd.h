@@ -52,6 +52,12 @@ static inline bool engine_ok(const struct engine_answer *answer)
 {
 	return answer->error == 0 && answer->status >= 200 && answer->status < 400;
 }
+/* A creation that found its name in use. Podman 4 says so with a status that is not its own. */
+static inline bool engine_name_taken(const struct engine_answer *answer)
+{
+	return answer->status == 409 ||
+	       (answer->status == 500 && strstr(answer->words, "is already in use"));
+}
 typedef void (*engine_fn)(const struct engine_answer *answer, void *userdata);
 struct engine_request;
 struct engine {

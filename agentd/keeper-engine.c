@@ -91,7 +91,7 @@ static void on_created(const struct engine_answer *answer, void *userdata)
 	keeper->request = NULL;
 	if (away(answer))
 		return;
-	if (answer->status == 409) {
+	if (engine_name_taken(answer)) {
 		find(keeper);
 		return;
 	}
@@ -119,6 +119,11 @@ void keeper_create(struct keeper *keeper)
 	if (keeper->request || !keeper->order || !agentd->engine->up || !agentd->network.ready ||
 	    agentd->ending)
 		return;
+	/* A listing has told of it already. */
+	if (keeper->container) {
+		keeper_inspect(keeper);
+		return;
+	}
 	container_context_fill(agentd, &context);
 	context.files = files;
 	if (files_write(agentd, keeper->fact->id, &keeper->order->service->files, &failure) < 0 ||

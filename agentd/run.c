@@ -240,7 +240,7 @@ static void on_created(const struct engine_answer *answer, void *userdata)
 	const char *id = json_string_value(json_object_get(answer->json, "Id"));
 
 	run->request = NULL;
-	if (answer->status == 409) {
+	if (engine_name_taken(answer)) {
 		_cleanup_free_ char *path = xasprintf("/containers/%s/json", run->name);
 
 		engine_ask(run->runs->agentd->engine, "GET", path, NULL, ENGINE_USEC, on_found, run,
