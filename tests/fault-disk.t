@@ -160,15 +160,18 @@ servers() {
 	fi
 }
 
-engine_start || bail "$engine_reason"
+for version in $(servers); do
+	for part in store bus agentd routed; do
+		disk "$work/dev-$version/state/$part" 24m
+	done
+done
+# An engine that sees these disks: where cgroups are not mounted, dockerd has the mounts of its start.
+unset DOCKER_HOST ENGINE_PRIVATE
+engine_start_own || bail "$engine_reason"
 image=plt-$$
 engine_image "$image:v1" || bail 'the engine takes no image'
-at_end "engine_image_rm $image:v1"
 for version in $(servers); do
 	cluster_dir=$work/dev-$version
-	for part in store bus agentd routed; do
-		disk "$cluster_dir/state/$part" 24m
-	done
 	[ "$version" = installed ] || PATH=$BUILD/nats/$version:$plain_path
 	cluster_start
 	PATH=$plain_path
