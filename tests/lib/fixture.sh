@@ -60,6 +60,7 @@ for sanitizer in ASAN LSAN UBSAN TSAN; do
 	eval "${sanitizer}_OPTIONS=\${${sanitizer}_OPTIONS:+\$${sanitizer}_OPTIONS:}log_path=$work/sanitizer"
 done
 ASAN_OPTIONS=$ASAN_OPTIONS:handle_sigill=1
+LSAN_OPTIONS=$LSAN_OPTIONS:suppressions=$PWD/tests/lib/libnats.lsan:print_suppressions=0
 # Each of the tools would stay a second longer than it has work, to see more: what is to be seen is in the daemons.
 TSAN_OPTIONS=$TSAN_OPTIONS:atexit_sleep_ms=0
 export ASAN_OPTIONS LSAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
