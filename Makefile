@@ -167,11 +167,11 @@ check-quick: setup-check
 
 # Where threads hand over: lib/bus, driven hard, and the daemons on top of it. A build of its own; each report is a
 # failed test.
-THREAD_TESTS := $(patsubst %,tests/%.t,handover bus)
+THREAD_TESTS := $(patsubst %,tests/%.t,handover bus leased placerd dnsd routed meshd agentd)
 check-thread:
 	@tests/setup/packages -l $(LOG) build run check
 	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes SAN=thread BUILD=build-thread all tools
-	@BUILD=build-thread tests/run quick $(THREAD_TESTS)
+	@BUILD=build-thread tests/run $(THREAD_TESTS)
 
 # Every fault test with all its cases; the last line is their count.
 check-crash: setup-check
