@@ -69,6 +69,11 @@ static void on_native_back(_unused_ natsConnection *nc, void *userdata)
 	handoff_put(userdata, INCOMING_BACK, 0, NULL);
 }
 
+static void on_native_closed(_unused_ natsConnection *nc, void *userdata)
+{
+	handoff_put(userdata, INCOMING_CLOSED, 0, NULL);
+}
+
 static void on_native_error(_unused_ natsConnection *nc, _unused_ natsSubscription *sub,
 			    natsStatus status, _unused_ void *userdata)
 {
@@ -179,11 +184,29 @@ static void connection_changed(struct bus *bus, bool connected)
 	}
 }
 
+/* nats.c gives a connection up when the server has refused its user twice. A program that stayed
+ * would never hear of anything again; one that is started again reads the credentials anew. */
+static void connection_closed(struct bus *bus)
+{
+	const char *text = NULL;
+
+	connection_changed(bus, false);
+	natsConnection_GetLastError(bus->native, &text);
+	log_error("the bus has refused this program for good%s%s; start it again, with the "
+		  "credentials of today",
+		  text && *text ? ": " : "", text ? text : "");
+	sd_event_exit(bus->loop, -EACCES);
+}
+
 static void dispatch(struct bus *bus, struct incoming *incoming)
 {
 	struct bus_message message;
 	struct bus_subscription *sub;
 
+	if (incoming->kind == INCOMING_CLOSED) {
+		connection_closed(bus);
+		return;
+	}
 	if (incoming->kind != INCOMING_MESSAGE) {
 		connection_changed(bus, incoming->kind == INCOMING_BACK);
 		return;
@@ -441,6 +464,7 @@ static natsStatus native_options(natsOptions *o, const struct bus_options *optio
 	IFOK(s, natsOptions_SetSendAsap(o, true));
 	IFOK(s, natsOptions_SetDisconnectedCB(o, on_native_lost, handoff));
 	IFOK(s, natsOptions_SetReconnectedCB(o, on_native_back, handoff));
+	IFOK(s, natsOptions_SetClosedCB(o, on_native_closed, handoff));
 	IFOK(s, natsOptions_SetErrorHandler(o, on_native_error, NULL));
 	return s;
 }

@@ -24,6 +24,7 @@ struct bus_options {
 
 /* Connects, waiting at most connect_usec (the one blocking call, made before the loop runs);
  * afterwards the connection comes back by itself for ever, and a lost one fails what is pending.
+ * When the server comes to refuse the user, the loop ends with -EACCES.
  * Refuses a nats-server older than 2.10 with one sentence. 0, or a negative errno with
  * `failure`. */
 int bus_open(sd_event *loop, const struct bus_options *options, struct bus **ret,

@@ -12,6 +12,7 @@ enum incoming_kind {
 	INCOMING_MESSAGE,
 	INCOMING_LOST, /* the connection */
 	INCOMING_BACK,
+	INCOMING_CLOSED, /* it does not come back */
 };
 
 struct incoming {

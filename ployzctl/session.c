@@ -224,6 +224,8 @@ int session_run(struct ployzctl *ctl)
 {
 	int r = sd_event_loop(ctl->loop);
 
+	if (r == -EACCES) /* the bus has said so */
+		return EXIT_UNREACHABLE;
 	if (r < 0) {
 		fprintf(stderr, "ployzctl: the event loop failed: %s\n", strerror(-r));
 		return EXIT_BUG;

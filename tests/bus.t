@@ -87,4 +87,27 @@ run "$bus" "nats://127.0.0.1:$old_port" request a b
 like "$err" 'nats-server 2.9.10 .* is too old' 'nats-server 2.9 is refused, naming it'
 like "$err" 'install nats-server 2.10 or newer' 'and saying what to install'
 
+# A server that has come to refuse the user: nats.c gives up for good, and so the program ends and says why.
+user_port=$(free_port)
+user_start() {
+	printf 'listen: 127.0.0.1:%s\nauthorization { users [ { user: machine, password: %s } ] }\n' "$user_port" "$1" \
+		>"$work/user.conf"
+	start "$work/user.log" nats-server -c "$work/user.conf"
+	user_pid=$started
+	within 10 listens "127.0.0.1:$user_port"
+}
+user_start first
+start "$work/refused.log" "$bus" "nats://127.0.0.1:$user_port" machine:first listen here 1000 100
+refused_pid=$started
+log=$work/refused.log
+called() {
+	"$bus" "nats://127.0.0.1:$user_port" machine:first publish here 'hello' && heard '^here hello'
+}
+ok 'a program signs in and hears' within 10 called
+kill -9 "$user_pid"
+within 5 gone "$user_pid"
+user_start second
+ok 'a program whose user is refused while it runs ends' within 20 gone "$refused_pid"
+like "$(cat "$log")" 'refused this program for good: .*start it again' 'and says why'
+
 done_testing
