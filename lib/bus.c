@@ -561,7 +561,7 @@ void bus_free(struct bus *bus)
 			bus_request_cancel(bus->requests[i]);
 	while (bus->subscriptions)
 		bus_subscription_free(bus->subscriptions);
-	if (bus->native)
+	if (bus->connected)
 		natsConnection_FlushTimeout(bus->native, 500);
 	/* Waits for the thread that reads: afterwards nothing of its own is in use there. */
 	natsConnection_Close(bus->native);
