@@ -21,6 +21,7 @@
 #define SECONDS 1000000ull
 #define PATIENCE_USEC (60 * SECONDS)
 #define REQUEST_USEC (20 * SECONDS)
+#define AGAIN_USEC 50000
 #define PLACES 24	 /* subscriptions that come and go */
 #define AT_ONCE 64	 /* messages sent in one turn of the loop */
 #define UNDER_WAY 1024	 /* sent and not yet seen, at most */
@@ -49,6 +50,14 @@ struct lane {
 	uint64_t skipped; /* by numbers that were sent while the connection was lost */
 };
 
+/* The request with which a storm ends. */
+struct last {
+	struct traffic *traffic;
+	struct bus *bus;
+	const char *subject;
+	struct timer *again;
+};
+
 struct traffic {
 	sd_event *loop;
 	const char *url;
@@ -61,7 +70,8 @@ struct traffic {
 	uint64_t requests, answered, refused, cancelled, answers;
 	uint64_t lost, returns;
 	bool storm, ending, bad;
-	int last; /* requests at the end of a storm */
+	struct last last[2];
+	int unanswered; /* of the last requests */
 	struct deferred *turn;
 	struct timer *patience;
 	char *padding;
@@ -288,6 +298,8 @@ static void traffic_close(struct traffic *t)
 		asked_free(t->asked);
 		t->cancelled++;
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(t->last); i++)
+		timer_free(t->last[i].again);
 	bus_free(t->third);
 	bus_free(t->left);
 	bus_free(t->right);
@@ -351,16 +363,24 @@ static void on_state(bool connected, void *userdata)
 	fflush(stdout);
 }
 
-/* All of what is still to be answered is waited for; then both ways are tried once more. */
+/* At the end each asks the other once more: until both are back, again and again. */
 static void on_last_answer(int error, _unused_ const struct bus_message *reply, void *userdata)
 {
-	struct traffic *t = userdata;
+	struct last *last = userdata;
+	struct traffic *t = last->traffic;
 
-	t->bad = t->bad || error < 0;
 	if (error < 0)
-		complain("the last request: %s", strerror(-error));
-	if (--t->last == 0)
+		timer_arm(last->again, AGAIN_USEC);
+	else if (--t->unanswered == 0)
 		sd_event_exit(t->loop, 0);
+}
+
+static void last_ask(void *userdata)
+{
+	struct last *last = userdata;
+
+	bus_request(last->bus, last->subject, NULL, "?", 1, REQUEST_USEC, on_last_answer, last,
+		    NULL);
 }
 
 static void on_end(_unused_ const struct bus_message *message, void *userdata)
@@ -370,11 +390,13 @@ static void on_end(_unused_ const struct bus_message *message, void *userdata)
 	if (t->ending)
 		return;
 	t->ending = true;
-	t->last = 2;
-	bus_request(t->left, "handover.ask.right", NULL, "?", 1, REQUEST_USEC, on_last_answer, t,
-		    NULL);
-	bus_request(t->right, "handover.ask.left", NULL, "?", 1, REQUEST_USEC, on_last_answer, t,
-		    NULL);
+	t->last[0] = (struct last){ t, t->left, "handover.ask.right", NULL };
+	t->last[1] = (struct last){ t, t->right, "handover.ask.left", NULL };
+	for (size_t i = 0; i < ARRAY_SIZE(t->last); i++) {
+		t->last[i].again = timer_new(t->loop, last_ask, &t->last[i]);
+		last_ask(&t->last[i]);
+		t->unanswered++;
+	}
 }
 
 static int verb_storm(struct traffic *t, _unused_ uint64_t count)
