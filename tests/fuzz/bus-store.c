@@ -154,7 +154,7 @@ static const struct {
 
 static const char *good_reply(const char *subject, uint8_t which)
 {
-	const char *found[ARRAY_SIZE(goods)];
+	const char *found[ARRAY_SIZE(goods)] = { NULL };
 	size_t n = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(goods); i++)
