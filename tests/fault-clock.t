@@ -13,8 +13,8 @@
 library=$(find /usr/lib -name libfaketimeMT.so.1 | head -n 1)
 [ -n "$library" ] || bail 'libfaketime is not installed: tests/setup/packages check'
 stamp=$work/clock
-${CC:-cc} -D_GNU_SOURCE -shared -fPIC -O2 -o "$work/boot-timers.so" tests/lib/boot-timers.c || bail 'cc builds nothing'
-library=$work/boot-timers.so:$library
+${CC:-cc} -D_GNU_SOURCE -shared -fPIC -O2 -o "$work/before-faketime.so" tests/lib/before-faketime.c || bail 'cc builds nothing'
+library=$work/before-faketime.so:$library
 
 engine_start || bail "$engine_reason"
 image=plt-$$
