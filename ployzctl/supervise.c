@@ -15,7 +15,7 @@
 	100000ull /* after the second death in a row; doubled from one to the next */
 #define PAUSE_MAX_USEC 5000000ull
 #define STEADY_USEC 3000000ull /* having run so long, a child's deaths are forgotten */
-#define START_ATTEMPTS 2	/* deaths before ready until the start has failed */
+#define START_ATTEMPTS 2       /* deaths before ready until the start has failed */
 #define LINE_MAX_BYTES 8192
 #define LOG_MAX_BYTES (16ll << 20) /* then a log begins anew; the one before it is kept */
 
@@ -248,6 +248,12 @@ static int spawn(struct child *child)
 	if (r >= 0)
 		r = sd_event_add_child(loop, &child->exit_source, child->pid, WEXITED, on_exit_,
 				       child);
+	/* By itself it looks once: at the end of a child that somebody traces, which is not there
+	 * to be waited for before the tracer has let go of it. From once to on it does not go. */
+	if (r >= 0)
+		r = sd_event_source_set_enabled(child->exit_source, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(child->exit_source, SD_EVENT_ON);
 	return r;
 }
 

@@ -2,13 +2,16 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ployzctl/supervise.h"
 #include "tests/tap.h"
 
 #define PATIENCE_USEC 15000000ull
+#define TRACED_USEC 200000ull
 
 struct run {
 	sd_event *loop;
@@ -19,6 +22,9 @@ struct run {
 	bool ready, stopped;
 	unsigned kills; /* to be sent when `victim` says it is up */
 	bool stop_when_ready;
+	bool trace; /* it is traced when it is killed, and for a while more */
+	pid_t tracer;
+	int leash; /* the tracer lives as long as this is open */
 };
 
 static void keep(struct run *run, const char *name, bool own, const char *text)
@@ -30,12 +36,50 @@ static void keep(struct run *run, const char *name, bool own, const char *text)
 	run->said = said;
 }
 
+static int on_traced_enough(_unused_ sd_event_source *source, _unused_ uint64_t usec,
+			    void *userdata)
+{
+	struct run *run = userdata;
+
+	close(run->leash);
+	return 0;
+}
+
+/* A debugger, say: what it traces is not there to be waited for, when it dies, before it lets go.
+ */
+static void trace(struct run *run, pid_t pid)
+{
+	int told[2], leash[2];
+	char byte = 0;
+
+	if (pipe(told) < 0 || pipe(leash) < 0)
+		return;
+	run->tracer = fork();
+	if (run->tracer == 0) {
+		close(leash[1]);
+		byte = ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0 ? 'y' : 'n';
+		if (write(told[1], &byte, 1) == 1 && read(leash[0], &byte, 1) == 0)
+			_exit(0);
+		_exit(1);
+	}
+	ok(read(told[0], &byte, 1) == 1 && byte == 'y', "it is traced");
+	close(told[0]);
+	close(told[1]);
+	close(leash[0]);
+	run->leash = leash[1];
+	sd_event_add_time_relative(run->loop, NULL, CLOCK_BOOTTIME, TRACED_USEC, 0,
+				   on_traced_enough, run);
+}
+
 static void kill_victim(struct run *run)
 {
 	_cleanup_free_ char *path = xasprintf("%s/victim.pid", run->directory), *text = NULL;
 
-	if (file_read(path, 32, &text, NULL) == 0)
-		kill(atoi(text), SIGKILL);
+	if (file_read(path, 32, &text, NULL) < 0)
+		return;
+	if (run->trace)
+		trace(run, atoi(text));
+	kill(atoi(text), SIGKILL);
 }
 
 static void on_line(const char *name, bool own, const char *text, void *userdata)
@@ -213,6 +257,22 @@ static void test_again(void)
 	run_free(&run);
 }
 
+static void test_traced(void)
+{
+	struct run run;
+
+	run_new(&run);
+	run.kills = 1;
+	run.trace = true;
+	add(&run, "victim", "ready(); select undef, undef, undef, 0.1; print qq(up\\n); sleep 60",
+	    SUPERVISE_NOTIFY, NULL);
+	supervise_start(run.supervise);
+	ok(sd_event_loop(run.loop) == 0 && run.stopped,
+	   "killed while it is traced, it is started again");
+	waitpid(run.tracer, NULL, 0);
+	run_free(&run);
+}
+
 static void test_deaf(void)
 {
 	struct run run;
@@ -296,6 +356,7 @@ int main(void)
 	test_log();
 	test_failed();
 	test_again();
+	test_traced();
 	test_deaf();
 	return tap_done();
 }
