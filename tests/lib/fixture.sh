@@ -91,9 +91,9 @@ within() {
 	done
 }
 
-# A process that is there and not a zombie.
+# A process of which a thread is there that is no zombie: the first may be one while others still hold its files.
 alive() {
-	[ -r "/proc/$1/stat" ] && ! grep -q ') Z ' "/proc/$1/stat" 2>/dev/null
+	grep -qsv ') [ZX] ' "/proc/$1/task/"*/stat
 }
 
 gone() {
