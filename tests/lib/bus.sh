@@ -34,11 +34,16 @@ local_start() {
 	within 10 listens "127.0.0.1:$bus_port"
 }
 
+# Being linked, the bus learns only then whom to ask for what is the store's.
+store_linked() {
+	"$BUILD/tool/bus" "$bus_url" request '$JS.ployz.API.INFO' '' >"$work/out" 2>&1
+}
+
 bus_start() {
 	store_port=$(free_port)
 	leaf_port=$(free_port)
 	bus_port=$(free_port)
 	bus_url=nats://127.0.0.1:$bus_port
 	bus_configure
-	store_start && local_start && within 10 grep -q 'Leafnode connection created' "$work/store.log"
+	store_start && local_start && within 10 store_linked
 }
