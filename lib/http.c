@@ -70,8 +70,10 @@ static int error_of(const struct http_request *request, CURLcode code)
 	case CURLE_COULDNT_CONNECT:
 		return number > 0 ? -(int)number : -ECONNREFUSED;
 	case CURLE_URL_MALFORMAT:
-	case CURLE_UNSUPPORTED_PROTOCOL:
 		return -EINVAL;
+	case CURLE_UNSUPPORTED_PROTOCOL: /* of the answer: that of the URL was looked at */
+	case CURLE_WEIRD_SERVER_REPLY:
+		return -EPROTO;
 	default:
 		return -ECONNRESET;
 	}

@@ -46,7 +46,7 @@ static void *serve(void *userdata)
 			for (unsigned left = BULK; left && n > 0; left -= sizeof(bulk))
 				n = write(fd, bulk, sizeof(bulk));
 		} else if (strstr(request, "GET /odd")) {
-			dprintf(fd, "HTTP/2  04 Odd\r\nContent-Length: 0\r\n\r\n");
+			dprintf(fd, "HTTP/1.1 042 Odd\r\nContent-Length: 0\r\n\r\n");
 		} else if (strstr(request, "GET /none")) {
 			dprintf(fd, "HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone");
 		} else {
