@@ -1,6 +1,8 @@
 /* Loaded before libfaketime, for what that does wrong (0.9.10). */
 #include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -27,9 +29,14 @@ int clock_gettime(clockid_t clock, struct timespec *at)
 
 int pthread_cond_init(pthread_cond_t *condition, const pthread_condattr_t *how)
 {
-	if (faked_cond_init || how)
+	static const pthread_cond_t plain = PTHREAD_COND_INITIALIZER;
+
+	if (faked_cond_init)
 		return faked_cond_init(condition, how);
-	*condition = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
+	/* jemalloc's has no attributes. */
+	if (how)
+		return ENOTSUP;
+	memcpy(condition, &plain, sizeof(plain));
 	return 0;
 }
 
