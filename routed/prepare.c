@@ -72,7 +72,21 @@ static int write_when_changed(struct routed *routed, const char *path, char *tex
 	}
 	free(*last);
 	*last = steal(owned);
+	routed->unsaved = true;
 	return 0;
+}
+
+/* Not for each entry of the log: the table tells which it is of. */
+static int save(struct routed *routed)
+{
+	_cleanup_free_ char *text = codec_print(&table_schema, routed->table);
+	int r = file_write_atomic(routed->saved_path, text, strlen(text), 0600);
+
+	if (r < 0)
+		in_files_trouble(routed, routed->saved_path, r);
+	else
+		routed->unsaved = false;
+	return r;
 }
 
 int prepare_write(struct routed *routed)
@@ -87,10 +101,8 @@ int prepare_write(struct routed *routed)
 		r = write_when_changed(routed, routed->config_path,
 				       render_config(routed->table, &render), &routed->rendered,
 				       0644);
-	if (r >= 0)
-		r = write_when_changed(routed, routed->saved_path,
-				       codec_print(&table_schema, routed->table),
-				       &routed->rendered_table, 0600);
+	if (r >= 0 && routed->unsaved)
+		r = save(routed);
 	if (r >= 0 && routed->files_trouble) {
 		log_notice("the gateway's files are written again");
 		free(steal(routed->files_trouble));

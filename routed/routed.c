@@ -74,7 +74,6 @@ void routed_free(struct routed *routed)
 	free(routed->saved_path);
 	free(routed->rendered);
 	free(routed->rendered_map);
-	free(routed->rendered_table);
 	free(routed->files_trouble);
 	free(routed);
 }

@@ -237,7 +237,8 @@ struct routed {
 	size_t n_taken;
 	char *socket, *master, *map_path, *config_path, *saved_path;
 	char *rendered; /* what haproxy.cfg holds, so that it is only written when it changed */
-	char *rendered_map, *rendered_table;
+	char *rendered_map;
+	bool unsaved;	   /* table.json is of before they were written */
 	struct talk *talk; /* one conversation at a time */
 	enum sync_step step;
 	bool changed;	       /* the table changed while a conversation was on its way */
