@@ -40,22 +40,21 @@ static void on_lapse(void *userdata)
 		timer_arm(agentd->lapse, next - now);
 }
 
-bool agentd_may_end(void *userdata)
+static bool may_end(void *userdata)
 {
 	struct agentd *agentd = userdata;
-	struct daemon *daemon = agentd->daemon;
 
-	if (!daemon->told)
-		return false;
-	if (!agentd->ending && agentd->engine->making) {
-		log_info("ending once the engine has made what it was asked for");
-		timer_arm(agentd->end, ENGINE_MAKING_USEC);
-	}
-	agentd->ending = true;
-	if (agentd->engine->making)
-		return false;
-	sd_event_exit(daemon->loop, 0);
-	return true;
+	if (!agentd->engine->making)
+		return true;
+	log_info("ending once the engine has made what it was asked for");
+	timer_arm(agentd->end, ENGINE_MAKING_USEC);
+	return false;
+}
+
+void agentd_made(struct agentd *agentd)
+{
+	if (agentd->daemon->told && !agentd->engine->making)
+		sd_event_exit(agentd->daemon->loop, 0);
 }
 
 static void on_end(void *userdata)
@@ -87,7 +86,7 @@ int agentd_new(struct daemon *daemon, const struct agentd_config *config, struct
 	}
 	agentd->lapse = timer_new(daemon->loop, on_lapse, agentd);
 	agentd->end = timer_new(daemon->loop, on_end, agentd);
-	daemon->may_end = agentd_may_end;
+	daemon->may_end = may_end;
 	daemon->may_end_userdata = agentd;
 	r = locks_load(agentd);
 	if (r < 0)

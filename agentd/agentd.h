@@ -431,8 +431,7 @@ struct agentd {
 	struct locks locks;
 	struct map keepers; /* instance id → struct keeper */
 	bool adopted;	    /* the containers of this engine are known */
-	bool ending;	    /* nothing new is begun: it waits for what is being made */
-	struct timer *end;
+	struct timer *end;  /* until what is being made is waited for no more */
 	struct engine_request *adopting;
 	struct timer *lapse; /* of locks */
 	struct waiting_call waiting[CALLS_WAITING_MAX];
@@ -443,8 +442,8 @@ int agentd_new(struct daemon *daemon, const struct agentd_config *config, struct
 void agentd_free(struct agentd *agentd);
 DEFINE_CLEANUP(struct agentd, agentd_free);
 int agentd_start(struct agentd *agentd);
-/* Whether nothing is being made; once it is told to end, that is its end. */
-bool agentd_may_end(void *agentd);
+/* The engine has answered: when agentd was told to end and nothing is being made, it ends. */
+void agentd_made(struct agentd *agentd);
 struct keeper *agentd_keeper(const struct agentd *agentd, const char *instance);
 /* Something that keepers wait for is there now. */
 void agentd_go_on(struct agentd *agentd);

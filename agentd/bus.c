@@ -23,7 +23,7 @@ static bool ids_valid(struct bus_call *call, const char *what, const char *id)
 
 static bool engine_there(struct bus_call *call, const struct agentd *agentd)
 {
-	if (agentd->ending) {
+	if (agentd->daemon->told) {
 		bus_call_failf(call, FAILURE_UNREACHABLE, "ask again: it is started again",
 			       "agentd of machine %s is ending", agentd->config->daemon.machine);
 		return false;

@@ -97,7 +97,7 @@ static void on_answer(const struct http_answer *http, void *userdata)
 	fn(&answer, data);
 	if (answer.error < 0 && answer.error != -EFBIG && engine->up)
 		engine_lost(engine, words);
-	agentd_may_end(engine->agentd);
+	agentd_made(engine->agentd);
 }
 
 static bool makes(const char *path)

@@ -40,7 +40,7 @@ void keeper_start(struct keeper *keeper)
 	_cleanup_free_ char *path = NULL;
 
 	if (keeper->request || !keeper->container || !keeper->agentd->engine->up ||
-	    keeper->agentd->ending)
+	    keeper->agentd->daemon->told)
 		return;
 	/* Whatever it was before, this is not the engine's own doing. */
 	free(steal(keeper->started_at));
@@ -117,7 +117,7 @@ void keeper_create(struct keeper *keeper)
 
 	/* All three are waited for: agentd_go_on comes when one is there. */
 	if (keeper->request || !keeper->order || !agentd->engine->up || !agentd->network.ready ||
-	    agentd->ending)
+	    agentd->daemon->told)
 		return;
 	/* A listing has told of it already. */
 	if (keeper->container) {

@@ -181,7 +181,7 @@ static void try_connect(void *userdata)
 	/* A server that refuses will refuse again; one that is not there may be starting. */
 	if (r == 0 || r == -EPROTONOSUPPORT || r == -EACCES) {
 		if (r < 0)
-			log_error("%s; %s", failure.message, failure.hint);
+			log_failure(&failure);
 		c->result = r;
 		sd_event_exit(c->daemon->loop, r < 0 ? r : 1);
 	} else {

@@ -55,7 +55,7 @@ struct daemon {
 	 * soon; told again it ends at once. */
 	bool (*may_end)(void *userdata);
 	void *may_end_userdata;
-	bool told;
+	bool told; /* to end: nothing new is begun */
 };
 
 /* Log, options, configuration file, then the loop with its signals. Returns 1 with *ret set to go
