@@ -14,8 +14,6 @@
  *
  * where log_us says when the entry reached this process, and -1 that no such answer came; last,
  * `asked http N dns N failed http N dns N`. */
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -36,6 +34,7 @@
 #include "lib/model/namespace.h"
 #include "lib/str.h"
 #include "lib/stream.h"
+#include "tests/tool/target.h"
 
 #define PERIOD_USEC 1000
 #define PATIENCE_S 5
@@ -263,18 +262,6 @@ static void report(const struct tool *tool, const struct asker *http, const stru
 	       http->failed, dns->failed);
 }
 
-static bool address_parse(const char *text, struct sockaddr_in *ret)
-{
-	char address[64];
-	unsigned port;
-
-	ret->sin_family = AF_INET;
-	if (sscanf(text, "%63[0-9.]:%u", address, &port) != 2)
-		return false;
-	ret->sin_port = htons((uint16_t)port);
-	return inet_pton(AF_INET, address, &ret->sin_addr) == 1;
-}
-
 static void asker_free(struct asker *asker)
 {
 	free(asker->question);
@@ -316,8 +303,8 @@ int main(int argc, char **argv)
 	int r;
 
 	log_open("propagate");
-	if (argc != 7 || !(colon = strchr(argv[2], ':')) || !address_parse(argv[5], &http.to) ||
-	    !address_parse(argv[6], &dns.to)) {
+	if (argc != 7 || !(colon = strchr(argv[2], ':')) || !target_parse(argv[5], &http.to) ||
+	    !target_parse(argv[6], &dns.to)) {
 		fputs("usage: propagate URL USER:PASSWORD NAMESPACE HOST GATEWAY RESOLVER\n",
 		      stderr);
 		return EXIT_USAGE;

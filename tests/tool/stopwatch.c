@@ -16,9 +16,7 @@
  * Prints `seen_ms N`, and with a command also `returned_ms N exit N`; of a swarm `started_ms N`,
  * the last start, before them. Exit 1 when it was not seen.
  */
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -32,6 +30,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "tests/tool/target.h"
 
 #define PATIENCE_MS 60000
 #define PAUSE_US \
@@ -323,18 +323,14 @@ static int time_swarm(const char *path, int count, char **command)
 
 static int gateway_open(const char *text)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET };
+	struct sockaddr_in to;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	struct timeval patience = { 5, 0 };
-	char address[64];
-	unsigned port;
 
-	if (sscanf(text, "%63[0-9.]:%u", address, &port) != 2 ||
-	    inet_pton(AF_INET, address, &to.sin_addr) != 1) {
+	if (!target_parse(text, &to)) {
 		errno = EINVAL;
 		die(text);
 	}
-	to.sin_port = htons((uint16_t)port);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0)
 		die(text);

@@ -1,4 +1,4 @@
-/* What load and linger share: who is asked, and the time. */
+/* What the tools that ask over the network share: who is asked, and the time. */
 #ifndef PLOYZ_TESTS_TARGET_H
 #define PLOYZ_TESTS_TARGET_H
 
@@ -23,10 +23,10 @@ static inline bool target_parse(const char *text, struct sockaddr_in *ret)
 	char address[64];
 	unsigned port;
 
+	*ret = (struct sockaddr_in){ .sin_family = AF_INET };
 	if (sscanf(text, "%63[0-9.]:%u", address, &port) != 2 ||
 	    inet_pton(AF_INET, address, &ret->sin_addr) != 1)
 		return false;
-	ret->sin_family = AF_INET;
 	ret->sin_port = htons((uint16_t)port);
 	return true;
 }
