@@ -150,8 +150,7 @@ kill -STOP "$(pid_of agentd)"
 kill -TERM "$dev_pid"
 ok 'ending' within 5 said 'ending'
 kill -TERM "$dev_pid"
-# Told once it would wait 20 seconds for agentd.
 # shellcheck disable=SC2086 # a list of pids
-ok 'told twice: at once' within 8 none_alive "$dev_pid" $running
+ok 'told twice: at once' within 3 none_alive "$dev_pid" $running
 engine_api DELETE "/networks/$bridge" >/dev/null 2>&1
 done_testing
