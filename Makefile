@@ -59,8 +59,8 @@ LOG := $(BUILD)/setup.log
 # As many jobs as there are processors, unless -j was said.
 JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all tests tools fuzzers clean demo demo-end check check-quick check-thread check-crash fuzz fuzz-corpus lint lint-files install \
-	setup setup-check setup-fuzz
+.PHONY: all tests tools fuzzers clean demo demo-end check check-quick check-thread check-crash fuzz fuzz-corpus lint \
+	lint-files install setup setup-check setup-fuzz
 .SECONDEXPANSION:
 .SECONDARY:
 
