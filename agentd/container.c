@@ -290,6 +290,15 @@ static int volumes_suit(const struct volume *volumes, size_t count, struct failu
 	return 0;
 }
 
+/* What every container of a service has: its image, and labels, to which the caller adds its own. */
+static json_t *begin(const struct service *service, const char *ns, const char *deploy,
+		     int64_t epoch, const char *digest, const struct container_context *context)
+{
+	return json_pack("{s:{}, s:s, s:o}", "HostConfig", "Image",
+			 digest ? digest : service->image, "Labels",
+			 labels_of(service, ns, deploy, epoch, digest, context));
+}
+
 int container_config(const struct agent_start *order, const struct container_context *context,
 		     json_t **ret, struct failure *failure)
 {
@@ -300,19 +309,17 @@ int container_config(const struct agent_start *order, const struct container_con
 		[RESTART_NO] = "no",
 	};
 	const struct service *service = order->service;
-	_cleanup_json_ json_t *body = json_object();
-	json_t *host = json_object(), *labels;
+	_cleanup_json_ json_t *body = NULL;
+	json_t *host, *labels;
 	int r = volumes_suit(order->volumes, order->n_volumes, failure);
 
-	json_object_set_new(body, "HostConfig", host);
 	if (r < 0)
 		return r;
-	json_object_set_new(body, "Image",
-			    json_string(order->digest ? order->digest : service->image));
-	labels = labels_of(service, order->ns, order->deploy, order->epoch, order->digest, context);
+	body = begin(service, order->ns, order->deploy, order->epoch, order->digest, context);
+	host = json_object_get(body, "HostConfig");
+	labels = json_object_get(body, "Labels");
 	label(labels, "instance", xstrdup(order->instance));
 	label(labels, "slot", xasprintf("%lld", (long long)order->slot));
-	json_object_set_new(body, "Labels", labels);
 	if (service->command)
 		json_object_set_new(body, "Cmd", strings(service->command));
 	if (service->entrypoint)
@@ -333,18 +340,16 @@ int container_run_config(const struct agent_run *order, const struct container_c
 			 json_t **ret, struct failure *failure)
 {
 	const struct service *service = order->service;
-	_cleanup_json_ json_t *body = json_object();
-	json_t *host = json_object(), *labels;
+	_cleanup_json_ json_t *body = NULL;
+	json_t *host, *labels;
 	int r = volumes_suit(order->volumes, order->n_volumes, failure);
 
-	json_object_set_new(body, "HostConfig", host);
 	if (r < 0)
 		return r;
-	json_object_set_new(body, "Image",
-			    json_string(order->digest ? order->digest : service->image));
-	labels = labels_of(service, order->ns, order->deploy, order->epoch, order->digest, context);
+	body = begin(service, order->ns, order->deploy, order->epoch, order->digest, context);
+	host = json_object_get(body, "HostConfig");
+	labels = json_object_get(body, "Labels");
 	label(labels, "run", xstrdup("pre_deploy"));
-	json_object_set_new(body, "Labels", labels);
 	/* The whole command line is the operator's: what the image would put before it is left
 	 * out. */
 	json_object_set_new(body, "Entrypoint", strings(service->pre_deploy->command));

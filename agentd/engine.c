@@ -106,19 +106,27 @@ static bool makes(const char *path)
 	       str_starts(path, "/libpod/networks/create");
 }
 
+/* `options` says how long, and who hears; which request it is, is filled in here. */
+static int send_off(const struct engine *engine, const char *method, const char *path,
+		    const json_t *body, struct http_options *options, struct http_request **ret)
+{
+	const char *api = str_starts(path, "/libpod/") ? PODMAN_API : ENGINE_API;
+	_cleanup_free_ char *url = xasprintf("http://engine%s%s", api, path);
+	_cleanup_free_ char *text = body ? json_text(body) : NULL;
+
+	options->socket = engine->socket;
+	options->method = method;
+	options->url = url;
+	options->body = text;
+	options->size = text ? strlen(text) : 0;
+	return http_start(engine->agentd->http, options, ret);
+}
+
 void engine_ask(struct engine *engine, const char *method, const char *path, const json_t *body,
 		uint64_t usec, engine_fn fn, void *userdata, struct engine_request **ret)
 {
 	struct engine_request *request = xcalloc(1, sizeof(*request));
-	const char *api = str_starts(path, "/libpod/") ? PODMAN_API : ENGINE_API;
-	_cleanup_free_ char *url = xasprintf("http://engine%s%s", api, path);
-	_cleanup_free_ char *text = body ? json_text(body) : NULL;
 	struct http_options options = {
-		.socket = engine->socket,
-		.method = method,
-		.url = url,
-		.body = text,
-		.size = text ? strlen(text) : 0,
 		.timeout_usec = usec,
 		.max = ENGINE_ANSWER_MAX,
 		.done = on_answer,
@@ -130,7 +138,7 @@ void engine_ask(struct engine *engine, const char *method, const char *path, con
 	request->userdata = userdata;
 	request->makes = makes(path);
 	engine->making += request->makes;
-	if (http_start(engine->agentd->http, &options, &request->http) < 0)
+	if (send_off(engine, method, path, body, &options, &request->http) < 0)
 		/* Every path is made here, of escaped parts. */
 		log_error("a request to the engine is too long: %.100s", path);
 	if (ret)
@@ -164,21 +172,14 @@ int engine_stream(struct engine *engine, const char *method, const char *path, c
 		  http_body_fn on_body, http_done_fn done, void *userdata,
 		  struct http_request **ret)
 {
-	_cleanup_free_ char *url = xasprintf("http://engine" ENGINE_API "%s", path);
-	_cleanup_free_ char *text = body ? json_text(body) : NULL;
 	struct http_options options = {
-		.socket = engine->socket,
-		.method = method,
-		.url = url,
-		.body = text,
-		.size = text ? strlen(text) : 0,
 		.fresh = true,
 		.on_body = on_body,
 		.done = done,
 		.userdata = userdata,
 	};
 
-	return http_start(engine->agentd->http, &options, ret);
+	return send_off(engine, method, path, body, &options, ret);
 }
 
 void engine_lost(struct engine *engine, const char *why)

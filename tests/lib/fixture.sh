@@ -139,9 +139,19 @@ start() {
 	signals_take
 }
 
+# A port that nobody listens at, below those that connections take for themselves: where a server is gone for a
+# moment, none of its clients has its port when it comes back.
 free_port() {
-	perl -MIO::Socket::INET -e \
-		'print IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1")->sockport'
+	perl -MIO::Socket::INET -e '
+		my %at = (LocalAddr => "127.0.0.1");
+		for (1 .. 1000) {
+			$at{LocalPort} = 10240 + int rand 22528;
+			my $tcp = IO::Socket::INET->new(%at, Listen => 1) or next;
+			IO::Socket::INET->new(%at, Proto => "udp") or next;
+			print $at{LocalPort};
+			exit;
+		}
+		die "no free port\n"'
 }
 
 # The processes that PID started, directly, by the name of their program: child_of PID NAME.

@@ -464,7 +464,14 @@ static void start_thread(void *(*function)(void *), intptr_t arg)
 	pthread_attr_destroy(&attr);
 }
 
-int main(int argc, char **argv)
+/* What the command line says. */
+static long port = 8080, start_after, die_after, flood_mb;
+static int exit_with = -1;
+static bool ignore_term, garbage;
+static void *(*answering)(void *) = serve;
+
+/* 0, or 2 for a word that is none. */
+static int take_options(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "port", required_argument, NULL, 'p' },
@@ -479,11 +486,7 @@ int main(int argc, char **argv)
 		{ "drip", no_argument, NULL, 'r' },
 		{ NULL, 0, NULL, 0 },
 	};
-	long port = 8080, start_after = 0, die_after = 0;
-	int exit_with = -1, option, fd;
-	bool ignore_term = false, garbage = false;
-	void *(*answering)(void *) = serve;
-	long flood_mb = 0;
+	int option;
 
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1)
 		switch (option) {
@@ -520,6 +523,15 @@ int main(int argc, char **argv)
 		default:
 			return 2;
 		}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	int fd, r = take_options(argc, argv);
+
+	if (r)
+		return r;
 	/* The first process of a container ignores what it has no handler for. */
 	signal(SIGTERM, ignore_term ? SIG_IGN : end);
 	signal(SIGINT, end);
