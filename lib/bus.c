@@ -324,7 +324,6 @@ void bus_subscription_free(struct bus_subscription *subscription)
 	if (!subscription)
 		return;
 	bus = subscription->bus;
-	bury_left(bus);
 	for (at = &bus->subscriptions; *at != subscription; at = &(*at)->next)
 		;
 	*at = subscription->next;
