@@ -72,8 +72,17 @@ engine_end() {
 	engine_clear "$1"
 }
 
-# What a private engine leaves. Of what is not its own only what is empty goes, and was not there before.
+# Where containerd's shims listen: one that was killed leaves its socket.
+engine_sockets() {
+	find /run/containerd/s -type s 2>/dev/null
+}
+
+# What a private engine leaves. Of what is not its own only what is empty, or has nobody listening, goes, and was not
+# there before.
 engine_clear() {
+	for litter in $(engine_sockets | grep -vxFf "$1/sockets"); do
+		grep -q " $litter\$" /proc/net/unix || rm -f "$litter"
+	done
 	grep " $1/" /proc/mounts | cut -d ' ' -f 2 | sort -r | while read -r mounted; do
 		umount -l "$mounted"
 	done
@@ -102,6 +111,7 @@ engine_run_own() {
 	for litter in $(engine_litter); do
 		[ -e "$litter" ] || echo "$litter"
 	done >"$engine_own/litter"
+	engine_sockets >"$engine_own/sockets"
 	[ "$1" = dockerd ] || set -- "$@" "$engine_own"
 	# A containerd that hangs is killed, after having dumped its stacks into $TMPDIR.
 	(export TMPDIR="$engine_own" && engine_in_place setsid "$@" --data-root "$engine_own/data" \
@@ -158,6 +168,7 @@ engine_forget() {
 	for forgotten; do
 		# shellcheck disable=SC2046 # a list of pids
 		kill -KILL $(cat "/proc/$forgotten/task/$forgotten/children") "$forgotten"
+		within 5 gone "$forgotten"
 	done
 }
 
