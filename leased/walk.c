@@ -352,7 +352,6 @@ static void candidate_free(struct candidate *c)
 
 void walk_free(struct walk *walk)
 {
-
 	if (!walk)
 		return;
 	errands_cancel(walk);

@@ -45,13 +45,13 @@ static void test_config(void)
 				   "\tdefault_backend tcp-5432\n"
 				   "backend tcp-5432\n"
 				   "\tmode tcp\n"
-				   "\tbalance leastconn\n"
 				   "\ttimeout server 1h\n"
 				   "\tserver d1 10.0.0.4:5432\n";
 	static const char *const contained[] = {
 		"\tstats socket /run/h.sock mode 600 level admin expose-fd listeners\n",
 		"frontend gateway\n\tbind *:80\n\tbind 127.0.0.1:8080\n",
 		"map_beg(/run/r.map)",
+		"\tmode http\n\tbalance leastconn\n",
 		"\tretries 30\n\toption redispatch 1\n\tretry-on conn-failure\n",
 		"\thttp-request set-header X-Forwarded-For %[src]\n",
 		"\thttp-request set-path \"/%[path,field(3,/,0)]\" if { var(txn.to),field(2,|)",

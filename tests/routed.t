@@ -171,6 +171,26 @@ wait "$load_pid"
 is "$(sort -u "$work/load.out")" 200 'no request failed meanwhile'
 is "$(get_status a.wild.example /)" 404 'a route that the head names no more is gone'
 
+# --- each of those that come together is asked in its turn from the first request on, also in a backend that others had
+asked_of() { # asked_of REVISION: how many of three have answered three requests
+	all= slots= slot=0
+	for address in 127.0.0.2 127.0.0.3 127.0.0.4; do
+		all=$all${all:+,}$(fact_json "more-web-$slot-$1" more ready $address)
+		slots=$slots${slots:+,}$(slot_json $slot "more-web-$slot-$1" $address)
+		slot=$((slot + 1))
+	done
+	facts more "$all" >/dev/null
+	applied "$(commit more "$(head_json more "$1" "$(http_route more.example /)" "$slots")")" >/dev/null
+	for _ in 1 2 3; do
+		get more.example /
+	done | sort -u | grep -c .
+	applied "$(commit more "$(head_json more "$(($1 + 1))" '' '')")" >/dev/null
+	bus "$bus_url" request ployz.v1.m1.routed.drained "{\"instances\":[\"more-web-0-$1\",\"more-web-1-$1\",\"more-web-2-$1\"],\"wait_ms\":5000}" 10 \
+		>/dev/null
+}
+is "$(for revision in 1 3 5 7 9 11 13 15; do asked_of $revision; done | tr '\n' ' ')" '3 3 3 3 3 3 3 3 ' \
+	'three that come are all asked with three requests'
+
 # --- a connection that stays is waited for
 sequence=$(commit tcp "$(head_json tcp 1 "{\"tcp\":{\"port\":\"http\",\"listen\":$tcp_port}}" "$(slot_json 0 tcp-web-0-a 127.0.0.4)")")
 sequence=$(facts tcp "$(fact_json tcp-web-0-a tcp ready 127.0.0.4)")

@@ -9,12 +9,14 @@
  *   stopwatch swarm SOCKET COUNT SERVICE COMMAND…
  *       Runs the command; until Swarm says of COUNT tasks of that service that they run. Before
  *       the engine has told of COUNT starts of its containers Swarm is not asked.
- *   stopwatch routed ADDRESS:PORT HOST COUNT COMMAND…
+ *   stopwatch routed SOCKET COUNT LABEL=VALUE ADDRESS:PORT HOST COMMAND…
  *       Runs the command; until COUNT different containers have answered through the gateway
- * (testsvc names its container in its second line).
+ *       (testsvc names its container in its second line). Before the engine has told of COUNT
+ *       starts of containers with that label the gateway is not asked: none of its answers could
+ *       be the last one, and to ask would be work for the machine that is measured.
  *
- * Prints `seen_ms N`, and with a command also `returned_ms N exit N`; of a swarm `started_ms N`,
- * the last start, before them. Exit 1 when it was not seen.
+ * Prints `seen_ms N`, and with a command also `returned_ms N exit N`; where starts are waited for
+ * `started_ms N`, the last of them, before that. Exit 1 when it was not seen.
  */
 #include <errno.h>
 #include <poll.h>
@@ -295,24 +297,35 @@ static double count_running(const char *path, int count)
 	return -1;
 }
 
-static int time_swarm(const char *path, int count, char **command)
+/* The starts of containers with that label, from now on. */
+static int engine_watch(const char *path, const char *label)
 {
 	char request[512], answer[TEXT_MAX];
 	int fd = engine_open(path), n;
-	double started_ms, seen_ms = -1;
-	pthread_t thread;
 
 	/* {"type":["container"],"event":["start"],"label":["…"]} */
 	n = snprintf(
 		request, sizeof(request),
 		"GET "
 		"/v1.41/events?filters=%%7B%%22type%%22:%%5B%%22container%%22%%5D,%%22event%%22:"
-		"%%5B%%22start%%22%%5D,%%22label%%22:%%5B%%22com.docker.swarm.service.name=%s"
-		"%%22%%5D%%7D HTTP/1.1\r\nHost: engine\r\n\r\n",
-		service);
+		"%%5B%%22start%%22%%5D,%%22label%%22:%%5B%%22%s%%22%%5D%%7D HTTP/1.1\r\n"
+		"Host: engine\r\n\r\n",
+		label);
 	if (!send_all(fd, request, (size_t)n) ||
 	    receive(fd, answer, sizeof(answer), whole_head) != 200)
 		die("the engine's events");
+	return fd;
+}
+
+static int time_swarm(const char *path, int count, char **command)
+{
+	double started_ms, seen_ms = -1;
+	char label[256];
+	pthread_t thread;
+	int fd;
+
+	snprintf(label, sizeof(label), "com.docker.swarm.service.name=%s", service);
+	fd = engine_watch(path, label);
 	thread = run_command(command);
 	started_ms = count_starts(fd, count);
 	if (started_ms >= 0)
@@ -377,16 +390,22 @@ static double count_answers(const char *gateway, const char *host, int count)
 	return -1;
 }
 
-static int time_routed(const char *gateway, const char *host, int count, char **command)
+static int time_routed(char **argv, int count)
 {
-	pthread_t thread = run_command(command);
+	const char *path = argv[0], *label = argv[2], *gateway = argv[3], *host = argv[4];
+	int fd = engine_watch(path, label);
+	pthread_t thread = run_command(argv + 5);
+	double started_ms = count_starts(fd, count), seen_ms = -1;
 
-	return report(count_answers(gateway, host, count), thread);
+	if (started_ms >= 0)
+		seen_ms = count_answers(gateway, host, count);
+	printf("started_ms %.1f ", started_ms);
+	return report(seen_ms, thread);
 }
 
 int main(int argc, char **argv)
 {
-	int count = argc > 4 ? atoi(argv[strcmp(argv[1], "routed") == 0 ? 4 : 3]) : 0;
+	int count = argc > 4 ? atoi(argv[3]) : 0;
 
 	if (argc > 2 && strcmp(argv[1], "command") == 0)
 		return time_command(argv + 2);
@@ -400,13 +419,13 @@ int main(int argc, char **argv)
 		service = argv[4];
 		return time_swarm(argv[2], count, argv + 5);
 	}
-	if (strcmp(argv[1], "routed") == 0 && argc > 5)
-		return time_routed(argv[2], argv[3], count, argv + 5);
+	if (strcmp(argv[1], "routed") == 0 && argc > 7)
+		return time_routed(argv + 2, count);
 usage:
 	fputs("usage: stopwatch engine SOCKET COUNT NAME <BODY\n"
 	      "       stopwatch command COMMAND…\n"
 	      "       stopwatch swarm SOCKET COUNT SERVICE COMMAND…\n"
-	      "       stopwatch routed ADDRESS:PORT HOST COUNT COMMAND…\n",
+	      "       stopwatch routed SOCKET COUNT LABEL=VALUE ADDRESS:PORT HOST COMMAND…\n",
 	      stderr);
 	return 2;
 }
