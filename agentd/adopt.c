@@ -134,8 +134,12 @@ void adopt_engine_event(struct agentd *agentd, const json_t *event)
 	if (streq(action, "oom")) {
 		keeper->oom = true;
 	} else if (streq(action, "start")) {
-		keeper_inspect(keeper);
+		if (keeper->own_start)
+			keeper->own_start = false;
+		else
+			keeper_inspect(keeper);
 	} else if (streq(action, "die") || streq(action, "died")) {
+		keeper->own_start = false; /* the next one is the engine's own */
 		if (code && int_parse(code, 0, 255, &exit_code) == 0 && !is_doubtful(keeper, event))
 			keeper_died(keeper, exit_code, "its process ended");
 		else

@@ -16,6 +16,8 @@
 #define ENGINE_ANSWER_MAX (16 * 1024 * 1024) /* a list of some hundred containers */
 #define FACTS_GATHER_USEC \
 	50000ull /* what is only being made is told together: each entry is synced */
+#define FACTS_PROBE_USEC \
+	20000ull /* until its first probe has most likely passed: starting and ready are one entry */
 #define FACTS_AGAIN_USEC 1000000ull /* until a fact that nobody acknowledged is sent again */
 #define FACTS_HEALTH_USEC 2000000ull
 #define CALL_WAIT_USEC (5 * 1000000ull) /* a question that waited longer has no asker any more */
@@ -220,6 +222,7 @@ struct keeper {
 	char *verdict_reason; /* … and why */
 	struct engine_request *request; /* the one thing that the engine is asked for it now */
 	bool inspect_again;		/* something happened while it was busy */
+	bool own_start; /* asked for here: its answer is inspected, its event says nothing more */
 	bool oom;			/* the kernel has killed in it for want of memory */
 	struct prober *prober;
 };

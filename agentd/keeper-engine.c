@@ -24,9 +24,11 @@ static void on_started(const struct engine_answer *answer, void *userdata)
 	struct keeper *keeper = userdata;
 
 	keeper->request = NULL;
+	/* 304: it runs already. */
+	if (!engine_ok(answer) || answer->status == 304)
+		keeper->own_start = false;
 	if (away(answer))
 		return;
-	/* 304: it runs already. */
 	if (!engine_ok(answer)) {
 		refuse(keeper, "the engine could not start it", answer->words);
 		return;
@@ -45,6 +47,7 @@ void keeper_start(struct keeper *keeper)
 	/* Whatever it was before, this is not the engine's own doing. */
 	free(steal(keeper->started_at));
 	keeper->ending = false;
+	keeper->own_start = true;
 	path = xasprintf("/containers/%s/start", keeper->container);
 	engine_ask(keeper->agentd->engine, "POST", path, NULL, ENGINE_USEC, on_started, keeper,
 		   &keeper->request);

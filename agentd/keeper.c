@@ -323,6 +323,8 @@ void keeper_command(struct keeper *keeper, enum event event, const struct agent_
 
 void keeper_go_on(struct keeper *keeper)
 {
+	/* The engine's events may have been missed. */
+	keeper->own_start = false;
 	if (keeper->request)
 		return;
 	if (keeper->want != WANT_RUN) {

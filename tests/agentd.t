@@ -149,9 +149,14 @@ end_pid "$listen_pid"
 ask start "$(order bad 0 '"command":["/bin/testsvc","--port","8080","--exit","7","--die-after","100"],"ready":{"exec":["/bin/false"]}')"
 ok 'one that exits has failed' within 10 fact_is "$ns-bad-0-$deploy" state failed
 like "$(fact_lines)" 'exit code 7 before it was ready' 'with its exit code as the reason'
+start "$work/entries" "$bus" "$bus_url" listen "$facts.$ns" 100 20
+entries_pid=$started
+within 5 test -e "$work/entries"
 ask start "$(order slow 0 '"command":["/bin/testsvc","--port","8080"],"ports":{"http":{"port":9}},"ready":{"tcp":{"port":"http"},"interval":"100ms","retries":3}')"
 ok 'one that never answers has failed' within 10 fact_is "$ns-slow-0-$deploy" state failed
 like "$(fact_lines)" 'not ready after 3 probes: port 9: Connection refused' 'with the probe that did as the reason'
+ok 'before that it was told as starting' grep -q "\"id\":\"$ns-slow-0-$deploy\"[^{}]*\"state\":\"starting\"" "$work/entries"
+end_pid "$entries_pid"
 ask start "$(printf '%s' "$(order none 0)" | sed "s/$image/plt-none:1/")"
 ok 'one whose image is not here has failed' within 10 fact_is "$ns-none-0-$deploy" state failed
 like "$(fact_lines)" 'could not create it: .*o such image' "in the engine's words"
