@@ -159,8 +159,7 @@ static void on_lock(struct bus_call *call, void *object, void *userdata)
 		refuse_unsaved(agentd, call, r);
 		return;
 	}
-	if (!timer_is_armed(agentd->lapse))
-		timer_arm(agentd->lapse, LOCK_TERM_USEC);
+	timer_arm_within(agentd->lapse, LOCK_TERM_USEC);
 	if (other) {
 		facts_forget(agentd->facts, lock->ns);
 		images_forget(agentd->images, lock->ns);

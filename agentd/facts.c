@@ -28,8 +28,7 @@ struct facts {
 	struct agentd *agentd;
 	struct map lists; /* ns → struct fact_list */
 	struct deferred *flush;
-	struct timer *gather; /* until what can wait is sent … */
-	uint64_t due;	      /* … at this time (boot clock, µs), while it is armed */
+	struct timer *gather; /* until what can wait is sent */
 	struct timer *again;
 	struct stream_follow *follow; /* while an earlier life's facts are read */
 	bool loaded;
@@ -199,16 +198,6 @@ struct instance *facts_add(struct facts *facts, struct instance *instance)
 	return instance;
 }
 
-static void gather(struct facts *facts, uint64_t usec)
-{
-	uint64_t due = boot_now_usec() + usec;
-
-	if (timer_is_armed(facts->gather) && facts->due <= due)
-		return;
-	facts->due = due;
-	timer_arm(facts->gather, usec);
-}
-
 void facts_touch(struct facts *facts, const struct instance *instance)
 {
 	struct fact_list *list = list_of(facts, instance->ns);
@@ -218,9 +207,9 @@ void facts_touch(struct facts *facts, const struct instance *instance)
 	/* Nobody sends requests to what is not ready: what is being made can wait for the other
 	 * instances of its deploy, what starts for its first probe. */
 	if (instance->state == INSTANCE_PULLING || instance->state == INSTANCE_CREATED)
-		gather(facts, FACTS_GATHER_USEC);
+		timer_arm_within(facts->gather, FACTS_GATHER_USEC);
 	else if (instance->state == INSTANCE_STARTING)
-		gather(facts, FACTS_PROBE_USEC);
+		timer_arm_within(facts->gather, FACTS_PROBE_USEC);
 	else
 		deferred_schedule(facts->flush);
 }

@@ -86,6 +86,19 @@ void timer_arm(struct timer *timer, uint64_t usec)
 	sd_event_source_set_enabled(timer->source, SD_EVENT_ONESHOT);
 }
 
+void timer_arm_within(struct timer *timer, uint64_t usec)
+{
+	uint64_t now = 0, due = 0;
+
+	if (timer_is_armed(timer)) {
+		sd_event_now(sd_event_source_get_event(timer->source), CLOCK_BOOTTIME, &now);
+		sd_event_source_get_time(timer->source, &due);
+		if (due <= now + usec)
+			return;
+	}
+	timer_arm(timer, usec);
+}
+
 void timer_disarm(struct timer *timer)
 {
 	if (timer->source)

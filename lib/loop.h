@@ -20,6 +20,8 @@ typedef void (*loop_fn)(void *userdata);
 struct timer;
 struct timer *timer_new(sd_event *loop, loop_fn fn, void *userdata);
 void timer_arm(struct timer *timer, uint64_t usec);
+/* The same, but one that is armed and goes off sooner stays as it is. */
+void timer_arm_within(struct timer *timer, uint64_t usec);
 void timer_disarm(struct timer *timer);
 bool timer_is_armed(const struct timer *timer);
 void timer_free(struct timer *timer);

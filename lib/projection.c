@@ -234,8 +234,7 @@ void projection_expect(struct projection *p, uint64_t sequence)
 	if (sequence <= p->sequence)
 		return;
 	p->expected = MAX2(p->expected, sequence);
-	if (!timer_is_armed(p->expect_timer))
-		timer_arm(p->expect_timer, EXPECT_USEC);
+	timer_arm_within(p->expect_timer, EXPECT_USEC);
 }
 
 uint64_t projection_stale_since(const struct projection *p)

@@ -43,6 +43,12 @@ void timer_arm(struct timer *timer, uint64_t usec)
 	timer->at = fake_now + usec;
 }
 
+void timer_arm_within(struct timer *timer, uint64_t usec)
+{
+	if (!timer->armed || timer->at > fake_now + usec)
+		timer_arm(timer, usec);
+}
+
 void timer_disarm(struct timer *timer)
 {
 	timer->armed = false;
