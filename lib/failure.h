@@ -16,6 +16,7 @@
 	X(EXIT_FAILED, 6, "failed before the commit, nothing changed")      \
 	X(EXIT_CLEANUP_PENDING, 7, "committed, but cleaning up is pending") \
 	X(EXIT_NO_QUORUM, 8, "the store has no quorum")                     \
+	X(EXIT_UNKNOWN, 9, "the commit was not acknowledged")               \
 	X(EXIT_BUG, 70, "a bug")                                            \
 	X(EXIT_MEMORY, MEM_EXIT_CODE, "out of memory")                      \
 	X(EXIT_INTERRUPTED, 130, "interrupted")
@@ -43,6 +44,7 @@ enum exit_code {
 	X(FAILURE_ENGINE, "ENGINE", EXIT_FAILED)                            \
 	X(FAILURE_CLEANUP_PENDING, "CLEANUP_PENDING", EXIT_CLEANUP_PENDING) \
 	X(FAILURE_NO_QUORUM, "NO_QUORUM", EXIT_NO_QUORUM)                   \
+	X(FAILURE_UNKNOWN, "UNKNOWN", EXIT_UNKNOWN)                         \
 	X(FAILURE_BUG, "BUG", EXIT_BUG)
 
 enum failure_code {

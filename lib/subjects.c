@@ -6,7 +6,9 @@
 #include "lib/model/machine.h"
 #include "lib/model/namespace.h"
 #include "lib/model/plan.h"
+#include "lib/model/release.h"
 #include "lib/model/route.h"
+#include "lib/model/store.h"
 #include "lib/str.h"
 
 const struct subject subjects[SUBJECT_COUNT] = {
@@ -62,6 +64,24 @@ bool subject_match(enum subject_id id, const char *subject, char **ret_a, char *
 char *subject_filter(enum subject_id id)
 {
 	return subject_make(id, "*", "*");
+}
+
+const char *subject_stream(enum subject_kind kind)
+{
+	switch (kind) {
+	case SUBJECT_INTENT:
+		return STREAM_INTENT;
+	case SUBJECT_FACTS:
+		return STREAM_FACTS;
+	case SUBJECT_MANIFESTS:
+		return STREAM_MANIFESTS;
+	case SUBJECT_STATUS:
+		return STREAM_STATUS;
+	case SUBJECT_REQUEST:
+	case SUBJECT_EVENT:
+		return NULL;
+	}
+	return NULL;
 }
 
 const char *subject_verb(enum subject_id id)

@@ -15,18 +15,22 @@ static int one_of(const char *const *names, const char *value, struct failure *f
 	return -EINVAL;
 }
 
-/* What every command carries. */
-#define COMMAND_FIELDS(type)                                                   \
-	FIELD_KEY(type, ns, "namespace", CODEC_NAME, .flags = CODEC_REQUIRED), \
-		FIELD(type, epoch, CODEC_INT, .flags = CODEC_REQUIRED),        \
-		FIELD(type, deploy, CODEC_STRING, .flags = CODEC_REQUIRED)
+/* The five fields that every command begins with. */
+#define COMMAND_FIELDS(type, need)                                                          \
+	FIELD_KEY(type, command.ns, "namespace", CODEC_NAME, .flags = need),                \
+		FIELD_KEY(type, command.epoch, "epoch", CODEC_INT, .flags = need),          \
+		FIELD_KEY(type, command.deploy, "deploy", CODEC_STRING, .flags = need),     \
+		FIELD_KEY(type, command.generation, "generation", CODEC_INT, .flags = need, \
+			  .note = "of the store"),                                          \
+		FIELD_KEY(type, command.opened, "opened", CODEC_INT, .flags = need,         \
+			  .note = "sequence of the opening entry")
 #define SCHEMA(type, ...)                                                                        \
 	const struct codec_schema type##_schema = {                                              \
 		.name = #type, .size = sizeof(struct type), .fields = type##_fields, __VA_ARGS__ \
 	}
 
 static const struct codec_field agent_lock_fields[] = {
-	COMMAND_FIELDS(struct agent_lock),
+	COMMAND_FIELDS(struct agent_lock, CODEC_REQUIRED),
 	FIELD(struct agent_lock, holder, CODEC_STRING,
 	      .note = "machine of the leased that holds the lease"),
 	FIELD(struct agent_lock, reserve, CODEC_STRUCT, .schema = &reservation_schema),
@@ -34,12 +38,13 @@ static const struct codec_field agent_lock_fields[] = {
 };
 SCHEMA(agent_lock);
 
-static const struct codec_field agent_unlock_fields[] = { COMMAND_FIELDS(struct agent_unlock),
-							  FIELD_END };
+static const struct codec_field agent_unlock_fields[] = {
+	COMMAND_FIELDS(struct agent_unlock, CODEC_REQUIRED), FIELD_END
+};
 SCHEMA(agent_unlock);
 
 static const struct codec_field agent_prepare_fields[] = {
-	COMMAND_FIELDS(struct agent_prepare),
+	COMMAND_FIELDS(struct agent_prepare, CODEC_REQUIRED),
 	FIELD(struct agent_prepare, image, CODEC_STRING, .flags = CODEC_REQUIRED),
 	FIELD(struct agent_prepare, pull, CODEC_ENUM, .names = pull_policy_names,
 	      .initial = PULL_MISSING),
@@ -63,12 +68,14 @@ static const struct codec_field agent_prepared_fields[] = {
 SCHEMA(agent_prepared, .check = prepared_check);
 
 static const struct codec_field agent_start_fields[] = {
-	COMMAND_FIELDS(struct agent_start),
+	COMMAND_FIELDS(struct agent_start, CODEC_REQUIRED),
 	FIELD(struct agent_start, instance, CODEC_STRING, .flags = CODEC_REQUIRED),
 	FIELD(struct agent_start, slot, CODEC_INT),
 	FIELD(struct agent_start, service, CODEC_POINTER, .flags = CODEC_REQUIRED,
 	      .schema = &service_schema),
 	FIELD_LIST(struct agent_start, volumes, n_volumes, CODEC_MAP, &volume_schema),
+	FIELD(struct agent_start, new_volumes, CODEC_STRV,
+	      .note = "that may be created; the others must exist"),
 	FIELD(struct agent_start, digest, CODEC_STRING,
 	      .note = "the image's id; absent: by its name"),
 	FIELD_END,
@@ -79,13 +86,13 @@ static const struct codec_field agent_instance_fields[] = {
 	FIELD(struct agent_instance, instance, CODEC_POINTER, .schema = &instance_schema,
 	      .note = "absent: there is no such container"),
 	FIELD(struct agent_instance, sequence, CODEC_INT,
-	      .note = "of the log entry that holds this state"),
+	      .note = "of the entry in PLOYZ_FACTS that holds this state"),
 	FIELD_END,
 };
 SCHEMA(agent_instance);
 
 static const struct codec_field agent_ref_fields[] = {
-	COMMAND_FIELDS(struct agent_ref),
+	COMMAND_FIELDS(struct agent_ref, CODEC_REQUIRED),
 	FIELD(struct agent_ref, instance, CODEC_STRING, .flags = CODEC_REQUIRED),
 	FIELD(struct agent_ref, grace_ms, CODEC_INT, .min = -1, .max = INT32_MAX, .initial = -1,
 	      .note = "-1: the service's own"),
@@ -94,10 +101,12 @@ static const struct codec_field agent_ref_fields[] = {
 SCHEMA(agent_ref);
 
 static const struct codec_field agent_run_fields[] = {
-	COMMAND_FIELDS(struct agent_run),
+	COMMAND_FIELDS(struct agent_run, CODEC_REQUIRED),
 	FIELD(struct agent_run, service, CODEC_POINTER, .flags = CODEC_REQUIRED,
 	      .schema = &service_schema),
 	FIELD_LIST(struct agent_run, volumes, n_volumes, CODEC_MAP, &volume_schema),
+	FIELD(struct agent_run, new_volumes, CODEC_STRV,
+	      .note = "that may be created; the others must exist"),
 	FIELD(struct agent_run, digest, CODEC_STRING),
 	FIELD_END,
 };
@@ -118,13 +127,44 @@ static const struct codec_field agent_ran_fields[] = {
 SCHEMA(agent_ran, .check = ran_check);
 
 static const struct codec_field agent_list_fields[] = {
-	FIELD_KEY(struct agent_list, ns, "namespace", CODEC_NAME, .note = "absent: all"),
-	FIELD(struct agent_list, images, CODEC_STRV, .note = "whose ids the answer should tell"),
+	COMMAND_FIELDS(struct agent_list, 0),
+	FIELD(struct agent_list, images, CODEC_STRV, .note = "whose ids the answer should contain"),
 	FIELD_END,
 };
 SCHEMA(agent_list);
 
+static const struct codec_field agent_command_fields[] = {
+	FIELD_KEY(struct agent_command, ns, "namespace", CODEC_NAME, .flags = CODEC_REQUIRED),
+	FIELD(struct agent_command, epoch, CODEC_INT, .flags = CODEC_REQUIRED),
+	FIELD(struct agent_command, deploy, CODEC_STRING, .flags = CODEC_REQUIRED),
+	FIELD(struct agent_command, generation, CODEC_INT, .flags = CODEC_REQUIRED),
+	FIELD(struct agent_command, opened, CODEC_INT, .flags = CODEC_REQUIRED),
+	FIELD_END,
+};
+SCHEMA(agent_command);
+
+static const struct codec_field agent_probe_fields[] = {
+	COMMAND_FIELDS(struct agent_probe, CODEC_REQUIRED),
+	FIELD(struct agent_probe, instances, CODEC_STRV, .flags = CODEC_REQUIRED),
+	FIELD_END,
+};
+SCHEMA(agent_probe);
+
+static const struct codec_field agent_probed_fields[] = {
+	FIELD_LIST(struct agent_probed, instances, n_instances, CODEC_LIST, &agent_instance_schema),
+	FIELD_END,
+};
+SCHEMA(agent_probed);
+
+static const struct codec_field agent_locked_fields[] = {
+	FIELD_LIST(struct agent_locked, instances, n_instances, CODEC_LIST, &instance_schema),
+	FIELD_END,
+};
+SCHEMA(agent_locked);
+
 static const struct codec_field agent_listed_fields[] = {
+	FIELD(struct agent_listed, epoch, CODEC_INT, .flags = CODEC_OMIT,
+	      .note = "highest that is stored for the namespace"),
 	FIELD(struct agent_listed, engine, CODEC_BOOL, .note = "it answers"),
 	FIELD(struct agent_listed, engine_version, CODEC_STRING),
 	FIELD(struct agent_listed, engine_error, CODEC_STRING),

@@ -9,6 +9,7 @@ const char *const deploy_phase_names[] = {
 	[DEPLOY_FAILED] = "failed",
 	[DEPLOY_CLEANUP_PENDING] = "cleanup_pending",
 	[DEPLOY_REFUSED] = "refused",
+	[DEPLOY_UNKNOWN] = "unknown",
 	NULL,
 };
 const char *const progress_kind_names[] = {
@@ -50,6 +51,18 @@ static const struct codec_schema phase_change_schema = {
 	.fields = phase_change_fields,
 };
 
+static const struct codec_field left_fields[] = {
+	FIELD(struct left, instance, CODEC_STRING, .flags = CODEC_REQUIRED),
+	FIELD(struct left, machine, CODEC_STRING, .flags = CODEC_REQUIRED),
+	FIELD(struct left, reason, CODEC_STRING),
+	FIELD_END,
+};
+static const struct codec_schema left_schema = {
+	.name = "left",
+	.size = sizeof(struct left),
+	.fields = left_fields,
+};
+
 static const struct codec_field deploy_fields[] = {
 	FIELD(struct deploy, deploy, CODEC_STRING, .flags = CODEC_REQUIRED),
 	FIELD_KEY(struct deploy, ns, "namespace", CODEC_NAME, .flags = CODEC_REQUIRED),
@@ -57,13 +70,19 @@ static const struct codec_field deploy_fields[] = {
 	FIELD_KEY(struct deploy, operator_, "operator", CODEC_STRING),
 	FIELD(struct deploy, from, CODEC_STRING),
 	FIELD(struct deploy, why, CODEC_STRING),
-	FIELD(struct deploy, machine, CODEC_STRING, .note = "whose leased walks it"),
+	FIELD(struct deploy, machine, CODEC_STRING, .note = "whose leased executes it"),
 	FIELD(struct deploy, epoch, CODEC_INT),
 	FIELD(struct deploy, phase, CODEC_ENUM, .flags = CODEC_REQUIRED,
 	      .names = deploy_phase_names),
 	FIELD(struct deploy, revision, CODEC_INT, .note = "that it committed; 0: none"),
 	FIELD(struct deploy, sequence, CODEC_INT, .note = "of the commit in the log; 0: none"),
 	FIELD(struct deploy, changed, CODEC_BOOL),
+	FIELD(struct deploy, opened, CODEC_INT, .flags = CODEC_OMIT,
+	      .note = "sequence of the opening entry in the log"),
+	FIELD_LIST(struct deploy, left, n_left, CODEC_LIST, &left_schema,
+		   .note = "of cleanup_pending: what is not removed yet"),
+	FIELD(struct deploy, unserved, CODEC_STRV,
+	      .note = "routes that a gateway cannot serve, with the reason"),
 	FIELD_LIST(struct deploy, phases, n_phases, CODEC_LIST, &phase_change_schema),
 	FIELD(struct deploy, failure, CODEC_POINTER, .schema = &error_schema),
 	FIELD(struct deploy, at, CODEC_STRING),
@@ -76,8 +95,10 @@ const struct codec_schema deploy_schema = { .name = "deploy",
 static const struct codec_field deploy_request_fields[] = {
 	FIELD(struct deploy_request, deploy, CODEC_STRING, .flags = CODEC_REQUIRED,
 	      .note = "id, chosen by the asker"),
-	FIELD(struct deploy_request, manifest, CODEC_POINTER, .flags = CODEC_REQUIRED,
-	      .schema = &manifest_schema),
+	FIELD_KEY(struct deploy_request, ns, "namespace", CODEC_NAME,
+		  .note = "rollback, sweep; otherwise the manifest names it"),
+	FIELD(struct deploy_request, manifest, CODEC_POINTER, .schema = &manifest_schema,
+	      .note = "deploy"),
 	FIELD(struct deploy_request, verb, CODEC_STRING, .text = "deploy"),
 	FIELD_KEY(struct deploy_request, operator_, "operator", CODEC_STRING),
 	FIELD(struct deploy_request, from, CODEC_STRING),
@@ -86,6 +107,8 @@ static const struct codec_field deploy_request_fields[] = {
 	FIELD(struct deploy_request, plan_seq, CODEC_INT, .min = -1, .max = INT64_MAX,
 	      .initial = -1,
 	      .note = "committed sequence that the approved plan was made from; -1: any"),
+	FIELD(struct deploy_request, to, CODEC_INT, .flags = CODEC_OMIT,
+	      .note = "rollback: the revision; 0: the one before the current one"),
 	FIELD_END,
 };
 const struct codec_schema deploy_request_schema = {
@@ -107,6 +130,7 @@ const struct codec_schema deploy_accepted_schema = {
 
 static const struct codec_field deploy_ref_fields[] = {
 	FIELD(struct deploy_ref, deploy, CODEC_STRING, .flags = CODEC_REQUIRED),
+	FIELD_KEY(struct deploy_ref, operator_, "operator", CODEC_STRING),
 	FIELD_KEY(struct deploy_ref, ns, "namespace", CODEC_STRING),
 	FIELD_END,
 };

@@ -14,6 +14,7 @@ enum deploy_phase {
 	DEPLOY_FAILED,
 	DEPLOY_CLEANUP_PENDING,
 	DEPLOY_REFUSED,
+	DEPLOY_UNKNOWN, /* the commit was not acknowledged: `deploy attach` resolves it */
 };
 extern const char *const deploy_phase_names[];
 bool deploy_phase_is_end(enum deploy_phase phase);
@@ -35,6 +36,13 @@ struct phase_change {
 	char *note;
 };
 
+/* An instance that the clean-up of a committed deploy has not removed yet. */
+struct left {
+	char *instance;
+	char *machine;
+	char *reason;
+};
+
 /* ployz.v1.status.deploy.<ns>.<deploy> */
 struct deploy {
 	char *deploy;
@@ -43,12 +51,16 @@ struct deploy {
 	char *operator_;
 	char *from;
 	char *why;
-	char *machine; /* whose leased walks it */
+	char *machine; /* whose leased executes it */
 	int64_t epoch;
 	int phase;
-	int64_t revision; /* that it committed; 0: none */
-	int64_t sequence; /* of the commit in the log; 0: none */
-	bool changed;	  /* false: there was nothing to change */
+	int64_t revision;  /* that it committed; 0: none */
+	int64_t sequence;  /* of the commit in the log; 0: none */
+	bool changed;	   /* false: there was nothing to change */
+	int64_t opened;	   /* sequence of the opening entry in the log; 0: none */
+	struct left *left; /* of cleanup_pending: what is not removed yet */
+	size_t n_left;
+	char **unserved; /* routes of this deploy that a gateway cannot serve, with the reason */
 	struct phase_change *phases;
 	size_t n_phases;
 	struct error *failure;
@@ -56,16 +68,18 @@ struct deploy {
 };
 DEFINE_MODEL(deploy);
 
-/* leased.deploy */
+/* leased.deploy, leased.rollback, leased.sweep */
 struct deploy_request {
-	char *deploy; /* the id, chosen by the asker: asking again is asking for the same deploy */
-	struct manifest *manifest;
-	char *verb; /* deploy, remove */
+	char *deploy; /* the id, chosen by the asker: a repeated request is about the same deploy */
+	char *ns;     /* rollback, sweep; of a deploy the manifest names it */
+	struct manifest *manifest; /* deploy only */
+	char *verb;		   /* deploy, remove, rollback, sweep */
 	char *operator_;
 	char *from;
 	char *why;
-	bool yes;	  /* goes on where the plan removes everything */
+	bool yes;	  /* continue where the plan removes everything */
 	int64_t plan_seq; /* committed sequence that the approved plan was made from; -1: any */
+	int64_t to;	  /* rollback: the revision; 0: the one before the current one */
 };
 DEFINE_MODEL(deploy_request);
 struct deploy_accepted {
@@ -73,9 +87,10 @@ struct deploy_accepted {
 	struct deploy *record; /* how far it is */
 };
 DEFINE_MODEL(deploy_accepted);
-struct deploy_ref { /* leased.attach */
+struct deploy_ref { /* leased.attach, leased.cancel */
 	char *deploy;
-	char *ns; /* NULL: the answering leased searches its own walks and the status stream */
+	char *operator_; /* cancel: who */
+	char *ns; /* NULL: the answering leased searches its own rollouts and the status stream */
 };
 DEFINE_MODEL(deploy_ref);
 

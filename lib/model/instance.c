@@ -18,6 +18,8 @@ const char *const instance_state_names[] = {
 static const struct codec_field instance_fields[] = {
 	FIELD(struct instance, id, CODEC_STRING, .flags = CODEC_REQUIRED,
 	      .note = "the container's name"),
+	FIELD(struct instance, container, CODEC_STRING,
+	      .note = "the engine's own id of the container"),
 	FIELD_KEY(struct instance, ns, "namespace", CODEC_NAME, .flags = CODEC_REQUIRED),
 	FIELD(struct instance, service, CODEC_NAME, .flags = CODEC_REQUIRED),
 	FIELD(struct instance, slot, CODEC_INT),
@@ -47,6 +49,7 @@ static const struct codec_field instances_fields[] = {
 	FIELD(struct instances, machine, CODEC_STRING, .flags = CODEC_REQUIRED),
 	FIELD_KEY(struct instances, ns, "namespace", CODEC_NAME, .flags = CODEC_REQUIRED),
 	FIELD_LIST(struct instances, instances, n_instances, CODEC_LIST, &instance_schema),
+	FIELD(struct instances, nonce, CODEC_STRING, .note = "of this write"),
 	FIELD_END,
 };
 const struct codec_schema instances_schema = {

@@ -19,7 +19,8 @@ enum instance_state {
 extern const char *const instance_state_names[];
 
 struct instance {
-	char *id; /* container name: <ns>-<service>-<slot>-<deploy> */
+	char *id;	 /* container name: <ns>-<service>-<slot>-<deploy> */
+	char *container; /* the engine's own id of the container; NULL: not made yet */
 	char *ns;
 	char *service;
 	int64_t slot;
@@ -39,12 +40,13 @@ struct instance {
 };
 DEFINE_MODEL(instance);
 
-/* ployz.v1.intent.instances.<machine>.<ns>: all of them in one entry. */
+/* ployz.v1.facts.<machine>.<ns>: all of them in one entry. */
 struct instances {
 	char *machine;
 	char *ns;
 	struct instance *instances;
 	size_t n_instances;
+	char *nonce; /* of this write */
 };
 DEFINE_MODEL(instances);
 

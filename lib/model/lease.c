@@ -1,5 +1,7 @@
 #include "lib/model/lease.h"
 
+#include "lib/str.h"
+
 const char *const lease_state_names[] = { [LEASE_FREE] = "free", [LEASE_HELD] = "held", NULL };
 
 static const struct codec_field lease_fields[] = {
@@ -8,8 +10,8 @@ static const struct codec_field lease_fields[] = {
 	FIELD(struct lease, epoch, CODEC_INT, .flags = CODEC_REQUIRED,
 	      .note = "raised by one with each change of holder"),
 	FIELD(struct lease, machine, CODEC_STRING, .note = "the holder's"),
-	FIELD(struct lease, life, CODEC_STRING,
-	      .note = "of the holder: a new one at each start of leased"),
+	FIELD(struct lease, incarnation, CODEC_STRING,
+	      .note = "of the holder: a new one at each start of its daemon"),
 	FIELD_KEY(struct lease, operator_, "operator", CODEC_STRING),
 	FIELD(struct lease, deploy, CODEC_STRING),
 	FIELD(struct lease, verb, CODEC_STRING),
@@ -58,3 +60,39 @@ const struct codec_schema lease_ref_schema = {
 	.size = sizeof(struct lease_ref),
 	.fields = lease_ref_fields,
 };
+
+enum lease_decision lease_decide(const struct lease *lease, const char *machine,
+				 const char *incarnation, uint64_t quiet_usec)
+{
+	if (!lease || lease->state == LEASE_FREE)
+		return LEASE_TAKE_FREE;
+	/* A lock file permits one such daemon a machine: its other incarnations have ended. */
+	if (streq(lease->machine, machine) && !streq(lease->incarnation, incarnation))
+		return LEASE_TAKE_OWN;
+	if (quiet_usec >= LEASE_TERM_USEC)
+		return LEASE_TAKE_EXPIRED;
+	return LEASE_REFUSE;
+}
+
+void lease_refusal(const struct lease *lease, uint64_t quiet_usec, uint64_t now_realtime_usec,
+		   struct failure *failure)
+{
+	_cleanup_free_ char *hint = NULL, *age = NULL, *left = NULL;
+	uint64_t since = 0;
+
+	/* Ages are for people: a clock that runs behind gives 0, never a huge number. */
+	if (time_parse(lease->since, &since) < 0 || since > now_realtime_usec)
+		since = now_realtime_usec;
+	age = duration_human(now_realtime_usec - since);
+	left = duration_human(quiet_usec < LEASE_TERM_USEC ? LEASE_TERM_USEC - quiet_usec : 0);
+	hint = xasprintf("wait for it (`ployzctl deploy attach %s`), or `ployzctl lease break %s`",
+			 lease->deploy ? lease->deploy : "ID", lease->ns);
+	failure_set(
+		failure, FAILURE_LEASE_HELD, hint,
+		"cannot take the lease of namespace %s: %s holds it for %s %s on machine %s since "
+		"%s (%s ago); if that holder has died, the lease is free in at most %s",
+		lease->ns, lease->operator_ ? lease->operator_ : "an unnamed operator",
+		lease->verb ? lease->verb : "deploy", lease->deploy ? lease->deploy : "",
+		lease->machine ? lease->machine : "unknown",
+		lease->since ? lease->since : "unknown", age, left);
+}

@@ -16,8 +16,9 @@ struct lease {
 	int state;
 	int64_t epoch; /* raised by one with each change of holder; kept through renewals and free
 			*/
-	char *machine; /* the holder's, and its life: a new one at each start of leased */
-	char *life;
+	char *machine; /* the holder's, and its incarnation: a new one at each start of the daemon
+			*/
+	char *incarnation;
 	char *operator_;
 	char *deploy;
 	char *verb;
@@ -45,5 +46,19 @@ struct lease_ref { /* lease.show, lease.break */
 	char *why;
 };
 DEFINE_MODEL(lease_ref);
+
+/* What a lease's value means for a process that wants it (pure). */
+enum lease_decision {
+	LEASE_TAKE_FREE,    /* not held */
+	LEASE_TAKE_OWN,	    /* held by an earlier incarnation of this machine's daemon */
+	LEASE_TAKE_EXPIRED, /* its holder has not renewed it for the whole term */
+	LEASE_REFUSE,
+};
+/* `lease` NULL: there is no value yet. `quiet_usec`: how long this watcher saw it unmoved. */
+enum lease_decision lease_decide(const struct lease *lease, const char *machine,
+				 const char *incarnation, uint64_t quiet_usec);
+/* The refusal's message: holder, reason, since when, and when it is free at the latest (pure). */
+void lease_refusal(const struct lease *lease, uint64_t quiet_usec, uint64_t now_realtime_usec,
+		   struct failure *failure);
 
 #endif

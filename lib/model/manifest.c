@@ -16,8 +16,8 @@ const char *const update_order_names[] = { "default", "start-first", "stop-first
 const char *const restart_policy_names[] = { "unless-stopped", "always", "on-failure", "no", NULL };
 const char *const pull_policy_names[] = { "missing", "always", "never", NULL };
 const char *const spread_names[] = { "zone", "machine", NULL };
-static const char *const volume_mode_names[] = { "exclusive", "shared", NULL };
-static const char *const volume_driver_names[] = { "auto", "btrfs", "zfs", "dir", NULL };
+const char *const volume_mode_names[] = { "exclusive", "shared", NULL };
+const char *const volume_driver_names[] = { "auto", "btrfs", "zfs", "dir", NULL };
 
 static int replicas_decode(const json_t *json, void *at, struct failure *failure)
 {
@@ -27,9 +27,9 @@ static int replicas_decode(const json_t *json, void *at, struct failure *failure
 		*(int64_t *)at = REPLICAS_GLOBAL;
 		return 0;
 	}
-	if (!json_is_integer(json) || n < 1 || n > REPLICAS_MAX)
+	if (!json_is_integer(json) || n < 0 || n > REPLICAS_MAX)
 		return failure_set(failure, FAILURE_INVALID, NULL,
-				   "wants a whole number from 1 to %d, or global", REPLICAS_MAX);
+				   "wants a whole number from 0 to %d, or global", REPLICAS_MAX);
 	*(int64_t *)at = n;
 	return 0;
 }
@@ -165,6 +165,8 @@ static const struct codec_field ready_fields[] = {
 	FIELD(struct ready, http, CODEC_POINTER, .schema = &ready_http_schema),
 	FIELD(struct ready, tcp, CODEC_POINTER, .schema = &ready_tcp_schema),
 	FIELD(struct ready, exec, CODEC_STRV, .note = "exits 0"),
+	FIELD(struct ready, running, CODEC_DURATION, .flags = CODEC_OMIT, .min = 0, .max = HOUR,
+	      .note = "runs for so long without ending"),
 	FIELD(struct ready, interval, CODEC_DURATION, .min = 100 * MSEC, .max = HOUR,
 	      .initial = SECOND),
 	FIELD(struct ready, timeout, CODEC_DURATION, .min = 10 * MSEC, .max = HOUR,
@@ -193,15 +195,15 @@ static const struct codec_field resources_fields[] = {
 };
 static const struct codec_schema resources_schema = SCHEMA(resources);
 
-static const struct codec_field place_fields[] = {
-	FIELD(struct place, machines, CODEC_STRV),
-	FIELD(struct place, regions, CODEC_STRV),
-	FIELD(struct place, zones, CODEC_STRV),
-	FIELD(struct place, labels, CODEC_PAIRS),
-	FIELD(struct place, spread, CODEC_ENUM, .flags = CODEC_OMIT, .names = spread_names),
+static const struct codec_field placement_fields[] = {
+	FIELD(struct placement, machines, CODEC_STRV),
+	FIELD(struct placement, regions, CODEC_STRV),
+	FIELD(struct placement, zones, CODEC_STRV),
+	FIELD(struct placement, labels, CODEC_PAIRS),
+	FIELD(struct placement, spread, CODEC_ENUM, .flags = CODEC_OMIT, .names = spread_names),
 	FIELD_END,
 };
-static const struct codec_schema place_schema = SCHEMA(place);
+static const struct codec_schema placement_schema = SCHEMA(placement);
 
 static const struct codec_field pre_deploy_fields[] = {
 	FIELD(struct pre_deploy, command, CODEC_STRV, .flags = CODEC_REQUIRED),
@@ -241,7 +243,8 @@ static const struct codec_field service_fields[] = {
 	FIELD(struct service, labels, CODEC_PAIRS),
 	FIELD(struct service, privileged, CODEC_BOOL, .flags = CODEC_OMIT),
 	FIELD(struct service, host_network, CODEC_BOOL, .flags = CODEC_OMIT),
-	FIELD(struct service, place, CODEC_STRUCT, .flags = CODEC_OMIT, .schema = &place_schema),
+	FIELD(struct service, placement, CODEC_STRUCT, .flags = CODEC_OMIT,
+	      .schema = &placement_schema),
 	FIELD(struct service, depends_on, CODEC_STRV),
 	FIELD(struct service, pre_deploy, CODEC_POINTER, .schema = &pre_deploy_schema),
 	FIELD_END,
@@ -258,11 +261,91 @@ static const struct codec_field volume_fields[] = {
 };
 const struct codec_schema volume_schema = SCHEMA(volume, .keyed = true);
 
+/* On the wire an object: host to list of namespaces. */
+static int grants_decode(const json_t *json, void *at, struct failure *failure)
+{
+	struct grants *grants = at;
+	const char *host;
+	json_t *list, *item;
+	size_t i;
+
+	if (!json_is_object(json))
+		return failure_set(failure, FAILURE_INVALID, NULL,
+				   "wants an object: host to list of namespaces");
+	json_object_foreach ((json_t *)json, host, list) {
+		struct grant *grant;
+
+		if (!json_is_array(list) || !json_array_size(list)) {
+			failure_set(failure, FAILURE_INVALID, NULL, "wants a list of namespaces");
+			failure_prefix(failure, host);
+			return -EINVAL;
+		}
+		grant = array_add(grants->items, grants->count);
+		grant->host = xstrdup(host);
+		json_array_foreach (list, i, item) {
+			const char *ns = json_string_value(item);
+
+			if (!ns || !name_valid(ns)) {
+				failure_set(failure, FAILURE_INVALID, NULL,
+					    "'%s' is not the name of a namespace", ns ? ns : "");
+				failure_prefix(failure, host);
+				return -EINVAL;
+			}
+			strv_push(&grant->namespaces, xstrdup(ns));
+		}
+	}
+	return 0;
+}
+
+static json_t *grants_encode(const void *at)
+{
+	const struct grants *grants = at;
+	json_t *object;
+
+	if (!grants->count)
+		return NULL;
+	object = json_object();
+	for (size_t i = 0; i < grants->count; i++) {
+		json_t *list = json_array();
+
+		for (char **ns = grants->items[i].namespaces; ns && *ns; ns++)
+			json_array_append_new(list, json_string(*ns));
+		json_object_set_new(object, grants->items[i].host, list);
+	}
+	return object;
+}
+
+static void grants_free(void *at)
+{
+	struct grants *grants = at;
+
+	for (size_t i = 0; i < grants->count; i++)
+		codec_clear(&grant_schema, &grants->items[i]);
+	free(grants->items);
+	*grants = (struct grants){ NULL, 0 };
+}
+
+static const struct codec_custom grants_custom = {
+	.type = "map of host to list of namespaces",
+	.decode = grants_decode,
+	.encode = grants_encode,
+	.free = grants_free,
+};
+
+static const struct codec_field grant_fields[] = {
+	FIELD(struct grant, host, CODEC_STRING, .flags = CODEC_REQUIRED),
+	FIELD(struct grant, namespaces, CODEC_STRV, .flags = CODEC_REQUIRED),
+	FIELD_END,
+};
+const struct codec_schema grant_schema = SCHEMA(grant);
+
 static const struct codec_field manifest_fields[] = {
 	FIELD_KEY(struct manifest, ns, "namespace", CODEC_NAME, .flags = CODEC_REQUIRED),
 	FIELD_LIST(struct manifest, services, n_services, CODEC_MAP, &service_schema,
 		   .flags = CODEC_REQUIRED),
 	FIELD_LIST(struct manifest, volumes, n_volumes, CODEC_MAP, &volume_schema),
+	FIELD(struct manifest, grants, CODEC_CUSTOM, .custom = &grants_custom,
+	      .note = "namespaces that may claim paths below a host, or hosts below a wildcard"),
 	FIELD_END,
 };
 const struct codec_schema manifest_schema = SCHEMA(manifest);
@@ -296,7 +379,7 @@ void service_ready(const struct service *service, struct ready *ret)
 	*ret = service->ready
 		       ? *service->ready
 		       : (struct ready){ .interval = SECOND, .timeout = 5 * SECOND, .retries = 30 };
-	if (ret->http || ret->tcp || ret->exec)
+	if (ret->http || ret->tcp || ret->exec || ret->running)
 		return;
 	/* A probe by TCP says nothing about a UDP port. */
 	for (size_t i = 0; i < service->n_ports; i++)
@@ -308,6 +391,7 @@ void service_ready(const struct service *service, struct ready *ret)
 			ret->tcp = (struct ready_tcp *)(void *)&service->ports[i];
 			return;
 		}
+	ret->running = READY_RUNNING_USEC;
 }
 
 enum update_order service_update(const struct manifest *manifest, const struct service *service,
@@ -343,8 +427,8 @@ static char *hash_json(const json_t *json)
 
 char *service_hash(const struct service *service, const char *digest)
 {
-	static const char *const not_the_container[] = { "replicas",  "routes", "update",
-							 "pull",      "place",	"depends_on",
+	static const char *const not_the_container[] = { "replicas",  "routes",	   "update",
+							 "pull",      "placement", "depends_on",
 							 "pre_deploy" };
 	static const char *const pace[] = { "interval", "timeout", "retries", "start_period" };
 	_cleanup_json_ json_t *json = codec_encode(&service_schema, service);

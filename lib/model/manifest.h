@@ -4,8 +4,11 @@
 
 #include "lib/codec.h"
 
-#define MANIFEST_MAX_BYTES (1024 * 1024)
-#define REPLICAS_GLOBAL (-1) /* one on every eligible machine */
+#define MANIFEST_MAX_BYTES (256 * 1024)
+#define MANIFEST_MAX_ROUTES 256 /* keys: each host counts */
+#define MANIFEST_MAX_SLOTS 2000
+#define READY_RUNNING_USEC (2 * 1000000ull) /* default of `ready: {running}` */
+#define REPLICAS_GLOBAL (-1)		    /* one on every eligible machine */
 
 enum protocol { PROTOCOL_TCP, PROTOCOL_UDP };
 extern const char *const protocol_names[];
@@ -48,10 +51,11 @@ struct ready_http {
 struct ready_tcp {
 	char *port;
 };
-struct ready { /* at most one of http, tcp, exec; none: running is ready */
+struct ready { /* at most one of http, tcp, exec, running */
 	struct ready_http *http;
 	struct ready_tcp *tcp;
 	char **exec;
+	uint64_t running;      /* µs that the process has to run without ending; 0: not by this */
 	uint64_t interval;     /* µs */
 	uint64_t timeout;      /* µs */
 	int64_t retries;       /* failures in a row, after start_period, until it has failed */
@@ -78,7 +82,7 @@ struct resources {
 };
 enum spread { SPREAD_ZONE, SPREAD_MACHINE };
 extern const char *const spread_names[];
-struct place {
+struct placement {
 	char **machines, **regions, **zones;
 	struct pairs labels;
 	int spread; /* enum spread */
@@ -101,7 +105,8 @@ struct service {
 	size_t n_publish;
 	struct route_spec *routes;
 	size_t n_routes;
-	struct ready *ready; /* NULL: tcp on the first port, if there is one; see service_ready */
+	struct ready *ready; /* NULL: tcp on the first port, if there is one, otherwise running for
+				READY_RUNNING_USEC; see service_ready */
 	int update;	     /* enum update_order */
 	uint64_t stop_grace; /* µs */
 	int restart;	     /* enum restart_policy */
@@ -117,7 +122,7 @@ struct service {
 	struct pairs labels;
 	bool privileged;   /* namespace `system` only */
 	bool host_network; /* namespace `system` only */
-	struct place place;
+	struct placement placement;
 	char **depends_on;
 	struct pre_deploy *pre_deploy;
 };
@@ -133,14 +138,28 @@ struct volume {
 	char *perm;	/* octal */
 };
 
+/* Namespaces that may claim paths below this host, or hosts below this wildcard. */
+struct grant {
+	char *host;
+	char **namespaces;
+};
+struct grants {
+	struct grant *items;
+	size_t count;
+};
+
 struct manifest {
 	char *ns; /* wire: `namespace` */
 	struct service *services;
 	size_t n_services;
 	struct volume *volumes;
 	size_t n_volumes;
+	struct grants grants;
 };
+extern const char *const volume_mode_names[];
+extern const char *const volume_driver_names[];
 
+DEFINE_MODEL(grant);
 DEFINE_MODEL(port);
 DEFINE_MODEL(service);
 DEFINE_MODEL(volume);

@@ -1,4 +1,4 @@
-/* Namespace head: one entry of the log is the namespace whole. */
+/* Namespace head: one log entry is the complete state of a namespace, without its manifest. */
 #ifndef PLOYZ_MODEL_NAMESPACE_H
 #define PLOYZ_MODEL_NAMESPACE_H
 
@@ -15,13 +15,36 @@ struct slot {
 struct head_service {
 	char *name;
 	char *digest; /* of the image */
+	struct port *ports;
+	size_t n_ports;
+	uint64_t stop_grace; /* µs */
 	struct slot *slots;
 	size_t n_slots;
+};
+/* One key of one route. */
+struct head_route {
+	char *key; /* route_key_http or route_key_tcp */
+	char *service;
+	char *port; /* a name of the service's ports */
+	char *host; /* http; NULL: tcp */
+	char *path; /* http */
+	bool strip;
+	int64_t listen; /* tcp */
+};
+/* Where the data of a volume is. An exclusive volume has one row, a shared one a row per machine.
+ * A row outlives the service that mounted it: only an explicit verb removes it. */
+struct head_volume {
+	char *name;
+	char *machine;
+	int mode;	    /* enum volume_mode */
+	int driver;	    /* enum volume_driver */
+	int64_t generation; /* raised when the data moves or is restored; from 1 */
 };
 struct open_deploy {
 	char *deploy;
 	int64_t epoch;
-	char *machine; /* whose leased walks it */
+	int64_t generation; /* of the store */
+	char *machine;	    /* whose leased executes it */
 	char *verb;
 	char *operator_; /* wire: `operator` */
 	char *since;
@@ -30,26 +53,36 @@ struct open_deploy {
 /* ployz.v1.intent.namespace.<ns> */
 struct head {
 	char *ns;
-	int64_t revision;  /* raised by each commit; 0: nothing was ever committed */
-	int64_t committed; /* sequence of the entry that committed this revision; 0: this entry
-			      itself */
-	char *deploy;	   /* that committed it */
-	char *verb;	   /* deploy, remove, rollback … */
-	char *operator_;   /* wire: `operator`: who */
-	char *from;	   /* wire: `from`: the machine it was asked on */
-	char *why;	   /* free text, or NULL */
-	char *at;	   /* RFC 3339 */
-	int64_t epoch;	   /* of the writer of this entry */
-	char *nonce;	   /* a writer knows its own entry by it */
-	char *hash;	   /* manifest_hash */
-	struct manifest *manifest;
+	int64_t revision;   /* raised by each commit; 0: nothing was ever committed */
+	int64_t committed;  /* sequence of the entry that committed this revision; 0: this entry
+			       itself */
+	char *deploy;	    /* that committed it */
+	char *verb;	    /* deploy, remove, rollback … */
+	char *operator_;    /* wire: `operator`: who */
+	char *from;	    /* wire: `from`: the machine it was asked on */
+	char *why;	    /* free text, or NULL */
+	char *at;	    /* RFC 3339 */
+	char *writer;	    /* the deploy that wrote this entry */
+	int64_t epoch;	    /* of that deploy */
+	int64_t generation; /* of the store, as its leased knew it */
+	char *nonce;	    /* by which a writer recognises its own entry */
+	char *hash;	    /* manifest_hash of the committed manifest */
+	int64_t release;    /* sequence of that manifest in PLOYZ_MANIFESTS; 0: none */
 	struct head_service *services; /* those of the manifest, in its order */
 	size_t n_services;
+	struct head_route *routes;
+	size_t n_routes;
+	struct grant *grants;
+	size_t n_grants;
+	struct head_volume *volumes;
+	size_t n_volumes;
 	struct open_deploy *open; /* NULL: none */
-	char *outcome; /* on an aborting entry: what became of the deploy that was open */
+	char *outcome;		  /* on a closing entry: what became of the deploy that was open */
 };
+DEFINE_MODEL(slot);
 DEFINE_MODEL(open_deploy);
 DEFINE_MODEL(head_service);
+DEFINE_MODEL(head_volume);
 DEFINE_MODEL(head);
 
 /* Sequence of the entry that committed this state, given the sequence `head` was read at. */
@@ -58,5 +91,14 @@ const struct head_service *head_service(const struct head *head, const char *nam
 /* The slot that names this instance, or NULL. `ret_service` may be NULL. Borrowed. */
 const struct slot *head_instance(const struct head *head, const char *instance,
 				 const struct head_service **ret_service);
+/* The port of that name, or NULL; borrowed. */
+const struct port *head_service_port(const struct head_service *service, const char *name);
+/* The row of a volume: on this machine, or (machine NULL) any. NULL: the head knows of none.
+ * Borrowed. */
+const struct head_volume *head_volume(const struct head *head, const char *name,
+				      const char *machine);
+const struct head_route *head_route(const struct head *head, const char *key);
+/* The routes and grants of a manifest as a head holds them. Replaces what `head` has. */
+void head_take_routes(struct head *head, const struct manifest *manifest);
 
 #endif

@@ -119,6 +119,24 @@ static const struct codec_schema plan_route_schema = {
 	.fields = plan_route_fields,
 };
 
+static const struct codec_field plan_volume_fields[] = {
+	FIELD(struct plan_volume, name, CODEC_NAME, .flags = CODEC_REQUIRED),
+	FIELD(struct plan_volume, machine, CODEC_NAME, .flags = CODEC_REQUIRED),
+	FIELD(struct plan_volume, mode, CODEC_ENUM, .flags = CODEC_OMIT,
+	      .names = volume_mode_names),
+	FIELD(struct plan_volume, driver, CODEC_ENUM, .flags = CODEC_OMIT,
+	      .names = volume_driver_names),
+	FIELD(struct plan_volume, generation, CODEC_INT, .min = 1, .max = INT64_MAX, .initial = 1),
+	FIELD_KEY(struct plan_volume, new_, "new", CODEC_BOOL, .flags = CODEC_OMIT,
+		  .note = "the volume is created there"),
+	FIELD_END,
+};
+static const struct codec_schema plan_volume_schema = {
+	.name = "plan_volume",
+	.size = sizeof(struct plan_volume),
+	.fields = plan_volume_fields,
+};
+
 static const struct codec_field plan_refusal_fields[] = {
 	FIELD(struct plan_refusal, path, CODEC_STRING, .note = "the field of the manifest"),
 	FIELD(struct plan_refusal, message, CODEC_STRING, .flags = CODEC_REQUIRED),
@@ -134,10 +152,13 @@ static const struct codec_schema plan_refusal_schema = {
 static const struct codec_field plan_fields[] = {
 	FIELD_KEY(struct plan, ns, "namespace", CODEC_NAME, .flags = CODEC_REQUIRED),
 	FIELD(struct plan, sequence, CODEC_INT, .note = "committed sequence it was made from"),
+	FIELD(struct plan, head, CODEC_INT, .flags = CODEC_OMIT,
+	      .note = "sequence of the namespace's last entry"),
 	FIELD(struct plan, revision, CODEC_INT),
 	FIELD(struct plan, changes, CODEC_BOOL, .note = "false: nothing would be done"),
 	FIELD(struct plan, removes_all, CODEC_BOOL, .flags = CODEC_OMIT, .note = "needs `yes`"),
 	FIELD_LIST(struct plan, slots, n_slots, CODEC_LIST, &plan_slot_schema),
+	FIELD_LIST(struct plan, volumes, n_volumes, CODEC_LIST, &plan_volume_schema),
 	FIELD_LIST(struct plan, routes, n_routes, CODEC_LIST, &plan_route_schema),
 	FIELD(struct plan, warnings, CODEC_STRV),
 	FIELD_LIST(struct plan, refusals, n_refusals, CODEC_LIST, &plan_refusal_schema,
@@ -156,6 +177,10 @@ static const struct codec_field plan_request_fields[] = {
 	      .schema = &manifest_schema),
 	FIELD(struct plan_request, deploy, CODEC_STRING,
 	      .note = "the asking deploy; absent: a preview"),
+	FIELD(struct plan_request, head, CODEC_INT, .flags = CODEC_OMIT,
+	      .note = "the namespace's last entry must be at least this one"),
+	FIELD(struct plan_request, digests, CODEC_PAIRS,
+	      .note = "service to the image id that it has to run: of a rollback"),
 	FIELD_END,
 };
 const struct codec_schema plan_request_schema = {

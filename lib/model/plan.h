@@ -73,6 +73,15 @@ struct plan_slot {
 	char *why;	/* in words: why this action and this machine */
 	char *why_update;
 };
+/* Where a volume that the manifest's services mount is, or will be made. */
+struct plan_volume {
+	char *name;
+	char *machine;
+	int mode;	    /* enum volume_mode */
+	int driver;	    /* enum volume_driver */
+	int64_t generation; /* as recorded; of a new one: 1 */
+	bool new_;	    /* wire: `new`: the head has no record of it there; it is created */
+};
 struct plan_route {
 	char *key;     /* shop.example/ or tcp/5432 */
 	char *service; /* that gets it; NULL: it goes */
@@ -81,12 +90,15 @@ struct plan_route {
 struct plan {
 	char *ns;
 	int64_t sequence; /* committed sequence it was made from (0: nothing committed) */
+	int64_t head;	  /* sequence of the namespace's last entry when it was made; 0: none */
 	int64_t revision; /* of the state it was made from */
 	bool changes;
 	bool removes_all; /* needs `yes` */
 	struct plan_slot
 		*slots; /* services in the manifest's order, slots by number, removals last */
 	size_t n_slots;
+	struct plan_volume *volumes;
+	size_t n_volumes;
 	struct plan_route *routes;
 	size_t n_routes;
 	char **warnings;
@@ -104,6 +116,8 @@ DEFINE_MODEL(plan);
 struct plan_request {
 	struct manifest *manifest;
 	char *deploy; /* whose own reservations and candidates do not count; NULL for a preview */
+	int64_t head; /* the namespace's last entry must be at least this one; 0: any */
+	struct pairs digests; /* service → image id that it has to run: of a rollback */
 };
 DEFINE_MODEL(plan_request);
 

@@ -3,6 +3,7 @@
 #define PLOYZ_MODEL_ROUTE_H
 
 #include "lib/model/namespace.h"
+#include "lib/model/watermark.h"
 
 /* Identifies a route in the whole cluster: `shop.example/api` or `tcp/5432`; owned by the
  * caller. */
@@ -11,16 +12,45 @@ char *route_key_tcp(int64_t listen);
 /* Every key of a service's routes; owned by the caller. */
 char **route_keys(const struct service *service);
 
+/* The key as one token of a subject: what is not a letter, a digit, `-` or `_` becomes %XX; and
+ * back (NULL when it is not such a token). Both are owned by the caller. */
+char *route_token(const char *key);
+char *route_token_decode(const char *token);
+
+/* ployz.v1.intent.route.<key>: which namespace has a host, a path of it or a tcp port. The key of a
+ * claim on a host is the host alone. */
+struct route_claim {
+	char *key;
+	char *ns;
+	char *deploy;
+	int64_t epoch;
+	int64_t generation; /* of the store */
+	char *at;	    /* RFC 3339 */
+	char *nonce;	    /* of this write */
+};
+DEFINE_MODEL(route_claim);
+/* Whether the claim holds, `head` being the claimant's (NULL: it has none): the head contains the
+ * route (for a host: any route on it), or its open deploy is the claimant. */
+bool route_claim_valid(const struct route_claim *claim, const struct head *head);
+/* Whether `host` (maybe a wildcard `*.example`) covers `other`. */
+bool route_host_covers(const char *host, const char *other);
+/* Every key that a head's routes have to claim: for http the host and, below `/`, host and path;
+ * for tcp the port. No key twice; owned by the caller. */
+char **route_claim_keys(const struct head *head);
+
 struct applied_request { /* routed.applied, dnsd.applied: answered once it is so */
-	int64_t sequence;
+	char *ns;	 /* whose entries must be applied; NULL: all */
+	struct watermark wanted;
 };
 struct applied {
-	int64_t sequence;  /* applied up to */
+	struct watermark applied;
 	char *stale_since; /* NULL: fresh */
+	char *held;	   /* the item of the namespace that is held back, and why; NULL: none */
+	char **unserved;   /* routed: routes of the namespace that it cannot serve, and why */
 };
 struct drained_request { /* routed.drained: answered once no connection is left, or after wait_ms */
 	char **instances;
-	int64_t sequence;
+	struct watermark wanted;
 	int64_t wait_ms;
 };
 struct drained {
@@ -42,10 +72,10 @@ struct route_view {
 	bool strip;
 	struct route_server *servers;
 	size_t n_servers;
-	char *trouble; /* why this one is not served, or NULL */
+	char *error; /* why this one is not served, or NULL */
 };
 struct route_list {
-	int64_t sequence;
+	struct watermark applied;
 	char *stale_since;
 	struct route_view *routes;
 	size_t n_routes;
@@ -66,7 +96,7 @@ struct resolved {
 	char *why;    /* in words */
 	struct resolve_record *records;
 	size_t n_records;
-	int64_t sequence;
+	struct watermark applied;
 	char *stale_since;
 };
 DEFINE_MODEL(applied_request);
