@@ -4,28 +4,28 @@
 #define INSTANCE_LABEL "ployz.instance"
 
 /* The fact of a container that no fact speaks of is what its labels say. */
-static struct keeper *adopt(struct agentd *agentd, struct container_seen *seen)
+static struct control *adopt(struct agentd *agentd, struct container_seen *seen)
 {
-	struct keeper *keeper = agentd_keeper(agentd, seen->instance->id);
+	struct control *control = agentd_control(agentd, seen->instance->id);
 	struct instance *fact;
 
-	if (!keeper) {
+	if (!control) {
 		fact = facts_get(agentd->facts, seen->instance->id);
 		if (!fact) {
 			fact = facts_add(agentd->facts, seen->instance);
 			fact->since = time_format(time_now_usec());
 			seen->instance = NULL;
 		}
-		keeper = keeper_new(agentd, fact);
+		control = control_new(agentd, fact);
 		if (fact->state == INSTANCE_GONE)
 			facts_state(agentd->facts, fact, INSTANCE_DRAINING,
 				    "its container is still there", NULL);
 	}
-	if (!keeper->container)
-		keeper->container = xstrdup(seen->id);
-	if (!keeper->service && seen->service)
-		keeper->service = steal(seen->service);
-	return keeper;
+	if (!control->container)
+		control->container = xstrdup(seen->id);
+	if (!control->service && seen->service)
+		control->service = steal(seen->service);
+	return control;
 }
 
 static void read_containers(struct agentd *agentd, const json_t *list, struct map *here)
@@ -38,9 +38,9 @@ static void read_containers(struct agentd *agentd, const json_t *list, struct ma
 
 		container_read(item, agentd->config->network, &seen);
 		if (seen.instance && seen.id) {
-			struct keeper *keeper = adopt(agentd, &seen);
+			struct control *control = adopt(agentd, &seen);
 
-			map_put(here, keeper->fact->id, keeper);
+			map_put(here, control->fact->id, control);
 		}
 		container_clear(&seen);
 	}
@@ -51,8 +51,8 @@ static void adopt_fact(struct instance *fact, void *userdata)
 {
 	struct agentd *agentd = userdata;
 
-	if (!states_is_end((enum instance_state)fact->state) && !agentd_keeper(agentd, fact->id))
-		keeper_new(agentd, fact);
+	if (!states_is_end((enum instance_state)fact->state) && !agentd_control(agentd, fact->id))
+		control_new(agentd, fact);
 }
 
 static void on_listed(const struct engine_answer *answer, void *userdata)
@@ -68,21 +68,21 @@ static void on_listed(const struct engine_answer *answer, void *userdata)
 	}
 	read_containers(agentd, answer->json, &here);
 	facts_each(agentd->facts, adopt_fact, agentd);
-	for (struct map_item *i = NULL; (i = map_next(&agentd->keepers, i));) {
-		struct keeper *keeper = i->value;
+	for (struct map_item *i = NULL; (i = map_next(&agentd->controls, i));) {
+		struct control *control = i->value;
 
-		if (map_get(&here, keeper->fact->id))
-			keeper_go_on(keeper);
-		else if (!keeper->request && !keeper->order && keeper->want == WANT_RUN)
-			keeper_event(keeper, EVENT_LOST, "its container is not there any more");
-		else if (!keeper->request) {
-			free(steal(keeper->container));
-			keeper_go_on(keeper);
+		if (map_get(&here, control->fact->id))
+			control_go_on(control);
+		else if (!control->request && !control->order && control->want == WANT_RUN)
+			control_event(control, EVENT_LOST, "its container is not there any more");
+		else if (!control->request) {
+			free(steal(control->container));
+			control_go_on(control);
 		}
 	}
 	map_clear(&here, NULL);
 	if (!agentd->adopted)
-		log_info("%zu containers of this machine are looked after", agentd->keepers.count);
+		log_info("%zu containers of this machine are looked after", agentd->controls.count);
 	agentd->adopted = true;
 	agentd_say_status(agentd);
 	bus_calls_go_on(agentd);
@@ -106,13 +106,13 @@ void adopt_begin(struct agentd *agentd)
 /* Whether an end that an event tells of may be that before the last start: events do not come in
  * one order with answers (seen with Podman 5.4: a stop's after the start that followed it). What an
  * inspection says is so now. */
-static bool is_doubtful(const struct keeper *keeper, const json_t *event)
+static bool is_doubtful(const struct control *control, const json_t *event)
 {
 	json_int_t nanoseconds = json_integer_value(json_object_get(event, "timeNano"));
 	uint64_t started;
 
-	return !keeper->started_at ||
-	       (nanoseconds > 0 && time_parse(keeper->started_at, &started) == 0 &&
+	return !control->started_at ||
+	       (nanoseconds > 0 && time_parse(control->started_at, &started) == 0 &&
 		(uint64_t)nanoseconds / 1000 < started);
 }
 
@@ -124,29 +124,29 @@ void adopt_engine_event(struct agentd *agentd, const json_t *event)
 	const char *id = json_string_value(json_object_get(attributes, INSTANCE_LABEL));
 	const char *container = json_string_value(json_object_get(actor, "ID"));
 	const char *code = json_string_value(json_object_get(attributes, "exitCode"));
-	struct keeper *keeper = id && agentd->adopted ? agentd_keeper(agentd, id) : NULL;
+	struct control *control = id && agentd->adopted ? agentd_control(agentd, id) : NULL;
 	int64_t exit_code = 0;
 
 	/* An event of a container that an instance's name stood for before is none of it now. */
-	if (!action || !keeper || !keeper->container || !streq(keeper->container, container))
+	if (!action || !control || !control->container || !streq(control->container, container))
 		return;
 	log_debug("%s: the engine says %s", id, action);
 	if (streq(action, "oom")) {
-		keeper->oom = true;
+		control->oom = true;
 	} else if (streq(action, "start")) {
-		if (keeper->own_start)
-			keeper->own_start = false;
+		if (control->own_start)
+			control->own_start = false;
 		else
-			keeper_inspect(keeper);
+			control_inspect(control);
 	} else if (streq(action, "die") || streq(action, "died")) {
-		keeper->own_start = false; /* the next one is the engine's own */
-		if (code && int_parse(code, 0, 255, &exit_code) == 0 && !is_doubtful(keeper, event))
-			keeper_died(keeper, exit_code, "its process ended");
+		control->own_start = false; /* the next one is the engine's own */
+		if (code && int_parse(code, 0, 255, &exit_code) == 0 && !is_doubtful(control, event))
+			control_died(control, exit_code, "its process ended");
 		else
-			keeper_inspect(keeper);
-	} else if ((streq(action, "destroy") || streq(action, "remove")) && !keeper->request) {
-		keeper_event(keeper, keeper->want == WANT_REMOVE ? EVENT_REMOVED : EVENT_LOST,
-			     keeper->want == WANT_REMOVE
+			control_inspect(control);
+	} else if ((streq(action, "destroy") || streq(action, "remove")) && !control->request) {
+		control_event(control, control->want == WANT_REMOVE ? EVENT_REMOVED : EVENT_LOST,
+			     control->want == WANT_REMOVE
 				     ? NULL
 				     : "its container was removed by somebody else");
 	}

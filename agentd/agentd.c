@@ -100,9 +100,9 @@ int agentd_new(struct daemon *daemon, const struct agentd_config *config, struct
 	return 0;
 }
 
-static void keeper_free_value(void *keeper)
+static void control_free_value(void *control)
 {
-	keeper_free(keeper);
+	control_free(control);
 }
 
 void agentd_free(struct agentd *agentd)
@@ -111,7 +111,7 @@ void agentd_free(struct agentd *agentd)
 		return;
 	for (size_t i = 0; i < agentd->n_waiting; i++)
 		bus_call_drop(agentd->waiting[i].call);
-	map_clear(&agentd->keepers, keeper_free_value);
+	map_clear(&agentd->controls, control_free_value);
 	runs_free(agentd->runs);
 	logs_free(agentd->logs);
 	images_free(agentd->images);
@@ -134,17 +134,17 @@ int agentd_start(struct agentd *agentd)
 	return agentd_serve(agentd);
 }
 
-struct keeper *agentd_keeper(const struct agentd *agentd, const char *instance)
+struct control *agentd_control(const struct agentd *agentd, const char *instance)
 {
-	return map_get(&agentd->keepers, instance);
+	return map_get(&agentd->controls, instance);
 }
 
 void agentd_go_on(struct agentd *agentd)
 {
 	if (!agentd->adopted)
 		return;
-	for (struct map_item *i = NULL; (i = map_next(&agentd->keepers, i));)
-		keeper_go_on(i->value);
+	for (struct map_item *i = NULL; (i = map_next(&agentd->controls, i));)
+		control_go_on(i->value);
 }
 
 void agentd_say_status(struct agentd *agentd)
@@ -157,7 +157,7 @@ void agentd_say_status(struct agentd *agentd)
 	else if (agentd->network.trouble)
 		daemon_status(agentd->daemon, "Starts no containers: %s", agentd->network.trouble);
 	else
-		daemon_status(agentd->daemon, "%zu instances on engine %s", agentd->keepers.count,
+		daemon_status(agentd->daemon, "%zu instances on engine %s", agentd->controls.count,
 			      agentd->engine->version);
 }
 

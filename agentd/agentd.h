@@ -204,9 +204,9 @@ struct prober *prober_new(struct agentd *agentd, const struct service *service,
 			  void *userdata);
 void prober_free(struct prober *prober);
 
-/* keeper.c: one instance */
+/* control.c: one instance */
 enum want { WANT_RUN, WANT_STOP, WANT_REMOVE };
-struct keeper {
+struct control {
 	struct agentd *agentd;
 	struct instance *fact;	 /* of facts.c, which owns it */
 	struct service *service; /* what matters while it runs; NULL: unknown */
@@ -226,28 +226,28 @@ struct keeper {
 	bool oom;			/* the kernel has killed in it for want of memory */
 	struct prober *prober;
 };
-struct keeper *keeper_new(struct agentd *agentd, struct instance *fact);
-void keeper_free(struct keeper *keeper);
-void keeper_event(struct keeper *keeper, enum event event, const char *reason);
+struct control *control_new(struct agentd *agentd, struct instance *fact);
+void control_free(struct control *control);
+void control_event(struct control *control, enum event event, const char *reason);
 /* It came to its end by itself: `event` is told with its exit code and last words in the reason. */
-void keeper_verdict(struct keeper *keeper, enum event event, const char *reason);
-void keeper_inspect(struct keeper *keeper);
-void keeper_order(struct keeper *keeper, const struct agent_start *order);
+void control_verdict(struct control *control, enum event event, const char *reason);
+void control_inspect(struct control *control);
+void control_order(struct control *control, const struct agent_start *order);
 /* drain, stop, resume, remove */
-void keeper_command(struct keeper *keeper, enum event event, const struct agent_ref *ref);
-void keeper_died(struct keeper *keeper, int64_t exit_code, const char *how);
+void control_command(struct control *control, enum event event, const struct agent_ref *ref);
+void control_died(struct control *control, int64_t exit_code, const char *how);
 /* Takes up what stands still: the network, the engine or the order is there now. */
-void keeper_go_on(struct keeper *keeper);
-void keeper_set_service(struct keeper *keeper, const struct service *service);
+void control_go_on(struct control *control);
+void control_set_service(struct control *control, const struct service *service);
 
-/* keeper-engine.c: what a keeper asks of the engine */
-void keeper_create(struct keeper *keeper);
-void keeper_start(struct keeper *keeper);
-void keeper_halt(struct keeper *keeper);
-void keeper_end(struct keeper *keeper);
-void keeper_last_words(struct keeper *keeper, engine_fn fn);
+/* control-engine.c: what a control asks of the engine */
+void control_create(struct control *control);
+void control_start(struct control *control);
+void control_halt(struct control *control);
+void control_end(struct control *control);
+void control_last_words(struct control *control, engine_fn fn);
 /* The output in such an answer as one line; owned by the caller; NULL: none. */
-char *keeper_output(const struct engine_answer *answer);
+char *control_output(const struct engine_answer *answer);
 
 /* files.c: a service's small files, and its volumes' owners */
 char *files_directory(const struct agentd *agentd, const char *instance);
@@ -432,7 +432,7 @@ struct agentd {
 	struct logs *logs;
 	struct runs *runs;
 	struct locks locks;
-	struct map keepers; /* instance id → struct keeper */
+	struct map controls; /* instance id → struct control */
 	bool adopted;	    /* the containers of this engine are known */
 	struct timer *end;  /* until what is being made is waited for no more */
 	struct engine_request *adopting;
@@ -447,8 +447,8 @@ DEFINE_CLEANUP(struct agentd, agentd_free);
 int agentd_start(struct agentd *agentd);
 /* The engine has answered: when agentd was told to end and nothing is being made, it ends. */
 void agentd_made(struct agentd *agentd);
-struct keeper *agentd_keeper(const struct agentd *agentd, const char *instance);
-/* Something that keepers wait for is there now. */
+struct control *agentd_control(const struct agentd *agentd, const char *instance);
+/* Something that controls wait for is there now. */
 void agentd_go_on(struct agentd *agentd);
 /* Says in STATUS= and the log what keeps it, or that nothing does. */
 void agentd_say_status(struct agentd *agentd);

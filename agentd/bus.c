@@ -108,19 +108,19 @@ static struct instance_use *uses_of(const struct agentd *agentd, size_t *ret_cou
 	struct instance_use *uses = NULL;
 
 	*ret_count = 0;
-	for (struct map_item *i = NULL; (i = map_next(&agentd->keepers, i));) {
-		const struct keeper *keeper = i->value;
+	for (struct map_item *i = NULL; (i = map_next(&agentd->controls, i));) {
+		const struct control *control = i->value;
 		struct instance_use *use;
 
-		if (!keeper->service || states_is_end((enum instance_state)keeper->fact->state))
+		if (!control->service || states_is_end((enum instance_state)control->fact->state))
 			continue;
 		use = array_add(uses, *ret_count);
-		*use = (struct instance_use){ keeper->fact->ns,
-					      keeper->fact->service,
-					      keeper->fact->deploy,
-					      keeper->service->resources.memory,
-					      keeper->service->resources.cpus,
-					      keeper->service };
+		*use = (struct instance_use){ control->fact->ns,
+					      control->fact->service,
+					      control->fact->deploy,
+					      control->service->resources.memory,
+					      control->service->resources.cpus,
+					      control->service };
 	}
 	return uses;
 }
@@ -196,10 +196,10 @@ static void on_prepare(struct bus_call *call, void *object, void *userdata)
 	codec_clear(&agent_prepared_schema, &answer);
 }
 
-static struct keeper *keeper_of_order(struct agentd *agentd, const struct agent_start *order)
+static struct control *control_of_order(struct agentd *agentd, const struct agent_start *order)
 {
 	struct instance *fact = codec_new(&instance_schema);
-	struct keeper *keeper;
+	struct control *control;
 
 	fact->id = xstrdup(order->instance);
 	fact->ns = xstrdup(order->ns);
@@ -216,24 +216,24 @@ static struct keeper *keeper_of_order(struct agentd *agentd, const struct agent_
 
 		codec_copy_into(&port_schema, port, &order->service->ports[i]);
 	}
-	keeper = keeper_new(agentd, facts_add(agentd->facts, fact));
+	control = control_new(agentd, facts_add(agentd->facts, fact));
 	facts_state(agentd->facts, fact, INSTANCE_PULLING, NULL, order->deploy);
-	return keeper;
+	return control;
 }
 
 static void on_start(struct bus_call *call, void *object, void *userdata)
 {
 	struct agentd *agentd = userdata;
 	const struct agent_start *order = object;
-	struct keeper *keeper;
+	struct control *control;
 
 	if (waits(agentd, call, on_start))
 		return;
 	if (!ids_valid(call, "instance", order->instance) ||
 	    !admitted(call, agentd, order->ns, order->epoch, order->deploy))
 		return;
-	keeper = agentd_keeper(agentd, order->instance);
-	if (!keeper && !facts_get(agentd->facts, order->instance)) {
+	control = agentd_control(agentd, order->instance);
+	if (!control && !facts_get(agentd->facts, order->instance)) {
 		if (!engine_there(call, agentd))
 			return;
 		if (!order->service->name || !name_valid(order->service->name)) {
@@ -248,10 +248,10 @@ static void on_start(struct bus_call *call, void *object, void *userdata)
 				       agentd->config->daemon.machine, agentd->network.trouble);
 			return;
 		}
-		keeper = keeper_of_order(agentd, order);
+		control = control_of_order(agentd, order);
 	}
-	if (keeper)
-		keeper_order(keeper, order);
+	if (control)
+		control_order(control, order);
 	/* What never comes into the log can never be routed. */
 	if (facts_refused(agentd->facts))
 		bus_call_fail(call, facts_refused(agentd->facts));
@@ -290,21 +290,21 @@ static void on_run(struct bus_call *call, void *object, void *userdata)
 static void command(struct bus_call *call, struct agentd *agentd, const struct agent_ref *ref,
 		    enum event event, bus_verb_fn fn)
 {
-	struct keeper *keeper;
+	struct control *control;
 
 	if (waits(agentd, call, fn))
 		return;
 	if (!admitted(call, agentd, ref->ns, ref->epoch, ref->deploy) ||
 	    !engine_there(call, agentd))
 		return;
-	keeper = agentd_keeper(agentd, ref->instance);
-	if (keeper && !streq(keeper->fact->ns, ref->ns)) {
+	control = agentd_control(agentd, ref->instance);
+	if (control && !streq(control->fact->ns, ref->ns)) {
 		bus_call_failf(call, FAILURE_INVALID, NULL, "instance %s is not of namespace %s",
 			       ref->instance, ref->ns);
 		return;
 	}
-	if (keeper)
-		keeper_command(keeper, event, ref);
+	if (control)
+		control_command(control, event, ref);
 	give(call, agentd, ref->instance);
 }
 
@@ -370,7 +370,7 @@ static json_t *status(void *userdata)
 	return json_pack("{s:o, s:o, s:o, s:o, s:b, s:I}", "engine", engine_status(agentd->engine),
 			 "network", network, "facts", facts_status(agentd->facts), "locks", locks,
 			 "adopted", agentd->adopted, "instances",
-			 (json_int_t)agentd->keepers.count);
+			 (json_int_t)agentd->controls.count);
 }
 
 int agentd_serve(struct agentd *agentd)

@@ -254,7 +254,7 @@ void facts_forget(struct facts *facts, const char *ns)
 		struct instance *instance = list->instances[i];
 
 		if (states_is_end((enum instance_state)instance->state) &&
-		    !agentd_keeper(facts->agentd, instance->id)) {
+		    !agentd_control(facts->agentd, instance->id)) {
 			map_remove(&list->touched, instance->id);
 			instance_free(instance);
 			list->version++;

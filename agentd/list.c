@@ -91,13 +91,13 @@ static void ask_images(struct listing *listing, char *const *images)
 /* Where agentd looks after it, what it knows goes beyond what a list shows. */
 static void add_instance(struct listing *listing, struct container_seen *seen)
 {
-	const struct keeper *keeper = agentd_keeper(listing->agentd, seen->instance->id);
+	const struct control *control = agentd_control(listing->agentd, seen->instance->id);
 	struct instance *place;
 
 	if (listing->ns && !streq(listing->ns, seen->instance->ns))
 		return;
 	place = array_add(listing->listed.instances, listing->listed.n_instances);
-	codec_copy_into(&instance_schema, place, keeper ? keeper->fact : seen->instance);
+	codec_copy_into(&instance_schema, place, control ? control->fact : seen->instance);
 }
 
 static void on_containers(const struct engine_answer *answer, void *userdata)

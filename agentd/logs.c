@@ -190,11 +190,11 @@ static void read_output(struct log_tail *tail)
 		tail->stream->running++;
 }
 
-static bool shows(const struct log_stream *stream, const struct keeper *keeper)
+static bool shows(const struct log_stream *stream, const struct control *control)
 {
-	return keeper->container && streq(keeper->fact->ns, stream->ns) &&
-	       (!stream->service || streq(keeper->fact->service, stream->service)) &&
-	       (!stream->instance || streq(keeper->fact->id, stream->instance));
+	return control->container && streq(control->fact->ns, stream->ns) &&
+	       (!stream->service || streq(control->fact->service, stream->service)) &&
+	       (!stream->instance || streq(control->fact->id, stream->instance));
 }
 
 /* Instances that have come meanwhile are shown from their beginning. */
@@ -202,18 +202,18 @@ static void add_tails(struct log_stream *stream)
 {
 	struct agentd *agentd = stream->logs->agentd;
 
-	for (struct map_item *i = NULL; (i = map_next(&agentd->keepers, i));) {
-		const struct keeper *keeper = i->value;
+	for (struct map_item *i = NULL; (i = map_next(&agentd->controls, i));) {
+		const struct control *control = i->value;
 		struct log_tail *tail;
 
-		if (!shows(stream, keeper) || map_get(&stream->tails, keeper->fact->id))
+		if (!shows(stream, control) || map_get(&stream->tails, control->fact->id))
 			continue;
 		tail = xcalloc(1, sizeof(*tail));
 		tail->stream = stream;
-		tail->instance = xstrdup(keeper->fact->id);
-		tail->service = xstrdup(keeper->fact->service);
-		tail->container = xstrdup(keeper->container);
-		tail->slot = keeper->fact->slot;
+		tail->instance = xstrdup(control->fact->id);
+		tail->service = xstrdup(control->fact->service);
+		tail->container = xstrdup(control->container);
+		tail->slot = control->fact->slot;
 		tail->lines = (struct lines){ .fn = on_line, .userdata = tail };
 		tail->pace = timer_new(agentd->daemon->loop, on_pace, tail);
 		map_put(&stream->tails, tail->instance, tail);
@@ -226,9 +226,9 @@ static void follow_again(struct log_stream *stream)
 {
 	for (struct map_item *i = NULL; (i = map_next(&stream->tails, i));) {
 		struct log_tail *tail = i->value;
-		const struct keeper *keeper = agentd_keeper(stream->logs->agentd, tail->instance);
+		const struct control *control = agentd_control(stream->logs->agentd, tail->instance);
 
-		if (tail->request || !keeper || !keeper->container)
+		if (tail->request || !control || !control->container)
 			continue;
 		stream->tail = 0;
 		read_output(tail);
