@@ -40,6 +40,14 @@ static void resume(struct control *control)
 		control_command(control, EVENT_RESUME, -1, NULL);
 }
 
+/* Its fact may say that it was resumed, though the start was lost with an earlier process. */
+static void start_again(struct control *control)
+{
+	if (control && control->want == WANT_RUN &&
+	    !states_is_end((enum instance_state)control->fact->state))
+		control_start(control);
+}
+
 static void stop(struct control *control)
 {
 	enum instance_state state = (enum instance_state)control->fact->state;
@@ -417,24 +425,58 @@ static void on_tick(void *userdata)
 	}
 }
 
+/* Those that were resumed already; the others wait for the head. */
+static void start_candidates(const struct agentd *agentd, const struct lock *lock,
+			     const struct stopped *stopped)
+{
+	for (struct map_item *i = NULL; (i = map_next(&agentd->controls, i));) {
+		struct control *other = i->value;
+
+		if (streq(other->fact->ns, lock->ns) &&
+		    aborting_is_candidate(stopped, other->fact) && !is_out(other))
+			start_again(other);
+	}
+}
+
+/* What an earlier process has begun for a record. */
+static void begin(const struct agentd *agentd, const struct lock *lock,
+		  const struct stopped *stopped)
+{
+	struct control *control = agentd_control(agentd, stopped->instance);
+
+	switch ((enum aborting_state)stopped->state) {
+	case ABORTING_HELD:
+		/* That its deploy wanted it stopped outlives a restart. */
+		if (stopped->stop && control)
+			stop(control);
+		break;
+	case ABORTING_RESUMED:
+	case ABORTING_ABORTED:
+	case ABORTING_CLOSED:
+		start_again(control);
+		break;
+	case ABORTING_REVERSED:
+		start_candidates(agentd, lock, stopped);
+		break;
+	case ABORTING_DOUBT:
+	case ABORTING_SWEPT:
+	case ABORTING_DONE:
+		break;
+	}
+}
+
 void abort_begin(struct aborts *aborts)
 {
 	struct agentd *agentd = aborts->agentd;
 
 	abort_unlocked(aborts);
+	on_tick(aborts);
 	for (struct map_item *i = NULL; (i = map_next(&agentd->locks.map, i));) {
 		const struct lock *lock = i->value;
 
-		for (size_t j = 0; j < lock->n_stopped; j++) {
-			struct control *control = agentd_control(agentd, lock->stopped[j].instance);
-
-			/* That its deploy wanted it stopped outlives a restart. */
-			if (lock->stopped[j].state == ABORTING_HELD && lock->stopped[j].stop &&
-			    control)
-				stop(control);
-		}
+		for (size_t j = 0; j < lock->n_stopped; j++)
+			begin(agentd, lock, &lock->stopped[j]);
 	}
-	on_tick(aborts);
 }
 
 json_t *abort_status(const struct lock *lock)

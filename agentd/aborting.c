@@ -146,7 +146,7 @@ struct aborting_move aborting_move(enum aborting_state state, enum aborting_even
 
 bool aborting_reads(enum aborting_state state)
 {
-	return state == DOUBT || state == ABORTED;
+	return state == DOUBT || state == ABORTED || state == REVERSED;
 }
 
 enum aborting_action aborting_repeat(enum aborting_state state)
