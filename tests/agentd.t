@@ -249,9 +249,12 @@ restarted() {
 curl -s --max-time 5 "http://$(fact "$two" address):8080/exit/3" >"$work/out"
 ok 'it ends by itself and the engine starts it again' within 15 restarted
 # A kill by the engine's own interface counts as a stop: the engine leaves it, and Podman 5 does so
-# ever after: it comes last.
+# ever after: it comes last. Podman 4 cannot be told to restart: there agentd does it at once.
+fell() {
+	fact_is "$two" state unready || fact_is "$two" restarts 2
+}
 engine_api POST "/containers/$two/kill?signal=KILL" >"$work/out"
-ok 'killed from outside: unready' within 10 fact_is "$two" state unready
+ok 'killed from outside: unready' within 10 fell
 engine_api POST "/containers/$two/start" >"$work/out"
 ok 'started again: ready again' within 10 fact_is "$two" state ready
 
@@ -375,8 +378,8 @@ ok 'one that dies after it was ready is started again' within 15 restarted_worke
 
 # A copy of its image, run by hand, is not ours.
 copy=$(engine_api POST "/commit?container=$ns-worker-0-$deploy&repo=plt-copy&tag=$tag" -H 'Content-Type: application/json' -d '{}' |
-	grep -o 'sha256:[0-9a-f]*' | head -n 1)
-at_end "engine_image_rm ${copy#sha256:}"
+	sed -n 's/.*"Id": *"\(sha256:\)*\([0-9a-f]*\)".*/\2/p')
+at_end "engine_image_rm $copy"
 byhand=plt-byhand-$tag
 engine_api POST "/containers/create?name=$byhand" -H 'Content-Type: application/json' \
 	-d '{"Image":"'"$copy"'","HostConfig":{"NetworkMode":"none"'"$(engine_ulimits)"'}}' >"$work/out"
