@@ -200,14 +200,15 @@ static void on_last(int error, const struct bus_message *reply, void *userdata)
 	js_call_free(call);
 }
 
-void stream_last(struct bus *bus, const char *domain, const char *stream, const char *subject,
-		 uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
-		 struct bus_request **ret)
+/* STREAM.MSG.GET; takes `json`. `what` names the entry in messages. */
+static void get_entry(struct bus *bus, const char *domain, const char *stream, const char *what,
+		      json_t *json, uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
+		      struct bus_request **ret)
 {
 	_cleanup_free_ char *api = stream_api(domain, "STREAM.MSG.GET", stream, NULL);
-	_cleanup_json_ json_t *json = json_pack("{s:s}", "last_by_subj", subject);
-	_cleanup_free_ char *text = json_text(json);
-	struct js_call *call = js_call_new(subject, userdata);
+	_cleanup_json_ json_t *query = json;
+	_cleanup_free_ char *text = json_text(query);
+	struct js_call *call = js_call_new(what, userdata);
 	struct bus_request *handle;
 
 	call->fn.entry = fn;
@@ -215,6 +216,23 @@ void stream_last(struct bus *bus, const char *domain, const char *stream, const 
 	bus_request_own(handle, js_call_free);
 	if (ret)
 		*ret = handle;
+}
+
+void stream_last(struct bus *bus, const char *domain, const char *stream, const char *subject,
+		 uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
+		 struct bus_request **ret)
+{
+	get_entry(bus, domain, stream, subject, json_pack("{s:s}", "last_by_subj", subject),
+		  timeout_usec, fn, userdata, ret);
+}
+
+void stream_at(struct bus *bus, const char *domain, const char *stream, uint64_t sequence,
+	       uint64_t timeout_usec, stream_entry_fn fn, void *userdata, struct bus_request **ret)
+{
+	_cleanup_free_ char *what = xasprintf("entry %" PRIu64 " of %s", sequence, stream);
+
+	get_entry(bus, domain, stream, what, json_pack("{s:I}", "seq", (json_int_t)sequence),
+		  timeout_usec, fn, userdata, ret);
 }
 
 static void on_info(int error, const struct bus_message *reply, void *userdata)

@@ -51,6 +51,11 @@ void stream_last(struct bus *bus, const char *domain, const char *stream, const 
 		 uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
 		 struct bus_request **ret);
 
+/* Reads from the stream's leader the entry at a sequence. `entry` NULL with no failure: the stream
+ * does not have it (any more). */
+void stream_at(struct bus *bus, const char *domain, const char *stream, uint64_t sequence,
+	       uint64_t timeout_usec, stream_entry_fn fn, void *userdata, struct bus_request **ret);
+
 /* Makes the stream of this configuration (JetStream's StreamConfig) or updates it to it. */
 typedef void (*stream_done_fn)(const struct failure *failure, void *userdata);
 void stream_ensure(struct bus *bus, const char *domain, const json_t *config, stream_done_fn fn,
