@@ -109,16 +109,15 @@ static enum phase_result read_again(struct rollout *r)
 
 enum phase_result opening_poll(struct rollout *r)
 {
-	int64_t above = MAX2(r->above, r->head ? r->head->epoch : 0);
+	bool own = r->head && streq(r->head->writer, r->request->deploy);
+	int64_t above = MAX2(r->above, r->head && !own ? r->head->epoch : 0);
 	enum phase_result result;
 
 	if (r->lease.state == HELD_RAISING)
 		return PHASE_WAIT;
 	switch (r->write.state) {
 	case WRITE_IDLE:
-		if (r->lease.epoch <= above &&
-		    !(r->head && r->head->epoch == r->lease.epoch &&
-		      streq(r->head->writer, r->request->deploy) && r->above < r->lease.epoch)) {
+		if (r->lease.epoch <= above) {
 			r->lease.state = HELD_RAISING;
 			r->ops->lease_raise(r, above);
 			return PHASE_WAIT;

@@ -75,6 +75,10 @@ static enum phase_result check(struct rollout *r)
 
 	if (r->phase == PHASE_LEASE || r->phase >= PHASE_RELEASE)
 		return PHASE_WAIT;
+	/* Everything is done by then but the release of what is lost anyway. */
+	if (r->phase >= PHASE_CLOSE &&
+	    (r->lease.state == HELD_LOST || r->now_usec >= r->lease.deadline_usec))
+		return PHASE_LOST;
 	if (r->lease.state == HELD_LOST)
 		return rollout_lose(r, &r->lease.failure);
 	/* A process that was stopped for long continues here: its deadline may have passed before

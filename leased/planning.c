@@ -36,6 +36,7 @@ enum phase_result planning_poll(struct rollout *r)
 	plan_free(r->plan);
 	r->plan = codec_copy(&plan_schema, plan);
 	rpc_clear(&r->planning);
+	r->plans++;
 	return PHASE_DONE;
 }
 
@@ -94,4 +95,41 @@ void planning_take(struct rollout *r)
 		need(r, c->slot->machine);
 		need(r, c->slot->from);
 	}
+}
+
+void planning_again(struct rollout *r)
+{
+	plan_free(steal(r->plan));
+	planning_ask(r, false);
+}
+
+static enum phase_result refuse(struct rollout *r)
+{
+	_cleanup_(strbuf_clear) struct strbuf all = STRBUF_INIT;
+
+	for (size_t i = 0; i < r->plan->n_refusals; i++) {
+		const struct plan_refusal *refusal = &r->plan->refusals[i];
+
+		strbuf_printf(&all, "%s%s%s%s", i ? "\n" : "", refusal->path ? refusal->path : "",
+			      refusal->path ? ": " : "", refusal->message);
+	}
+	return rollout_failf(r, FAILURE_REFUSED, r->plan->refusals[0].hint, "%s", all.text);
+}
+
+enum phase_result planning_check(struct rollout *r)
+{
+	struct progress progress = { .kind = PROGRESS_PLAN, .slot = -1, .plan = r->plan };
+
+	r->ops->progress(r, &progress);
+	if (r->plan->n_refusals)
+		return refuse(r);
+	if (r->plan->removes_all && !r->request->yes)
+		return rollout_failf(r, FAILURE_REFUSED, "repeat the command with --yes",
+				     "cannot deploy: this manifest removes everything in namespace "
+				     "%s",
+				     r->ns);
+	if (!r->plan->changes)
+		r->outcome = xstrdup("nothing to change");
+	planning_take(r);
+	return PHASE_DONE;
 }

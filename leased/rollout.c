@@ -173,11 +173,26 @@ enum phase_result rollout_failf(struct rollout *r, enum failure_code code, const
 	return PHASE_FAILED;
 }
 
+void rollout_committed(struct rollout *r)
+{
+	head_free(r->head);
+	r->head = steal(r->trying);
+	r->sequence = r->write.sequence;
+	r->committed = true;
+	r->record->revision = r->head->revision;
+	r->record->sequence = (int64_t)r->sequence;
+	r->record->changed = true;
+}
+
 enum phase_result rollout_lose(struct rollout *r, const struct failure *failure)
 {
-	/* An append that was sent and not answered may be stored, now or later. */
-	if (r->committing && !r->committed &&
-	    (r->write.state == WRITE_WAITING || r->write.state == WRITE_UNKNOWN))
+	bool pending = r->committing && !r->committed;
+
+	/* The commit's answer may be here already; one that was sent and not answered may be
+	 * stored, now or later. */
+	if (pending && (r->write.state == WRITE_DONE || r->write.state == WRITE_SUPERSEDED))
+		rollout_committed(r);
+	else if (pending && (r->write.state == WRITE_WAITING || r->write.state == WRITE_UNKNOWN))
 		r->unknown = true;
 	rollout_fail(r, failure);
 	return PHASE_LOST;

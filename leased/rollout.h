@@ -25,7 +25,8 @@
 #define REMOVE_EXTRA_USEC (30 * 1000000ull) /* what the engine may need beyond stop_grace */
 #define RESUME_USEC (20 * 1000000ull)	    /* resuming what was stopped */
 #define DEFAULT_GRACE_USEC (10 * 1000000ull) /* stop_grace of a service that the head lacks */
-#define PLAN_ATTEMPTS 3		/* plans of one rollout, when the locks show another state */
+#define PLAN_ATTEMPTS \
+	5 /* plans of one rollout: a preview, one, and three after the locks differed */
 #define RELEASES_BEFORE_COPY 48 /* of the 64 that PLOYZ_MANIFESTS keeps per namespace */
 
 struct rollout;
@@ -278,8 +279,10 @@ struct rollout {
 	struct leftover *leftovers;
 	size_t n_leftovers;
 	struct claiming *claiming;
-	char **never;			 /* deploys that certainly committed nothing … */
-	char **perhaps;			 /* … and those that may have */
+	uint64_t copy_after; /* the committed release is appended again after this sequence; 0: not
+			      */
+	char **never;	     /* deploys that certainly committed nothing … */
+	char **perhaps;	     /* … and those that may have */
 	int64_t release, release_number; /* of the next head */
 
 	bool committing; /* the commit was sent at least once */
@@ -305,6 +308,8 @@ enum phase_result rollout_failf(struct rollout *rollout, enum failure_code code,
 				const char *format, ...) _printf_(4, 5);
 /* The same for what ends it at once. Gives PHASE_LOST. */
 enum phase_result rollout_lose(struct rollout *rollout, const struct failure *failure);
+/* The commit was acknowledged. */
+void rollout_committed(struct rollout *rollout);
 /* What an rpc in VERDICT_ERROR means: FENCED is PHASE_LOST, everything else PHASE_FAILED. */
 enum phase_result rollout_rpc_error(struct rollout *rollout, const struct rpc *rpc);
 /* Whether the current phase may repeat after this failure; says so once. */
@@ -385,6 +390,10 @@ bool record_is_void(const struct deploy *record);
 /* planning.c: requests to placerd, and what a plan becomes */
 void planning_ask(struct rollout *rollout, bool preview);
 enum phase_result planning_poll(struct rollout *rollout);
+/* Forgets the plan and asks for another one, from the opened head. */
+void planning_again(struct rollout *rollout);
+/* Whether rollout->plan may be executed; then its candidates, runs and participants are made. */
+enum phase_result planning_check(struct rollout *rollout);
 /* Candidates, runs and participants from rollout->plan. */
 void planning_take(struct rollout *rollout);
 
