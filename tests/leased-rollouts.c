@@ -292,7 +292,6 @@ static const struct {
 	{ "no last query", PHASE_QUERY, -1, -1, true },
 	{ "no confirmation", PHASE_CONFIRM, -1, -1, true },
 	{ "no removal of what was replaced", PHASE_CLEAN, -1, -1, true },
-	{ "no resume", PHASE_RESUME, -1, -1, true },
 	{ "no closing entry", PHASE_CLOSE, -1, -1, true },
 	{ "no sweep", PHASE_SWEEP, -1, -1, true },
 	{ "no unlock", PHASE_UNLOCK, -1, -1, true },
@@ -348,7 +347,7 @@ static void test_mutations(void)
 
 int main(int argc, char **argv)
 {
-	uint64_t runs = argc > 1 ? strtoull(argv[1], NULL, 10) : 2000;
+	uint64_t runs = argc > 1 ? strtoull(argv[1], NULL, 10) : 100000;
 	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
 
 	if (argc > 2 && runs == 0) {
