@@ -312,10 +312,15 @@ struct snapshot *snapshot_read(struct placerd *placerd, const char *ns, uint64_t
 		.restart = on_restart,
 		.lost = on_lost,
 	};
+	_cleanup_free_ char *namespaces = subject_filter(SUBJECT_NAMESPACE);
+	_cleanup_free_ char *members = subject_filter(SUBJECT_MEMBER);
+	_cleanup_free_ char *regions = subject_filter(SUBJECT_REGION);
+	_cleanup_free_ char *claims = subject_filter(SUBJECT_ROUTE);
+	const char *const filters[] = { namespaces, members, regions, claims, NULL };
 	const struct stream_follow_options options = {
 		.domain = STORE_DOMAIN,
 		.stream = STREAM_INTENT,
-		.filter = INTENT_ALL,
+		.filters = filters,
 		.from = STREAM_FROM_LAST_PER_SUBJECT,
 	};
 	struct snapshot *s = xcalloc(1, sizeof(*s));
