@@ -147,8 +147,10 @@ static void stay(struct placing *placing, const struct slot *slot)
 
 void slots_stay(struct placing *placing)
 {
+	/* A head that names a number twice is wrong; the first one counts. */
 	for (size_t i = 0; i < placing->n_kept; i++)
-		stay(placing, placing->kept[i]);
+		if (!is_planned(placing, placing->kept[i]->slot))
+			stay(placing, placing->kept[i]);
 }
 
 /* Why the slot does not stay where the head has it, as text; *ret_old its instance, when that can
