@@ -265,7 +265,7 @@ char **volumes_settle(struct placing *placing, const char *machine);
 void volumes_check(struct planning *planning);
 /* Completes and sorts the plan's volumes, after all slots are placed. */
 void volumes_plan(struct planning *planning);
-/* Whether the commit would record something else than the head does. */
+/* Whether the commit would record a volume that the head does not. */
 bool volumes_change(const struct planning *planning);
 
 /* choose.c (pure): the best of those that may */

@@ -194,8 +194,8 @@ static void place(struct placing *placing, int64_t number, const struct slot *sl
 	settle(placing, row);
 }
 
-/* A machine that is eligible but for its room or a port is told of and left out: the others get
- * theirs. */
+/* A machine that only lacks capacity, an image or a port is named in a warning and left out; the
+ * others get theirs. */
 static void place_global(struct placing *placing)
 {
 	struct planning *planning = placing->planning;

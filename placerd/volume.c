@@ -135,13 +135,9 @@ bool volumes_change(const struct planning *planning)
 {
 	const struct plan *plan = planning->plan;
 
-	for (size_t i = 0; i < plan->n_volumes; i++) {
-		const struct plan_volume *row = &plan->volumes[i];
-		const struct head_volume *record = recorded(planning, row->name, row->machine);
-
-		if (!record || record->mode != row->mode)
+	for (size_t i = 0; i < plan->n_volumes; i++)
+		if (plan->volumes[i].new_)
 			return true;
-	}
 	return false;
 }
 
