@@ -138,10 +138,6 @@ void stream_append(struct bus *bus, const struct stream_append *append, stream_a
 		headers.keys[headers.count] = "Nats-Expected-Last-Subject-Sequence";
 		headers.values[headers.count++] = number;
 	}
-	if (append->rollup) {
-		headers.keys[headers.count] = "Nats-Rollup";
-		headers.values[headers.count++] = "sub";
-	}
 	bus_request(bus, append->subject, &headers, append->data, append->size,
 		    append->timeout_usec ? append->timeout_usec : APPEND_USEC, on_appended, call,
 		    &handle);

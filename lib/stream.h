@@ -29,7 +29,6 @@ struct stream_append {
 	size_t size;
 	uint64_t expected;     /* last sequence of this subject that the writer read; 0: none yet;
 				  STREAM_ANY: no condition */
-	bool rollup;	       /* this entry replaces all earlier ones of its subject */
 	uint64_t timeout_usec; /* 0: 5 s */
 };
 /* Appends to the store. `fn` is called once; *ret (may be NULL) cancels as a bus_request. */
@@ -97,7 +96,8 @@ struct stream_follow_ops {
 struct stream_follow_options {
 	const char *domain;
 	const char *stream;
-	const char *filter; /* one subject filter, or NULL: all */
+	const char *const *filters; /* NULL-terminated; none may match a subject of another; NULL:
+				       all */
 	enum stream_from from;
 	uint64_t sequence;
 	uint64_t heartbeat_usec; /* 0: 5 s */
