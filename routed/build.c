@@ -220,7 +220,7 @@ static void add_route(struct build *build, const struct head *head, const struct
 /* Every namespace with a route that needs the claim with this key. */
 static void add_claimants(const struct build *build, const char *token, struct table_held *held)
 {
-	_cleanup_free_ char *key = route_token_decode(token);
+	_cleanup_free_ char *key = view_claim_key(token);
 	const struct view_item *claim = key ? view_claim(build->view, key) : NULL;
 
 	for (struct map_item *i = NULL; key && (i = map_next(&build->view->heads, i));) {

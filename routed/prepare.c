@@ -175,8 +175,12 @@ void prepare_check_listens(struct routed *routed)
 		_cleanup_free_ char *name = xasprintf("tcp-%s", port);
 		const char *last = map_get(&routed->listen_errors, port);
 
-		if (route->kind != KIND_TCP || !route->owner ||
-		    actual_has_backend(&routed->actual, name))
+		if (route->kind != KIND_TCP)
+			continue;
+		/* This table was checked already. */
+		if (last && streq(route->error, last))
+			free(map_put(&errors, port, xstrdup(last)));
+		if (!route->owner || actual_has_backend(&routed->actual, name))
 			continue;
 		route->error = check_listen(routed, port, route->listen);
 		if (!route->error)

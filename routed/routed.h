@@ -63,6 +63,9 @@ void view_clear(struct view *view);
 /* NULL: there is none. Borrowed. */
 const struct head *view_head(const struct view *view, const char *ns);
 const struct view_item *view_claim(const struct view *view, const char *key);
+/* The key that a claim's token stands for, or NULL: another spelling must not be taken for it. Owned
+ * by the caller. */
+char *view_claim_key(const char *token);
 /* An instance as its machine reports it. NULL also for a machine that is removed: its facts count
  * as absent. Borrowed. */
 const struct instance *view_instance(const struct view *view, const char *machine, const char *ns,

@@ -22,13 +22,17 @@ static char *key_pair(const char *machine, const char *ns)
 	return xasprintf("%s.%s", machine, ns);
 }
 
-/* Only the canonical token: another spelling must not be taken for the same key. */
-static char *key_token(const char *token, _unused_ const char *b)
+char *view_claim_key(const char *token)
 {
 	_cleanup_free_ char *key = route_token_decode(token);
 	_cleanup_free_ char *canonical = key ? route_token(key) : NULL;
 
 	return streq(canonical, token) ? steal(key) : NULL;
+}
+
+static char *key_token(const char *token, _unused_ const char *b)
+{
+	return view_claim_key(token);
 }
 
 static bool head_matches(const void *object, const char *ns, _unused_ const char *b)
