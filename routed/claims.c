@@ -1,5 +1,5 @@
-/* Claims: which namespace has a route. The rules of "Route claims" in the design, on the gateway's
- * side:
+/* Claims: which namespace is served at a route. lib/model/route-owner.c decides whether a deploy
+ * may have a route; everything that it lets pass is served here:
  *
  * 1. A route needs the claim with its key, for its namespace. For `/` of a host that is the claim
  * on the host, below `/` the one on host and path, for tcp the one on the port.
@@ -22,10 +22,22 @@ struct owner {
 	uint64_t sequence;
 };
 
-static bool grants(const struct head *head, const char *host, const char *ns)
+/* Whether the owner of `host` grants `ns` paths below it. */
+static bool grants_paths(const struct head *head, const char *host, const char *ns)
 {
 	for (size_t i = 0; i < head->n_grants; i++)
 		if (strcasecmp(head->grants[i].host, host) == 0 &&
+		    strv_contains(head->grants[i].namespaces, ns))
+			return true;
+	return false;
+}
+
+/* Whether the owner of a wildcard above `host` grants `ns` that host: by its name, or by a wildcard
+ * that covers it. */
+static bool grants_host(const struct head *head, const char *host, const char *ns)
+{
+	for (size_t i = 0; i < head->n_grants; i++)
+		if (route_host_covers(head->grants[i].host, host) &&
 		    strv_contains(head->grants[i].namespaces, ns))
 			return true;
 	return false;
@@ -63,7 +75,7 @@ static bool find_wildcard(const struct view *view, const char *host, const char 
 		struct owner owner;
 
 		if (find_owner(view, wildcard, &owner) && !streq(owner.claim->ns, ns) &&
-		    owner.sequence < sequence && !grants(owner.head, wildcard, ns) &&
+		    owner.sequence < sequence && !grants_host(owner.head, host, ns) &&
 		    (!found || owner.sequence < ret->sequence)) {
 			*ret = owner;
 			found = true;
@@ -82,13 +94,13 @@ static char *refuse_host(const struct view *view, const struct head *head, const
 
 	if (find_wildcard(view, host, holder, owned ? owner.sequence : own->sequence, &wildcard)) {
 		if (streq(wildcard.claim->ns, head->ns) ||
-		    grants(wildcard.head, wildcard.claim->key, head->ns))
+		    grants_host(wildcard.head, host, head->ns))
 			return NULL;
 		return xasprintf("host %s is below %s of namespace %s, which claimed it earlier "
 				 "and does not grant it to %s",
 				 host, wildcard.claim->key, wildcard.claim->ns, head->ns);
 	}
-	if (owned && !streq(holder, head->ns) && !grants(owner.head, host, head->ns))
+	if (owned && !streq(holder, head->ns) && !grants_paths(owner.head, host, head->ns))
 		return xasprintf("host %s belongs to namespace %s, which does not grant it to %s",
 				 host, holder, head->ns);
 	return NULL;

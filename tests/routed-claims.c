@@ -265,6 +265,19 @@ static const struct row rows[] = {
 	  "b",
 	  "h.w.example/",
 	  NULL },
+	{ "that it grants by the host's own name",
+	  { "a *.w.example/ grant:h.w.example=b", "b h.w.example/" },
+	  { "5 *.w.example a", "6 h.w.example b" },
+	  "b",
+	  "h.w.example/",
+	  NULL },
+	{ "a grant of another host below the wildcard",
+	  { "a *.w.example/ grant:i.w.example=b", "b h.w.example/" },
+	  { "5 *.w.example a", "6 h.w.example b" },
+	  "b",
+	  "h.w.example/",
+	  "host h.w.example is below *.w.example of namespace a, which claimed it earlier and does "
+	  "not grant it to b" },
 	{ "a wildcard above an existing host: the exact host wins",
 	  { "a *.w.example/", "b h.w.example/" },
 	  { "7 *.w.example a", "6 h.w.example b" },
@@ -480,6 +493,57 @@ static struct world world_number(unsigned n)
 }
 #define WORLDS (8 * 8 * 27 * 4 * 6)
 
+/* Whether leased lets a deploy with this head commit: it holds every claim that it needs, and none
+ * of its routes has a conflict. */
+static bool may_commit(const struct view *view, const struct head *head)
+{
+	struct route_claimed claims[3];
+	const struct head *heads[2];
+	struct route_known known = { .claims = claims, .heads = heads };
+	_cleanup_(route_owners_freep) struct route_owners *owners = NULL;
+	_cleanup_(strv_freep) char **needed = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(claim_keys); i++) {
+		const struct view_item *claim = view_claim(view, claim_keys[i]);
+
+		if (claim)
+			claims[known.n_claims++] =
+				(struct route_claimed){ claim->object, claim->sequence };
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(namespaces); i++)
+		heads[known.n_heads++] = view_head(view, namespaces[i]);
+	owners = route_owners_new(&known);
+	needed = route_claims_needed(owners, head);
+	return !needed && !route_conflict(owners, head, NULL);
+}
+
+static void test_committed(void)
+{
+	unsigned committed = 0, refused = 0;
+
+	for (unsigned n = 0; n < WORLDS; n++) {
+		const struct world world = world_number(n);
+		struct view view = { 0 };
+
+		make_view(&world, &view);
+		for (size_t ns = 0; ns < 2; ns++) {
+			const struct head *head = view_head(&view, namespaces[ns]);
+			bool commits = may_commit(&view, head);
+
+			for (size_t i = 0; commits && i < head->n_routes; i++) {
+				_cleanup_free_ char *why =
+					claims_refuse(&view, head, &head->routes[i]);
+
+				committed++;
+				refused += why != NULL;
+			}
+		}
+		view_clear(&view);
+	}
+	ok(committed > 1000, "%u routes of deploys that may commit", committed);
+	is_int(refused, 0, "are served");
+}
+
 static void test_worlds(void)
 {
 	unsigned twice = 0, unclaimed = 0, traces = 0, granted = 0, first = 0, infringed = 0;
@@ -556,6 +620,7 @@ int main(void)
 {
 	test_rows();
 	test_worlds();
+	test_committed();
 	test_covers();
 	return tap_done();
 }
