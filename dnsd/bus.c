@@ -267,6 +267,7 @@ void dnsd_follow(struct dnsd *dnsd)
 	};
 
 	dnsd->projection = projection_new(dnsd->bus, &options, &ops, dnsd);
+	confirmation_follow(dnsd);
 }
 
 void dnsd_unfollow(struct dnsd *dnsd)

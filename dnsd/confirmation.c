@@ -11,14 +11,12 @@ static void remove_at(struct dnsd *dnsd, size_t at)
 		(--dnsd->n_confirmations - at) * sizeof(*dnsd->confirmations));
 }
 
-/* Serves the stored view: neither the store nor the local mirror has answered in time. */
-static void on_saved_timer(void *userdata)
+bool confirmation_serve_stored(struct dnsd *dnsd, const char *why)
 {
-	struct dnsd *dnsd = userdata;
 	_cleanup_free_ char *as_of = watermark_text(&dnsd->stored);
 
-	if (dnsd->loaded || dnsd->saved_zone)
-		return;
+	if (dnsd->loaded || dnsd->saved_zone || !dnsd->saved)
+		return dnsd->loaded || dnsd->saved_zone;
 	dnsd->saved_zone = zone_new();
 	for (struct map_item *item = NULL; (item = map_next(&dnsd->saved->entries, item));) {
 		const struct view_entry *entry = item->value;
@@ -28,12 +26,16 @@ static void on_saved_timer(void *userdata)
 				  save_path(dnsd->save));
 	}
 	zone_settle(dnsd->saved_zone);
-	log_notice("cannot load the zone: neither the store nor the local mirror answers; serving "
-		   "the stored view as of %s",
-		   as_of);
+	log_notice("cannot load the zone: %s; serving the stored view as of %s", why, as_of);
 	listen_bridge(dnsd);
 	confirmation_poll(dnsd);
 	dnsd_report(dnsd);
+	return true;
+}
+
+static void on_saved_timer(void *userdata)
+{
+	confirmation_serve_stored(userdata, "neither the store nor the local mirror answers");
 }
 
 static void on_saved(int error, void *userdata)
@@ -85,11 +87,13 @@ int confirmation_start(struct dnsd *dnsd)
 			  "cannot read the stored view in %s; waiting for the store or the local "
 			  "mirror",
 			  path);
-	if (!dnsd->saved)
-		return 0;
 	dnsd->saved_timer = timer_new(dnsd->loop, on_saved_timer, dnsd);
-	timer_arm(dnsd->saved_timer, SAVED_VIEW_AFTER_USEC);
 	return 0;
+}
+
+void confirmation_follow(struct dnsd *dnsd)
+{
+	timer_arm(dnsd->saved_timer, SAVED_VIEW_AFTER_USEC);
 }
 
 /* The watermark that a restarted dnsd would serve at least. */

@@ -24,7 +24,6 @@ struct dnsd *dnsd_new(struct daemon *daemon, const struct dnsd_config *config)
 	dnsd->config = config;
 	dnsd->daemon = daemon;
 	dnsd->loop = daemon->loop;
-	dnsd->bus = daemon->bus;
 	dnsd->machine = config->daemon.machine;
 	dnsd->started = time_now_usec();
 	dnsd->zone = zone_new();
@@ -66,10 +65,19 @@ int dnsd_start(struct dnsd *dnsd)
 		r = upstream_start(dnsd);
 	if (r >= 0)
 		r = confirmation_start(dnsd);
-	if (r < 0)
-		return r;
+	return r;
+}
+
+int dnsd_connect(struct dnsd *dnsd)
+{
+	dnsd->bus = dnsd->daemon->bus;
 	dnsd_follow(dnsd);
 	return dnsd_serve(dnsd);
+}
+
+static int without_bus(void *userdata)
+{
+	return confirmation_serve_stored(userdata, "the local bus does not answer");
 }
 
 static int run(int argc, char **argv)
@@ -82,11 +90,16 @@ static int run(int argc, char **argv)
 	r = daemon_new("dnsd", SUMMARY, rows, &config, argc, argv, &daemon);
 	if (r <= 0)
 		return r;
+	dnsd = dnsd_new(daemon, &config);
+	r = dnsd_start(dnsd);
+	if (r < 0)
+		return r;
+	daemon->without_bus = without_bus;
+	daemon->without_bus_userdata = dnsd;
 	r = daemon_open_bus(daemon);
 	if (r <= 0)
 		return r;
-	dnsd = dnsd_new(daemon, &config);
-	r = dnsd_start(dnsd);
+	r = dnsd_connect(dnsd);
 	if (r < 0)
 		return r;
 	return daemon_loop(daemon);

@@ -76,17 +76,17 @@ struct dnsd_counts {
 
 struct dnsd {
 	const struct dnsd_config *config;
-	struct daemon *daemon; /* borrowed */
-	sd_event *loop;	       /* borrowed */
-	struct bus *bus;       /* borrowed */
-	const char *machine;   /* this machine's id; borrowed */
-	struct projection *projection;
-	uint64_t started;	   /* CLOCK_REALTIME */
-	struct zone *zone;	   /* what the projection delivered */
-	struct view *view;	   /* the entries that `zone` was built from */
-	bool loaded;		   /* the projection has settled once: `zone` is served */
-	bool settled;		   /* no entry was delivered since the projection settled */
-	struct watermark applied;  /* of `zone`; all 0 before `loaded` */
+	struct daemon *daemon;	       /* borrowed */
+	sd_event *loop;		       /* borrowed */
+	struct bus *bus;	       /* borrowed; NULL before dnsd_connect */
+	const char *machine;	       /* this machine's id; borrowed */
+	struct projection *projection; /* NULL before dnsd_connect */
+	uint64_t started;	       /* CLOCK_REALTIME */
+	struct zone *zone;	       /* what the projection delivered */
+	struct view *view;	       /* the entries that `zone` was built from */
+	bool loaded;		       /* the projection has settled once: `zone` is served */
+	bool settled;		       /* no entry was delivered since the projection settled */
+	struct watermark applied;      /* of `zone`; all 0 before `loaded` */
 	struct view *saved;	   /* stored by an earlier process, until `loaded`; NULL: none */
 	struct zone *saved_zone;   /* built from it, served until `loaded`; NULL: not served */
 	struct timer *saved_timer; /* when it is served, unless `loaded` */
@@ -456,8 +456,12 @@ const char *save_path(const struct save *save);
 void save_free(struct save *save);
 
 /* confirmation.c: `applied` requests, and the stored view that they rest on. */
-/* Reads the stored view; before the projection starts. 0 or a negative errno after logging why. */
+/* Reads the stored view. 0 or a negative errno after logging why. */
 int confirmation_start(struct dnsd *dnsd);
+/* The projection has started: the stored view is served if it does not settle in time. */
+void confirmation_follow(struct dnsd *dnsd);
+/* Serves the stored view unless a newer one is served. Whether any is. */
+bool confirmation_serve_stored(struct dnsd *dnsd, const char *why);
 /* Takes the call. */
 void confirmation_add(struct dnsd *dnsd, struct bus_call *call);
 /* Answers every request that the stored view satisfies; stores the view for the others. */
@@ -476,7 +480,10 @@ uint64_t dnsd_stale_since(const struct dnsd *dnsd);
 struct dnsd *dnsd_new(struct daemon *daemon, const struct dnsd_config *config);
 void dnsd_free(struct dnsd *dnsd);
 DEFINE_CLEANUP(struct dnsd, dnsd_free);
+/* Listens. 0 or a negative errno after logging why. */
 int dnsd_start(struct dnsd *dnsd);
+/* Once there is a bus: follows the store and opens the endpoints. As dnsd_start. */
+int dnsd_connect(struct dnsd *dnsd);
 /* The zone that is served: the projection's, before it has settled the saved one, or NULL. */
 const struct zone *dnsd_zone(const struct dnsd *dnsd);
 /* The watermark of that zone. */
