@@ -1,22 +1,22 @@
-/* Addresses in text, and a resolv.conf that anybody wrote.
+/* Addresses in text, and the contents of a resolv.conf.
  *
  * The first byte chooses; the rest is the text.
  *
- * covers: dnsd/places.c
+ * covers: dnsd/address.c
  *
  * options: -max_len=300 */
 #include "dnsd/dnsd.h"
 #include "tests/fuzz/fuzz.h"
 
-static void holds_place(const struct place_of *place)
+static void holds_address(const struct address *address)
 {
-	_cleanup_free_ char *text = place_format(place);
-	struct place_of same;
-	uint32_t address;
+	_cleanup_free_ char *text = address_format(address);
+	struct address same;
+	uint32_t ipv4;
 
-	HOLDS(place_parse(text, 1, &same) == 0 && place_equal(place, &same));
-	HOLDS(!(place_is_loopback(place) && place_is_wildcard(place)));
-	place_ipv4(place, &address);
+	HOLDS(address_parse(text, 1, &same) == 0 && address_equal(address, &same));
+	HOLDS(!(address_is_loopback(address) && address_is_wildcard(address)));
+	address_ipv4(address, &ipv4);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -24,17 +24,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct cursor c = { data, data + size };
 	uint8_t which = cursor_byte(&c);
 	_cleanup_free_ char *text = xstrndup((const char *)c.at, cursor_left(&c));
-	struct place_of place, *places = NULL;
+	struct address address, *addresses = NULL;
 	size_t count;
 
 	if (which & 1) {
-		if (place_parse(text, DNSD_PORT, &place) == 0)
-			holds_place(&place);
+		if (address_parse(text, DNSD_PORT, &address) == 0)
+			holds_address(&address);
 		return 0;
 	}
-	count = places_of_resolv_conf(text, &places);
+	count = addresses_of_resolv_conf(text, &addresses);
 	for (size_t i = 0; i < count; i++)
-		holds_place(&places[i]);
-	free(places);
+		holds_address(&addresses[i]);
+	free(addresses);
 	return 0;
 }
