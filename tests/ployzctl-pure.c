@@ -1,5 +1,5 @@
 /* What the reading verbs make of what they are told. */
-#include "ployzctl/reading.h"
+#include "ployzctl/pure.h"
 #include "tests/tap.h"
 
 /* --- whose output is meant */
