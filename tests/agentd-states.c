@@ -202,7 +202,8 @@ static void locks(void)
 	struct failure failure = FAILURE_INIT;
 	struct agent_lock a = wanted((char *)"a", 5, (char *)"d1"),
 			  b = wanted((char *)"b", 1, (char *)"d2");
-	struct host_port port = { 80, PROTOCOL_TCP, NULL }, udp = { 80, PROTOCOL_UDP, NULL };
+	struct host_port port = { 80, PROTOCOL_TCP, NULL, NULL },
+			 udp = { 80, PROTOCOL_UDP, NULL, NULL };
 	char *routes[] = { (char *)"shop.example/", NULL };
 	struct instance_use use = { "c", "db", "d9", 600, 1.5, NULL };
 	struct room room = { 1000, 2, &use, 1 };
