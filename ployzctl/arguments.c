@@ -88,8 +88,8 @@ int arguments_parse(struct global_options *global, const struct config_row *rows
 		}
 		option = argv[i][1] == '-' ? xstrdup(argv[i]) : lengthen(shorts, rows, argv[i]);
 		if (!option)
-			return failure_set(failure, FAILURE_INVALID, NULL, "cannot use option '%s': unknown option",
-					   argv[i]);
+			return failure_set(failure, FAILURE_INVALID, NULL,
+					   "cannot use option '%s': unknown option", argv[i]);
 		row = row_find(rows, option + 2);
 		if (!row) {
 			row = row_find(global_rows, option + 2);

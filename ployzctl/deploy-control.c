@@ -1,5 +1,6 @@
 /* `ployzctl deploy attach|cancel|sweep`: deploys that are under way, or left something undone. */
 #include "ployzctl/ployzctl.h"
+#include "ployzctl/pure.h"
 
 struct control_options {
 	bool verbose;
@@ -84,11 +85,11 @@ static void on_cancel_ended(int exit_code, const struct deploy *record, void *us
 	} else if (record->phase == DEPLOY_UNKNOWN) {
 		session_end(ctl, outcome_report(stderr, record, false));
 	} else {
-		session_end(ctl, session_refuse(FAILURE_NOT_FOUND,
-						"run `ployzctl rollback` to undo it",
-						"cannot cancel deploy %s of namespace %s: it has "
-						"committed",
-						record->deploy, record->ns));
+		session_end(ctl,
+			    session_refuse(FAILURE_NOT_FOUND, "run `ployzctl rollback` to undo it",
+					   "cannot cancel deploy %s of namespace %s: it has "
+					   "committed",
+					   record->deploy, record->ns));
 	}
 }
 
@@ -208,7 +209,7 @@ static void on_pending(const struct failure *failure, const struct records *reco
 	for (size_t i = 0; i < records->count; i++) {
 		const struct deploy *record = records->items[i];
 
-		if (record->phase == DEPLOY_CLEANUP_PENDING &&
+		if (record_pending(records, record) &&
 		    !strv_contains(control->namespaces, record->ns))
 			strv_push(&control->namespaces, xstrdup(record->ns));
 	}

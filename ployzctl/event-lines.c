@@ -30,7 +30,8 @@ static size_t count_slots(const struct head *head)
 	return n;
 }
 
-/* A head is written when a deploy opens, when it commits, and when it is closed without a commit. */
+/* A head is written when a deploy opens, when it commits, and when it is closed without a commit.
+ */
 static void head_lines(const struct head *head, char ***lines)
 {
 	struct strbuf text = STRBUF_INIT;
@@ -43,8 +44,9 @@ static void head_lines(const struct head *head, char ***lines)
 			      (long long)head->open->epoch);
 	} else if (head->revision && !head->committed) {
 		strbuf_printf(&text, "%s committed revision %lld by %s %s",
-			      or_else(head->operator_, "unknown operator"), (long long)head->revision,
-			      or_else(head->verb, "deploy"), or_else(head->deploy, "-"));
+			      or_else(head->operator_, "unknown operator"),
+			      (long long)head->revision, or_else(head->verb, "deploy"),
+			      or_else(head->deploy, "-"));
 		if (head->from)
 			strbuf_printf(&text, " from %s", head->from);
 		strbuf_printf(&text, ": %zu %s, %zu %s", head->n_services,
@@ -186,10 +188,10 @@ static const struct kind {
 	enum subject_id subject;
 	const char *about; /* NULL: the last name of the subject */
 } kinds[] = {
-	{ SUBJECT_NAMESPACE, NULL }, { SUBJECT_INSTANCES, NULL },
-	{ SUBJECT_MANIFEST, NULL },  { SUBJECT_MEMBER, "machine" },
+	{ SUBJECT_NAMESPACE, NULL },	      { SUBJECT_INSTANCES, NULL },
+	{ SUBJECT_MANIFEST, NULL },	      { SUBJECT_MEMBER, "machine" },
 	{ SUBJECT_MACHINE_FACTS, "machine" }, { SUBJECT_REGION, "region" },
-	{ SUBJECT_SUBNET, "subnet" }, { SUBJECT_ROUTE, "route" },
+	{ SUBJECT_SUBNET, "subnet" },	      { SUBJECT_ROUTE, "route" },
 };
 
 static void object_lines(struct event_memory *memory, enum subject_id kind, const char *subject,

@@ -42,8 +42,8 @@ struct events {
 	struct event_memory memory;
 	struct source sources[3];
 	struct deferred *again;
-	bool mirror; /* the local mirrors are read: the store does not answer */
-	bool live;   /* everything that was stored is shown */
+	bool mirror;	     /* the local mirrors are read: the store does not answer */
+	bool live;	     /* everything that was stored is shown */
 	uint64_t since_usec; /* time of the first entry from --since on; 0: there is none yet */
 	struct held_entry *held;
 	size_t n_held;
@@ -117,8 +117,7 @@ static int compare_held(const void *a, const void *b)
  * the first of these on. */
 static bool wanted(const struct events *events, uint64_t time_usec)
 {
-	return events->options.since < 0 ||
-	       (events->since_usec && time_usec >= events->since_usec);
+	return events->options.since < 0 || (events->since_usec && time_usec >= events->since_usec);
 }
 
 static void show_held(struct events *events)

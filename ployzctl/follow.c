@@ -1,6 +1,5 @@
-/* Follows a deploy that a leased executes. Nothing depends on it: progress that is missed is made up
- * for by polling the deploy's record, and a rollout whose leased ended is told from one that runs.
- */
+/* Follows a deploy that a leased executes. Nothing depends on it: without progress it polls with
+ * leased.attach, which also resolves a deploy that nobody executes any more. */
 #include <unistd.h>
 
 #include "ployzctl/ployzctl.h"
@@ -13,19 +12,18 @@ struct follow {
 	follow_fn fn;
 	void *userdata;
 	char *deploy;
-	char *machine;		/* whose leased is asked */
-	struct deploy *record;	/* the last one received */
-	bool submitted;		/* this process submitted the deploy */
-	bool report;		/* print the outcome */
+	char *machine;	       /* whose leased is asked */
+	struct deploy *record; /* the last one received */
+	bool submitted;	       /* this process submitted the deploy */
+	bool report;	       /* print the outcome */
 	bool verbose;
 	bool ended;
 
 	struct bus_subscription *progress;
-	struct live *live;	     /* NULL with --json */
-	struct timer *quiet;	     /* expires after POLL_USEC without progress */
+	struct live *live;   /* NULL with --json */
+	struct timer *quiet; /* expires after POLL_USEC without progress */
 	struct timer *tick;
 	struct bus_request *request; /* the one that waits for its answer, or NULL */
-	unsigned missing;	     /* polls in a row in which its leased did not execute it */
 	uint64_t silent_since;	     /* leased does not answer; 0: it does */
 	uint64_t unresolved_since;   /* the outcome is unknown; 0: it is not */
 	struct stream_follow *log;   /* reads the namespace's entries, or NULL */
@@ -88,7 +86,8 @@ static void finish_unknown(struct follow *f, const char *reason)
 static void wait_unresolved(struct follow *f, const char *reason)
 {
 	if (!f->unresolved_since) {
-		_cleanup_free_ char *text = xasprintf("%s; waiting until leased resolves it", reason);
+		_cleanup_free_ char *text =
+			xasprintf("%s; waiting until leased resolves it", reason);
 
 		f->unresolved_since = boot_now_usec();
 		note(f, text);
@@ -99,7 +98,8 @@ static void wait_unresolved(struct follow *f, const char *reason)
 	timer_arm(f->quiet, POLL_USEC);
 }
 
-/* --- the rollout's leased ended: the log decides */
+/* --- leased has no record of a deploy that it had accepted: it ended before it stored one, and the
+ * log decides */
 
 static void on_log_entry(const struct stream_entry *entry, void *userdata)
 {
@@ -167,10 +167,11 @@ static void read_log(struct follow *f)
 						      .live = on_log_live,
 						      .lost = on_log_lost };
 	_cleanup_free_ char *filter = subject_make(SUBJECT_NAMESPACE, f->record->ns, NULL);
+	const char *const filters[] = { filter, NULL };
 	const struct stream_follow_options options = {
 		.domain = STORE_DOMAIN,
 		.stream = STREAM_INTENT,
-		.filter = filter,
+		.filters = filters,
 		.from = f->record->opened ? STREAM_FROM_SEQUENCE : STREAM_FROM_ALL,
 		.sequence = (uint64_t)f->record->opened,
 		.once = true,
@@ -183,36 +184,7 @@ static void read_log(struct follow *f)
 	f->log = stream_follow_new(f->ctl->bus, &options, &ops, f);
 }
 
-/* --- the poll: the record, then whether its leased still executes it */
-
-static void on_status(int error, const struct bus_message *reply, void *userdata)
-{
-	struct follow *f = userdata;
-	_cleanup_json_ json_t *json = NULL;
-
-	f->request = NULL;
-	if (f->ended)
-		return;
-	if (error >= 0)
-		json = json_loadb(reply->data, reply->size, JSON_ALLOW_NUL, NULL);
-	if (error < 0 || rollout_listed(json_object_get(json, "ok"), f->deploy)) {
-		f->missing = 0;
-		timer_arm(f->quiet, POLL_USEC);
-	} else if (++f->missing < 2) {
-		/* It may have ended between the two requests: only the second miss counts. */
-		poll_record(f);
-	} else {
-		read_log(f);
-	}
-}
-
-static void request_status(struct follow *f)
-{
-	_cleanup_free_ char *subject =
-		subject_status(f->record->machine ? f->record->machine : f->machine, "leased");
-
-	bus_request(f->ctl->bus, subject, NULL, "{}", 2, REQUEST_USEC, on_status, f, &f->request);
-}
+/* --- the poll */
 
 static void no_answer(struct follow *f, const struct failure *failure)
 {
@@ -269,7 +241,7 @@ static void on_attached(const struct failure *failure, void *answer, void *userd
 	if (record->phase == DEPLOY_UNKNOWN)
 		wait_unresolved(f, "the commit was not acknowledged");
 	else
-		request_status(f);
+		timer_arm(f->quiet, POLL_USEC);
 }
 
 static void poll_record(void *userdata)
@@ -305,7 +277,6 @@ static void on_progress(const struct bus_message *message, void *userdata)
 	if (f->ended || codec_parse(&progress_schema, message->data, message->size, CODEC_LENIENT,
 				    (void **)&p, NULL) < 0)
 		return;
-	f->missing = 0;
 	f->silent_since = 0;
 	timer_arm(f->quiet, POLL_USEC);
 	if (f->live)

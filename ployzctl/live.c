@@ -253,7 +253,8 @@ void live_progress(struct live *live, const struct progress *p)
 	}
 	if (!live->begun_usec)
 		live->begun_usec = boot_now_usec();
-	live_print(live, "%7.1f s  %s", (double)(boot_now_usec() - live->begun_usec) / 1000000, line);
+	live_print(live, "%7.1f s  %s", (double)(boot_now_usec() - live->begun_usec) / 1000000,
+		   line);
 }
 
 void live_free(struct live *live)

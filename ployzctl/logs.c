@@ -1,4 +1,5 @@
-/* `ployzctl logs`: the output of services, from every machine that may run one of their instances. */
+/* `ployzctl logs`: the output of services, from every machine that may run one of their instances.
+ */
 #include <inttypes.h>
 #include <unistd.h>
 
@@ -32,10 +33,10 @@ struct source {
 	struct logs *logs;
 	struct output *output;
 	char *machine;
-	bool answered;    /* it has answered once */
-	bool failing; /* its last answer was a failure, which was printed */
+	bool answered; /* it has answered once */
+	bool failing;  /* its last answer was a failure, which was printed */
 	bool ended;
-	unsigned quiet;	     /* renewals since its last line */
+	unsigned quiet;		/* renewals since its last line */
 	uint64_t answered_usec; /* CLOCK_BOOTTIME of its last answer */
 };
 /* One service (or namespace) that was asked for: a stream of its own. */
@@ -176,8 +177,8 @@ static void request_lines(struct source *source)
 		request.tail = -1;
 		request.since_ms = (int64_t)((boot_now_usec() - source->answered_usec) / 1000);
 	}
-	bus_ask(logs->ctl->bus, SUBJECT_AGENT_LOGS, source->machine, &request, REQUEST_USEC, on_answered,
-		source, NULL);
+	bus_ask(logs->ctl->bus, SUBJECT_AGENT_LOGS, source->machine, &request, REQUEST_USEC,
+		on_answered, source, NULL);
 }
 
 static void renew_source(struct source *source)
@@ -217,7 +218,8 @@ static void gather_known(const struct snapshot *snapshot, struct targets *known)
 	}
 	for (size_t i = 0; i < snapshot->n_instances; i++)
 		for (size_t j = 0; j < snapshot->instances[i].list->n_instances; j++) {
-			const struct instance *instance = &snapshot->instances[i].list->instances[j];
+			const struct instance *instance =
+				&snapshot->instances[i].list->instances[j];
 
 			if (instance->state != INSTANCE_GONE)
 				targets_add(known, instance->ns, instance->service);
@@ -238,7 +240,7 @@ static int choose(struct logs *logs, const struct snapshot *snapshot, struct fai
 }
 
 static int open_output(struct logs *logs, struct output *output, const struct target *target,
-		     char *const *machines)
+		       char *const *machines)
 {
 	_cleanup_free_ char *subject = NULL;
 
@@ -249,8 +251,8 @@ static int open_output(struct logs *logs, struct output *output, const struct ta
 	output->sources = xcalloc(output->n_sources + 1, sizeof(*output->sources));
 	for (size_t i = 0; i < output->n_sources; i++)
 		output->sources[i] = (struct source){ .logs = logs,
-						.output = output,
-						.machine = xstrdup(machines[i]) };
+						      .output = output,
+						      .machine = xstrdup(machines[i]) };
 	subject = subject_make(SUBJECT_PROGRESS, output->id, NULL);
 	return bus_subscribe(logs->ctl->bus, subject, on_progress, output, NULL);
 }
@@ -294,8 +296,8 @@ static void stop(const struct source *source)
 	bus_publish(source->logs->ctl->bus, subject, NULL, NULL, text, strlen(text));
 }
 
-/* Ends the streams on their machines now rather than after 30 s. No answer is requested: the loop has
- * ended. */
+/* Ends the streams on their machines now rather than after 30 s. No answer is requested: the loop
+ * has ended. */
 static void stop_all(const struct logs *logs)
 {
 	for (size_t i = 0; i < logs->n_outputs; i++)

@@ -20,8 +20,9 @@ static json_t *head_json(const struct head *head, uint64_t sequence)
 
 static void no_namespace(struct ployzctl *ctl, const char *ns)
 {
-	session_end(ctl, session_refuse(FAILURE_NOT_FOUND, "run `ployzctl ns ls`",
-					"cannot find namespace %s: the log has no entry of it", ns));
+	session_end(ctl,
+		    session_refuse(FAILURE_NOT_FOUND, "run `ployzctl ns ls`",
+				   "cannot find namespace %s: the log has no entry of it", ns));
 }
 
 static size_t slot_count(const struct head *head)
@@ -63,8 +64,9 @@ static void on_list(const struct snapshot *snapshot, void *userdata)
 
 int verb_ns_ls(struct ployzctl *ctl, int argc, char **argv)
 {
-	static const char *const heading[] = { "NAMESPACE", "REVISION",	 "SERVICES", "SLOTS", "WHO",
-					       "AGE",	    "OPEN-DEPLOY", "WHY",	     NULL };
+	static const char *const heading[] = { "NAMESPACE",   "REVISION", "SERVICES",
+					       "SLOTS",	      "WHO",	  "AGE",
+					       "OPEN-DEPLOY", "WHY",	  NULL };
 	_cleanup_(strv_freep) char **words = NULL;
 	struct ns_view view = { .ctl = ctl };
 	int code = arguments_take(ctl, "ns ls", NULL, NULL, NULL, argc, argv, 0, 0, &words);
@@ -194,9 +196,8 @@ static void on_revision(const struct stream_entry *entry, void *userdata)
 	const struct head *head;
 
 	if (codec_parse(&head_schema, entry->data, entry->size, CODEC_LENIENT, &object, NULL) < 0) {
-		session_refuse(FAILURE_INVALID, "it is left out",
-			       "cannot decode entry %llu on %s", (unsigned long long)entry->sequence,
-			       entry->subject);
+		session_refuse(FAILURE_INVALID, "it is left out", "cannot decode entry %llu on %s",
+			       (unsigned long long)entry->sequence, entry->subject);
 		return;
 	}
 	head = object;
@@ -249,10 +250,11 @@ static int history(struct ployzctl *ctl, const char *ns)
 						      .lost = on_lost };
 	_cleanup_free_ char *filter = subject_make(SUBJECT_NAMESPACE, ns, NULL);
 	_cleanup_(stream_follow_freep) struct stream_follow *follow = NULL;
+	const char *const filters[] = { filter, NULL };
 	const struct stream_follow_options options = {
 		.domain = STORE_DOMAIN,
 		.stream = STREAM_INTENT,
-		.filter = filter,
+		.filters = filters,
 		.from = STREAM_FROM_ALL,
 		.once = true,
 	};

@@ -84,10 +84,11 @@ static int report_failure(const struct deploy *record)
 static void report_done(FILE *to, const struct deploy *record)
 {
 	_cleanup_free_ char *time = duration_of(record);
+	const char *note = record->n_phases ? record->phases[record->n_phases - 1].note : NULL;
 
 	if (streq(record->verb, "sweep"))
 		fprintf(to, "sweep %s of namespace %s: %s\n", record->deploy, record->ns,
-			record->changed ? "clean-up finished" : "nothing left to clean up");
+			note ? note : "done");
 	else if (!record->revision || !record->changed)
 		fprintf(to, "deploy %s of namespace %s: nothing to change\n", record->deploy,
 			record->ns);
@@ -112,8 +113,9 @@ static int report_left(const struct deploy *record, int code)
 		strbuf_printf(&text, "\n%s on machine %s%s%s", left->instance, left->machine,
 			      left->reason ? ": " : "", left->reason ? left->reason : "");
 	}
-	session_refuse(FAILURE_CLEANUP_PENDING, hint, "%zu instance%s of namespace %s not removed%s",
-		       record->n_left, record->n_left == 1 ? "" : "s", record->ns, text.text);
+	session_refuse(FAILURE_CLEANUP_PENDING, hint,
+		       "%zu instance%s of namespace %s not removed%s", record->n_left,
+		       record->n_left == 1 ? "" : "s", record->ns, text.text);
 	return code == EXIT_DONE ? EXIT_CLEANUP_PENDING : code;
 }
 

@@ -144,6 +144,11 @@ void tree_plan(const struct plan *plan, struct strbuf *to);
 /* Reads a manifest from a file (`-`: standard input); prints every error. 0, or the exit code. */
 int manifest_file_read(const char *file, struct manifest **ret);
 
+/* --- programs.c */
+/* The daemons' directory: that of ployzctl where it was built, or the installed one. Owned by the
+ * caller. */
+char *programs_directory(void);
+
 /* --- plan.c */
 typedef void (*plan_fn)(const struct plan *plan, void *userdata);
 /* Requests a plan; `digests` (may be NULL) pins images. A failure ends the session. */

@@ -1,5 +1,5 @@
-/* `ployzctl ps`: the instances of all machines as their engines show them now; those of a machine that
- * does not answer as its last facts have them. */
+/* `ployzctl ps`: the instances of all machines as their engines show them now; those of a machine
+ * that does not answer as its last facts have them. */
 #include "ployzctl/ployzctl.h"
 
 struct listing {
@@ -140,8 +140,8 @@ static void on_snapshot(const struct snapshot *snapshot, void *userdata)
 	const struct agent_list request = { .command = { .ns = (char *)listing->ns } };
 
 	listing->snapshot = snapshot;
-	bus_scatter(listing->ctl->bus, SUBJECT_AGENT_LIST, machines, &request, REQUEST_USEC, on_listed,
-		    listing, NULL);
+	bus_scatter(listing->ctl->bus, SUBJECT_AGENT_LIST, machines, &request, REQUEST_USEC,
+		    on_listed, listing, NULL);
 }
 
 int verb_ps(struct ployzctl *ctl, int argc, char **argv)

@@ -26,6 +26,9 @@ enum outcome_found outcome_log_result(const struct outcome_log *log, uint64_t op
 
 /* Whether a leased's status lists the deploy among those that it executes. */
 bool rollout_listed(const json_t *status, const char *deploy);
+/* Whether the clean-up of this deploy is pending, and no later deploy has taken it over. */
+struct records;
+bool record_pending(const struct records *records, const struct deploy *record);
 
 /* --- revisions.c */
 

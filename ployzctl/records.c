@@ -20,6 +20,17 @@ bool rollout_listed(const json_t *status, const char *deploy)
 	return false;
 }
 
+bool record_pending(const struct records *records, const struct deploy *record)
+{
+	if (record->phase != DEPLOY_CLEANUP_PENDING)
+		return false;
+	for (size_t i = 0; i < records->count; i++)
+		if (streq(records->items[i]->ns, record->ns) &&
+		    strv_contains(records->items[i]->supersedes, record->deploy))
+			return false;
+	return true;
+}
+
 static void on_entry(const struct stream_entry *entry, void *userdata)
 {
 	struct records_read *read = userdata;
@@ -60,10 +71,11 @@ struct records_read *records_read(struct ployzctl *ctl, const char *ns, const ch
 	struct records_read *read = xcalloc(1, sizeof(*read));
 	_cleanup_free_ char *filter =
 		subject_make(SUBJECT_DEPLOY_STATUS, ns ? ns : "*", deploy ? deploy : "*");
+	const char *const filters[] = { filter, NULL };
 	const struct stream_follow_options options = {
 		.domain = STORE_DOMAIN,
 		.stream = STREAM_STATUS,
-		.filter = filter,
+		.filters = filters,
 		.from = STREAM_FROM_LAST_PER_SUBJECT,
 		.once = true,
 	};

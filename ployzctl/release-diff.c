@@ -43,8 +43,8 @@ static char *field_name(const char *prefix, const char *key)
 static void compare_objects(struct differences *to, const char *part, const char *prefix,
 			    json_t *from, json_t *after);
 
-static void compare_values(struct differences *to, const char *part, const char *field, json_t *from,
-			   json_t *after)
+static void compare_values(struct differences *to, const char *part, const char *field,
+			   json_t *from, json_t *after)
 {
 	if (json_is_object(from) && json_is_object(after))
 		compare_objects(to, part, field, from, after);
@@ -92,8 +92,7 @@ static void compare_parts(struct differences *to, const char *part, json_t *from
 
 static json_t *service_json(const struct release *release, const char *name)
 {
-	const struct service *service =
-		release ? manifest_service(release->manifest, name) : NULL;
+	const struct service *service = release ? manifest_service(release->manifest, name) : NULL;
 	const char *digest = service ? pairs_get(&release->digests, name) : NULL;
 	json_t *json = service ? codec_encode(&service_schema, service) : NULL;
 

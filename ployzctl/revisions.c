@@ -1,5 +1,5 @@
-/* Revisions of a namespace: their numbers from the entries of its log, what each ran from its release
- * in PLOYZ_MANIFESTS. */
+/* Revisions of a namespace: their numbers from the entries of its log, what each ran from its
+ * release in PLOYZ_MANIFESTS. */
 #include "ployzctl/ployzctl.h"
 #include "ployzctl/pure.h"
 
@@ -83,15 +83,19 @@ static struct {
 	void *userdata;
 } reading;
 
-static void next_release(void);
+static const char *domain(void)
+{
+	return reading.mirror ? reading.ctl->machine : STORE_DOMAIN;
+}
 
+/* Everything is read again from the local mirrors. */
 static void on_lost(const struct failure *why, _unused_ void *userdata)
 {
 	if (reading.mirror) {
 		session_fail(reading.ctl, why);
 		return;
 	}
-	fprintf(stderr, "ployzctl: %s; reading this machine's local mirror\n", why->message);
+	fprintf(stderr, "ployzctl: %s; reading this machine's local mirrors\n", why->message);
 	reading.mirror = true;
 	for (; reading.done > 0; reading.done--)
 		release_free(steal(reading.revisions[reading.done - 1].content));
@@ -99,58 +103,48 @@ static void on_lost(const struct failure *why, _unused_ void *userdata)
 	deferred_schedule(reading.next);
 }
 
-static void follow(const char *stream, const char *filter, uint64_t sequence,
-		   const struct stream_follow_ops *ops)
-{
-	const struct stream_follow_options options = {
-		.domain = reading.mirror ? reading.ctl->machine : STORE_DOMAIN,
-		.stream = stream,
-		.filter = filter,
-		.from = sequence ? STREAM_FROM_SEQUENCE : STREAM_FROM_ALL,
-		.sequence = sequence,
-		.once = true,
-	};
-
-	stream_follow_free(reading.follow);
-	reading.follow = stream_follow_new(reading.ctl->bus, &options, ops, NULL);
-}
-
 /* --- releases */
 
-static void on_release(const struct stream_entry *entry, _unused_ void *userdata)
+static void decode_release(const struct stream_entry *entry, struct revision *revision)
 {
-	struct revision *revision = &reading.revisions[reading.done];
-	void *release = NULL;
 	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
+	void *release = NULL;
 
-	if ((int64_t)entry->sequence != revision->release)
-		return;
 	if (codec_parse(&release_schema, entry->data, entry->size, CODEC_LENIENT, &release,
-			&failure) < 0)
-		fprintf(stderr, "ployzctl: cannot decode entry %llu on %s: %s%s%s\n",
-			(unsigned long long)entry->sequence, entry->subject,
-			failure.path ? failure.path : "", failure.path ? " " : "", failure.message);
-	revision->content = release;
+			&failure) < 0) {
+		session_refuse(FAILURE_INVALID, NULL, "cannot decode entry %llu on %s: %s%s%s",
+			       (unsigned long long)entry->sequence, entry->subject,
+			       failure.path ? failure.path : "", failure.path ? " " : "",
+			       failure.message);
+		return;
+	}
+	if (streq(((struct release *)release)->ns, reading.ns))
+		revision->content = release;
+	else
+		release_free(release);
 }
 
-static void on_release_live(_unused_ uint64_t sequence, _unused_ void *userdata)
+static void on_release(const struct failure *failure, const struct stream_entry *entry,
+		       _unused_ void *userdata)
 {
+	if (failure) {
+		on_lost(failure, NULL);
+		return;
+	}
+	if (entry)
+		decode_release(entry, &reading.revisions[reading.done]);
 	reading.done++;
 	deferred_schedule(reading.next);
 }
 
 static void next_release(void)
 {
-	static const struct stream_follow_ops ops = { .entry = on_release,
-						      .live = on_release_live,
-						      .lost = on_lost };
-	_cleanup_free_ char *filter = subject_make(SUBJECT_MANIFEST, reading.ns, NULL);
-
 	while (reading.done < reading.count && !reading.revisions[reading.done].release)
 		reading.done++;
 	if (reading.done < reading.count)
-		follow(STREAM_MANIFESTS, filter, (uint64_t)reading.revisions[reading.done].release,
-		       &ops);
+		stream_at(reading.ctl->bus, domain(), STREAM_MANIFESTS,
+			  (uint64_t)reading.revisions[reading.done].release, REQUEST_USEC,
+			  on_release, NULL, NULL);
 	else
 		reading.fn(reading.revisions, reading.count, reading.userdata);
 }
@@ -162,8 +156,8 @@ static void on_head(const struct stream_entry *entry, _unused_ void *userdata)
 	void *head = NULL;
 
 	if (codec_parse(&head_schema, entry->data, entry->size, CODEC_LENIENT, &head, NULL) < 0) {
-		fprintf(stderr, "ployzctl: cannot decode entry %llu on %s; it is left out\n",
-			(unsigned long long)entry->sequence, entry->subject);
+		session_refuse(FAILURE_INVALID, "it is left out", "cannot decode entry %llu on %s",
+			       (unsigned long long)entry->sequence, entry->subject);
 		return;
 	}
 	revision_list_add(&reading.list, head);
@@ -175,8 +169,8 @@ static void on_heads_live(_unused_ uint64_t sequence, _unused_ void *userdata)
 	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 
 	for (size_t i = 0; i < reading.count; i++) {
-		const struct revision_row *row = revision_list_find(
-			&reading.list, reading.ns, reading.wanted[i], &failure);
+		const struct revision_row *row =
+			revision_list_find(&reading.list, reading.ns, reading.wanted[i], &failure);
 
 		if (!row) {
 			session_fail(reading.ctl, &failure);
@@ -195,11 +189,21 @@ static void read_next(_unused_ void *userdata)
 						      .live = on_heads_live,
 						      .lost = on_lost };
 	_cleanup_free_ char *filter = subject_make(SUBJECT_NAMESPACE, reading.ns, NULL);
+	const char *const filters[] = { filter, NULL };
+	const struct stream_follow_options options = {
+		.domain = domain(),
+		.stream = STREAM_INTENT,
+		.filters = filters,
+		.from = STREAM_FROM_ALL,
+		.once = true,
+	};
 
-	if (reading.list.count)
+	if (reading.list.count) {
 		next_release();
-	else
-		follow(STREAM_INTENT, filter, 0, &ops);
+		return;
+	}
+	stream_follow_free(reading.follow);
+	reading.follow = stream_follow_new(reading.ctl->bus, &options, &ops, NULL);
 }
 
 void revisions_read(struct ployzctl *ctl, const char *ns, const int64_t *wanted, size_t count,

@@ -28,13 +28,13 @@ static void on_revisions(struct revision *revisions, _unused_ size_t count, void
 	_cleanup_free_ char *removal = xasprintf("run `ployzctl ns rm %s`", rollback->ns);
 
 	if (!release) {
-		session_end(task->ctl,
-			    session_refuse(FAILURE_NOT_FOUND,
-					   revisions[0].release ? history : removal,
-					   "cannot roll back namespace %s to revision %lld: %s",
-					   rollback->ns, (long long)revisions[0].number,
-					   revisions[0].release ? "its manifest is not kept any more"
-								: "it has no services"));
+		session_end(
+			task->ctl,
+			session_refuse(FAILURE_NOT_FOUND, revisions[0].release ? history : removal,
+				       "cannot roll back namespace %s to revision %lld: %s",
+				       rollback->ns, (long long)revisions[0].number,
+				       revisions[0].release ? "its manifest is not kept any more"
+							    : "it has no services"));
 		return;
 	}
 	if (!task->ctl->options.json)
@@ -69,8 +69,8 @@ int verb_rollback(struct ployzctl *ctl, int argc, char **argv)
 					       .options = &options,
 					       .verb = "rollback",
 					       .subject = SUBJECT_ROLLBACK } };
-	int code = arguments_take(ctl, "rollback", rows, shorts, &options, argc, argv, 1, 1,
-				  &words);
+	int code =
+		arguments_take(ctl, "rollback", rows, shorts, &options, argc, argv, 1, 1, &words);
 
 	if (!code)
 		code = namespace_argument(words[0]);

@@ -94,9 +94,10 @@ static void on_routes(const char *machine, const struct failure *failure, void *
 		return;
 	}
 	if (list->stale_since)
-		add_error(routes, xasprintf("gateway of machine %s stale since %s: it cannot follow "
-					    "the store and serves the last known state",
-					    machine, list->stale_since));
+		add_error(routes,
+			  xasprintf("gateway of machine %s stale since %s: it cannot follow "
+				    "the store and serves the last known state",
+				    machine, list->stale_since));
 	if (routes->ctl->options.json)
 		print_list(machine, list);
 	for (size_t i = 0; i < list->n_routes; i++)
@@ -108,8 +109,8 @@ static void on_snapshot(const struct snapshot *snapshot, void *userdata)
 	struct routes *routes = userdata;
 	_cleanup_(strv_freep) char **machines = snapshot_machines(snapshot);
 
-	bus_scatter(routes->ctl->bus, SUBJECT_ROUTED_ROUTES, machines, NULL, REQUEST_USEC, on_routes,
-		    routes, &routes->scatter);
+	bus_scatter(routes->ctl->bus, SUBJECT_ROUTED_ROUTES, machines, NULL, REQUEST_USEC,
+		    on_routes, routes, &routes->scatter);
 }
 
 int verb_route_ls(struct ployzctl *ctl, int argc, char **argv)

@@ -1,5 +1,5 @@
-/* `ployzctl schema`: every subject, and the fields of every object on the wire, from the tables that
- * the daemons use. A test compares ployz-wire(7) with it. */
+/* `ployzctl schema`: every subject, and the fields of every object on the wire, from the tables
+ * that the daemons use. A test compares ployz-wire(7) with it. */
 #include <inttypes.h>
 
 #include "ployzctl/ployzctl.h"
@@ -151,12 +151,8 @@ static void print_table(const struct codec_schema *schema)
 }
 
 static const char *const kinds[] = {
-	[SUBJECT_REQUEST] = "request",
-	[SUBJECT_INTENT] = "intent",
-	[SUBJECT_FACTS] = "facts",
-	[SUBJECT_MANIFESTS] = "manifest",
-	[SUBJECT_STATUS] = "status",
-	[SUBJECT_EVENT] = "event",
+	[SUBJECT_REQUEST] = "request",	  [SUBJECT_INTENT] = "intent", [SUBJECT_FACTS] = "facts",
+	[SUBJECT_MANIFESTS] = "manifest", [SUBJECT_STATUS] = "status", [SUBJECT_EVENT] = "event",
 };
 
 static void print_subjects_json(void)

@@ -1,5 +1,5 @@
-/* The last entry of each subject of PLOYZ_INTENT and PLOYZ_FACTS, read once: from the store, or from
- * this machine's local mirrors while the store does not answer. */
+/* The last entry of each subject of PLOYZ_INTENT and PLOYZ_FACTS, read once: from the store, or
+ * from this machine's local mirrors while the store does not answer. */
 #include "lib/streams.h"
 #include "ployzctl/ployzctl.h"
 

@@ -76,11 +76,11 @@ static void gather_errors(const json_t *json, char ***errors)
 
 char **status_errors(const struct observed *observed)
 {
-	const json_t *engine = json_object_get(observed->said, "engine");
-	const json_t *proxy = json_object_get(observed->said, "haproxy");
+	const json_t *engine = json_object_get(observed->answer, "engine");
+	const json_t *proxy = json_object_get(observed->answer, "haproxy");
 	char **errors = NULL;
 
-	gather_errors(observed->said, &errors);
+	gather_errors(observed->answer, &errors);
 	if (!errors && json_is_false(json_object_get(engine, "reachable")))
 		strv_push(&errors, xstrdup("the container engine does not answer"));
 	if (!errors && json_is_false(json_object_get(proxy, "answers")))
@@ -90,7 +90,7 @@ char **status_errors(const struct observed *observed)
 
 const char *status_stale(const struct observed *observed)
 {
-	const json_t *log = json_object_get(observed->said, "log");
+	const json_t *log = json_object_get(observed->answer, "log");
 
 	return json_string_value(json_object_get(log, "stale_since"));
 }
@@ -116,14 +116,15 @@ static void daemon_problems(const struct status *status, char ***problems)
 {
 	for (size_t i = 0; i < status->n_observed; i++) {
 		const struct observed *o = &status->observed[i];
-		const json_t *log = json_object_get(o->said, "log");
+		const json_t *log = json_object_get(o->answer, "log");
 		const char *stale = status_stale(o);
 		const char *why = json_string_value(json_object_get(log, "stale_reason"));
 		_cleanup_(strv_freep) char **errors = status_errors(o);
 
-		if (!o->said)
-			add(problems, "%s of machine %s unreachable: %s; see its log: journalctl -u "
-				      "ployz-%s",
+		if (!o->answer)
+			add(problems,
+			    "%s of machine %s unreachable: %s; see its log: journalctl -u "
+			    "ployz-%s",
 			    o->daemon, o->machine, o->error, o->daemon);
 		if (stale)
 			add(problems, "%s of machine %s stale since %s%s%s", o->daemon, o->machine,
@@ -131,7 +132,8 @@ static void daemon_problems(const struct status *status, char ***problems)
 		for (char **error = errors; error && *error; error++)
 			if (!streq(o->daemon, "routed") ||
 			    !is_route_error(status, o->machine, *error))
-				add(problems, "%s of machine %s: %s", o->daemon, o->machine, *error);
+				add(problems, "%s of machine %s: %s", o->daemon, o->machine,
+				    *error);
 	}
 }
 
@@ -225,13 +227,15 @@ static void route_problem(const struct status *status, const struct observed_rou
 	if (!watermark_reached(&routes->list->applied, &wanted) || (view && view->error))
 		return;
 	if (!view)
-		add(problems, "route %s of namespace %s not served by the gateway of machine %s: "
-			      "it does not have the route",
+		add(problems,
+		    "route %s of namespace %s not served by the gateway of machine %s: "
+		    "it does not have the route",
 		    route->key, head->ns, routes->machine);
 	else if (!route_ready(view) &&
 		 knows_ready(status->snapshot, service, routes->list->applied.facts))
-		add(problems, "route %s of namespace %s not served by the gateway of machine %s: "
-			      "%s; run `ployzctl route ls`",
+		add(problems,
+		    "route %s of namespace %s not served by the gateway of machine %s: "
+		    "%s; run `ployzctl route ls`",
 		    route->key, head->ns, routes->machine, route_state(view));
 }
 
@@ -246,8 +250,9 @@ static void route_problems(const struct status *status, char ***problems)
 			const struct route_view *view = &routes->list->routes[j];
 
 			if (view->error)
-				add(problems, "route %s of %s/%s not served by the gateway of "
-					      "machine %s: %s",
+				add(problems,
+				    "route %s of %s/%s not served by the gateway of "
+				    "machine %s: %s",
 				    view->key, view->ns, view->service, routes->machine,
 				    view->error);
 		}
@@ -283,7 +288,7 @@ static bool is_orphan(const struct status *status, const struct deploy *record)
 	if (!(at->head->open && streq(at->head->open->deploy, record->deploy)) &&
 	    !streq(at->head->deploy, record->deploy))
 		return false;
-	return leased ? leased->said && !rollout_listed(leased->said, record->deploy) : true;
+	return leased ? leased->answer && !rollout_listed(leased->answer, record->deploy) : true;
 }
 
 static const struct deploy *record_of(const struct status *status, const char *deploy)
@@ -300,10 +305,11 @@ static void open_problem(const struct status *status, const struct head *head, c
 	const struct observed *leased = head->open ? leased_of(status, head->open->machine) : NULL;
 
 	if (!head->open || !status->records || record_of(status, head->open->deploy) ||
-	    (leased && (!leased->said || rollout_listed(leased->said, head->open->deploy))))
+	    (leased && (!leased->answer || rollout_listed(leased->answer, head->open->deploy))))
 		return;
-	add(problems, "deploy %s of namespace %s stopped: no leased executes it; run `ployzctl "
-		      "deploy sweep %s`",
+	add(problems,
+	    "deploy %s of namespace %s stopped: no leased executes it; run `ployzctl "
+	    "deploy sweep %s`",
 	    head->open->deploy, head->ns, head->ns);
 }
 
@@ -332,27 +338,32 @@ static void deploy_problem(const struct status *status, const struct deploy *rec
 	bool current = at && streq(at->head->deploy, record->deploy);
 
 	if (record->phase == DEPLOY_UNKNOWN)
-		add(problems, "deploy %s of namespace %s outcome unknown: the commit was not "
-			      "acknowledged; run `ployzctl deploy attach %s`",
+		add(problems,
+		    "deploy %s of namespace %s outcome unknown: the commit was not "
+		    "acknowledged; run `ployzctl deploy attach %s`",
 		    record->deploy, record->ns, record->deploy);
-	if (record->phase == DEPLOY_CLEANUP_PENDING)
-		add(problems, "deploy %s of namespace %s clean-up pending: %zu instance%s left; run "
-			      "`ployzctl deploy sweep %s`",
+	if (record_pending(status->records, record))
+		add(problems,
+		    "deploy %s of namespace %s clean-up pending: %zu instance%s left; run "
+		    "`ployzctl deploy sweep %s`",
 		    record->deploy, record->ns, record->n_left, record->n_left == 1 ? "" : "s",
 		    record->ns);
-	else if (record->n_left && current)
-		add(problems, "deploy %s of namespace %s left %zu instance%s; run `ployzctl deploy "
-			      "sweep %s`",
+	else if (record->phase == DEPLOY_DONE && record->n_left && current)
+		add(problems,
+		    "deploy %s of namespace %s left %zu instance%s; run `ployzctl deploy "
+		    "sweep %s`",
 		    record->deploy, record->ns, record->n_left, record->n_left == 1 ? "" : "s",
 		    record->ns);
 	for (char **route = current && !gateways_serve(status, at) ? record->unserved : NULL;
 	     route && *route; route++)
-		add(problems, "deploy %s of namespace %s route not served: %s; run `ployzctl route "
-			      "ls`",
+		add(problems,
+		    "deploy %s of namespace %s route not served: %s; run `ployzctl route "
+		    "ls`",
 		    record->deploy, record->ns, *route);
 	if (is_orphan(status, record))
-		add(problems, "deploy %s of namespace %s stopped in phase %s: no leased executes "
-			      "it; run `ployzctl deploy attach %s`",
+		add(problems,
+		    "deploy %s of namespace %s stopped in phase %s: no leased executes "
+		    "it; run `ployzctl deploy attach %s`",
 		    record->deploy, record->ns, deploy_phase_names[record->phase], record->deploy);
 }
 

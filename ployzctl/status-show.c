@@ -7,8 +7,9 @@
 
 static void print_members(const struct status *status)
 {
-	static const char *const heading[] = { "  MACHINE", "NAME",   "LIFE-CYCLE", "REGION", "ZONE",
-					       "SUBNET",    "VERSION", "AGE",	    NULL };
+	static const char *const heading[] = { "  MACHINE", "NAME", "LIFE-CYCLE",
+					       "REGION",    "ZONE", "SUBNET",
+					       "VERSION",   "AGE",  NULL };
 	const struct snapshot *snapshot = status->snapshot;
 	struct table table;
 
@@ -68,8 +69,8 @@ static void print_intent(const struct status *status)
 
 static void print_streams(const struct store_usage *usage)
 {
-	static const char *const heading[] = { "  STREAM", "BYTES", "LIMIT", "USED", "MESSAGES",
-					       NULL };
+	static const char *const heading[] = { "  STREAM", "BYTES",    "LIMIT",
+					       "USED",	   "MESSAGES", NULL };
 	struct table table;
 
 	table_init(&table, heading);
@@ -168,12 +169,12 @@ static char *applied_text(const json_t *log)
 /* What was seen of a daemon, in one cell. */
 static char *observed_text(const struct observed *observed)
 {
-	const json_t *log = json_object_get(observed->said, "log");
+	const json_t *log = json_object_get(observed->answer, "log");
 	_cleanup_(strv_freep) char **errors = status_errors(observed);
 	_cleanup_free_ char *applied = applied_text(log);
 	const char *stale = status_stale(observed);
 
-	if (!observed->said)
+	if (!observed->answer)
 		return xstrdup(observed->error);
 	if (errors)
 		return xstrdup(errors[0]);
@@ -259,12 +260,12 @@ static json_t *intent_json(const struct snapshot *snapshot)
 		json_array_append_new(
 			facts, codec_encode(&machine_facts_schema, snapshot->machine_facts[i]));
 	for (size_t i = 0; i < snapshot->n_instances; i++)
-		json_array_append_new(
-			instances, codec_encode(&instances_schema, snapshot->instances[i].list));
+		json_array_append_new(instances,
+				      codec_encode(&instances_schema, snapshot->instances[i].list));
 	return json_pack("{s:o, s:b, s:o, s:o, s:o, s:o}", "applied",
 			 codec_encode(&watermark_schema, &snapshot->applied), "mirror",
-			 snapshot->mirror, "namespaces", heads, "members", members,
-			 "machine_facts", facts, "instances", instances);
+			 snapshot->mirror, "namespaces", heads, "members", members, "machine_facts",
+			 facts, "instances", instances);
 }
 
 static json_t *observation_json(const struct status *status)
@@ -274,11 +275,12 @@ static json_t *observation_json(const struct status *status)
 	for (size_t i = 0; i < status->n_observed; i++) {
 		const struct observed *observed = &status->observed[i];
 
-		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:s*, s:s*, s:O*, s:I}", "machine",
-					observed->machine, "daemon", observed->daemon, "version",
-					observed->version, "error", observed->error, "status",
-					observed->said, "took_ms", (json_int_t)observed->took_ms));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:s*, s:s*, s:O*, s:I}", "machine",
+						observed->machine, "daemon", observed->daemon,
+						"version", observed->version, "error",
+						observed->error, "status", observed->answer,
+						"took_ms", (json_int_t)observed->took_ms));
 	}
 	return list;
 }
@@ -311,7 +313,8 @@ void status_print_json(const struct status *status, char *const *problems)
 			 intent_json(status->snapshot), "deploys", deploys, "observation",
 			 observation_json(status), "routes", routes_json(status));
 	if (status->usage)
-		json_object_set_new(json, "store", codec_encode(&store_usage_schema, status->usage));
+		json_object_set_new(json, "store",
+				    codec_encode(&store_usage_schema, status->usage));
 	if (status->leases)
 		json_object_update_new(json, codec_encode(&lease_list_schema, status->leases));
 	session_json_value(json);

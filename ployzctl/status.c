@@ -91,13 +91,13 @@ static void on_status(int error, const struct bus_message *reply, void *userdata
 
 	observed->took_ms = (int64_t)((boot_now_usec() - status->begun_usec) / 1000);
 	if (error < 0) {
-		observed->error = xstrdup(error == -EHOSTUNREACH ? "does not run" :
-					  error == -ETIMEDOUT	 ? "does not answer" :
-								   strerror(-error));
+		observed->error = xstrdup(error == -EHOSTUNREACH ? "does not run"
+					  : error == -ETIMEDOUT	 ? "does not answer"
+								 : strerror(-error));
 	} else {
 		json = json_loadb(reply->data, reply->size, JSON_ALLOW_NUL, NULL);
-		observed->said = json_incref(json_object_get(json, "ok"));
-		if (!observed->said)
+		observed->answer = json_incref(json_object_get(json, "ok"));
+		if (!observed->answer)
 			observed->error = xstrdup("answer cannot be decoded");
 	}
 	done(status);
@@ -178,7 +178,7 @@ static void status_clear(struct status *status)
 		free(status->observed[i].daemon);
 		free(status->observed[i].version);
 		free(status->observed[i].error);
-		json_decref(status->observed[i].said);
+		json_decref(status->observed[i].answer);
 	}
 	free(status->observed);
 	for (size_t i = 0; i < status->n_routes; i++) {

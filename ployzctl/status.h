@@ -10,9 +10,9 @@
 struct observed {
 	char *machine;
 	char *daemon;
-	char *version; /* from its answer to $SRV.PING; NULL: none */
-	json_t *said;  /* its status; NULL: */
-	char *error;   /* why there is none */
+	char *version;	/* from its answer to $SRV.PING; NULL: none */
+	json_t *answer; /* its status; NULL: */
+	char *error;	/* why there is none */
 	int64_t took_ms;
 };
 

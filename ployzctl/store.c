@@ -33,11 +33,10 @@ static void print_streams(const struct store_usage *usage)
 		_cleanup_free_ char *limit =
 			stream->max_bytes ? size_human(stream->max_bytes) : NULL;
 		_cleanup_free_ char *used =
-			stream->max_bytes
-				? xasprintf("%" PRIu64 " %%%s",
-					    stream->bytes * 100 / stream->max_bytes,
-					    stream->alarm ? ", nearly full" : "")
-				: NULL;
+			stream->max_bytes ? xasprintf("%" PRIu64 " %%%s",
+						      stream->bytes * 100 / stream->max_bytes,
+						      stream->alarm ? ", nearly full" : "")
+					  : NULL;
 		_cleanup_free_ char *messages = xasprintf("%" PRId64, stream->messages);
 		_cleanup_free_ char *last = xasprintf("%" PRId64, stream->last_sequence);
 		_cleanup_free_ char *replicas = xasprintf("%" PRId64, stream->replicas);
