@@ -1,5 +1,5 @@
-/* What `ployzctl dev` does not leave behind: what is only good while it runs, and what its own
- * engine makes outside of dev's directory. */
+/* Removes what `ployzctl dev` must not leave behind: files that are valid only while it runs, and
+ * what its own engine makes outside dev's directory. */
 #include <ftw.h>
 #include <mntent.h>
 #include <stdio.h>
@@ -10,14 +10,14 @@
 
 #define MOUNTS "/proc/self/mounts"
 
-/* In <dir>/run, by name: --dir may lead to a directory that others use too. Passwords stand in the
- * servers' configuration. */
+/* In <dir>/run, by name: other programs may use the directory that --dir names. The servers'
+ * configuration has passwords. */
 static const char *const rendered[] = {
 	"operator.conf",      "notify",	      "nats.conf",	     "store.conf",  "haproxy.cfg",
 	"haproxy-routes.map", "haproxy.sock", "haproxy-master.sock", "docker.sock", "dockerd.pid"
 };
 
-/* Made by dockerd and containerd whatever directories they are given. */
+/* dockerd and containerd make these in addition to the directories that they are given. */
 static const char *const engine_places[] = { "/run/containerd/s", "/run/containerd",
 					     "/run/docker/plugins", "/run/docker" };
 
@@ -37,12 +37,12 @@ bool dev_has_cgroups(void)
 static void note(struct dev *dev, char *path)
 {
 	if (access(path, F_OK) < 0)
-		strv_push(&dev->litter, path);
+		strv_push(&dev->leftovers, path);
 	else
 		free(path);
 }
 
-void dev_remains_note(struct dev *dev)
+void dev_cleanup_note(struct dev *dev)
 {
 	FILE *mounts = setmntent(MOUNTS, "r");
 	const struct mntent *mount;
@@ -56,7 +56,7 @@ void dev_remains_note(struct dev *dev)
 		endmntent(mounts);
 }
 
-/* A dockerd that did not get as far as ready leaves its data directory mounted on itself. */
+/* A dockerd that ended before it was ready leaves its data directory mounted on itself. */
 static void unmount_below(const char *directory)
 {
 	_cleanup_(strv_freep) char **found = NULL;
@@ -70,22 +70,22 @@ static void unmount_below(const char *directory)
 			strv_push(&found, xstrdup(mount->mnt_dir));
 	if (mounts)
 		endmntent(mounts);
-	/* The last one first: it may lie on another. */
+	/* In reverse: a later one may be mounted on an earlier one. */
 	for (n = strv_count(found); found && n > 0; n--)
 		if (umount2(found[n - 1], MNT_DETACH) < 0)
-			log_debug("%s stays mounted: %s", found[n - 1], strerror(errno));
+			log_debug("cannot unmount %s: %s", found[n - 1], strerror(errno));
 }
 
 static int remove_one(const char *path, _unused_ const struct stat *st, _unused_ int kind,
 		      _unused_ struct FTW *where)
 {
-	/* What cannot go stays, and its directory with it. */
+	/* A file that cannot be removed stays, and its directory with it. */
 	if (remove(path) < 0)
-		log_debug("%s stays: %s", path, strerror(errno));
+		log_debug("cannot remove %s: %s", path, strerror(errno));
 	return 0;
 }
 
-void dev_remains_remove(const struct dev *dev)
+void dev_cleanup_run(const struct dev *dev)
 {
 	_cleanup_free_ char *engine = NULL, *data = NULL, *link = NULL;
 
@@ -103,8 +103,8 @@ void dev_remains_remove(const struct dev *dev)
 		unmount_below(engine);
 		nftw(engine, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 	}
-	/* Only when they are empty. */
-	for (char **path = dev->litter; path && *path; path++)
+	/* rmdir removes only empty ones. */
+	for (char **path = dev->leftovers; path && *path; path++)
 		rmdir(*path);
 	link = xasprintf("%s/run", dev->dir);
 	if (rmdir(dev->run) == 0 && !streq(link, dev->run))
