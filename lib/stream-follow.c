@@ -18,7 +18,8 @@
 
 struct stream_follow {
 	struct bus *bus;
-	char *domain, *stream, *filter;
+	char *domain, *stream;
+	char **filters; /* NULL: all */
 	enum stream_from from;
 	uint64_t start; /* of STREAM_FROM_SEQUENCE */
 	uint64_t heartbeat_usec;
@@ -77,7 +78,7 @@ static void destroy(struct stream_follow *f)
 	timer_free(f->retry);
 	free(f->domain);
 	free(f->stream);
-	free(f->filter);
+	strv_free(f->filters);
 	free(f->created);
 	free(f->inbox);
 	free(f);
@@ -239,6 +240,7 @@ static json_t *consumer_config(const struct stream_follow *f)
 				   "num_replicas", 1, "inactive_threshold",
 				   (json_int_t)GONE_AFTER_USEC * 1000, "max_deliver", 1);
 	const char *policy = "all";
+	json_t *filters;
 	uint64_t sequence = f->last ? f->last + 1 : f->start;
 
 	if (f->last || f->from == STREAM_FROM_SEQUENCE) {
@@ -250,9 +252,15 @@ static json_t *consumer_config(const struct stream_follow *f)
 		policy = "new";
 	}
 	json_object_set_new(config, "deliver_policy", json_string(policy));
-	if (f->filter || f->from == STREAM_FROM_LAST_PER_SUBJECT)
+	if (strv_count(f->filters) > 1) {
+		filters = json_array();
+		for (size_t i = 0; f->filters[i]; i++)
+			json_array_append_new(filters, json_string(f->filters[i]));
+		json_object_set_new(config, "filter_subjects", filters);
+	} else if (f->filters || f->from == STREAM_FROM_LAST_PER_SUBJECT) {
 		json_object_set_new(config, "filter_subject",
-				    json_string(f->filter ? f->filter : ">"));
+				    json_string(f->filters ? f->filters[0] : ">"));
+	}
 	return config;
 }
 
@@ -371,7 +379,7 @@ struct stream_follow *stream_follow_new(struct bus *bus,
 	f->bus = bus;
 	f->domain = xstrdup(options->domain);
 	f->stream = xstrdup(options->stream);
-	f->filter = xstrdup(options->filter);
+	f->filters = options->filters ? strv_copy((char *const *)options->filters) : NULL;
 	f->from = options->from;
 	f->start = options->sequence;
 	f->heartbeat_usec = options->heartbeat_usec ? options->heartbeat_usec : HEARTBEAT_USEC;

@@ -15,10 +15,11 @@
 #define JS_ERR_STORE_FAILED 10077
 
 enum stream_outcome {
-	STREAM_DONE,	 /* stored; `sequence` is its place */
-	STREAM_CONFLICT, /* somebody else's entry is there: never repeat */
-	STREAM_UNKNOWN,	 /* no answer: neither done nor failed; read the subject back */
-	STREAM_REFUSED,	 /* the store says no (full, too large …): `failure` says why */
+	STREAM_DONE,	 /* stored at `sequence` */
+	STREAM_CONFLICT, /* not stored: another writer's entry is there; never repeat */
+	STREAM_UNKNOWN,	 /* no answer, or one that leaves it open (FAILURE_REFUSED: the store names
+			    its reason, for example a full disk): read the subject back */
+	STREAM_REFUSED,	 /* not stored: `failure` says why (full, too large …) */
 };
 typedef void (*stream_append_fn)(enum stream_outcome outcome, uint64_t sequence,
 				 const struct failure *failure, void *userdata);
@@ -29,7 +30,6 @@ struct stream_append {
 	size_t size;
 	uint64_t expected;     /* last sequence of this subject that the writer read; 0: none yet;
 				  STREAM_ANY: no condition */
-	bool rollup;	       /* this entry replaces all earlier ones of its subject */
 	uint64_t timeout_usec; /* 0: 5 s */
 };
 /* Appends to the store. `fn` is called once; *ret (may be NULL) cancels as a bus_request. */
@@ -43,12 +43,17 @@ struct stream_entry {
 	const char *data;   /* zero-terminated beyond `size` */
 	size_t size;
 };
-/* Reads from the stream's leader the last entry of a subject. `entry` NULL with no failure: there
- * is none. Decisions still rest on the write's answer. */
+/* Reads from the stream's leader the last entry of a subject or of all subjects that match a
+ * filter. `entry` NULL with no failure: there is none. Decisions still rest on the write's answer.
+ */
 typedef void (*stream_entry_fn)(const struct failure *failure, const struct stream_entry *entry,
 				void *userdata);
-void stream_last(struct bus *bus, const char *domain, const char *stream, const char *subject,
+void stream_last(struct bus *bus, const char *domain, const char *stream, const char *filter,
 		 uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
+		 struct bus_request **ret);
+/* The same for the first of these entries at `sequence` or later. */
+void stream_next(struct bus *bus, const char *domain, const char *stream, const char *filter,
+		 uint64_t sequence, uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
 		 struct bus_request **ret);
 
 /* Makes the stream of this configuration (JetStream's StreamConfig) or updates it to it. */
@@ -97,7 +102,8 @@ struct stream_follow_ops {
 struct stream_follow_options {
 	const char *domain;
 	const char *stream;
-	const char *filter; /* one subject filter, or NULL: all */
+	const char *const *filters; /* NULL-terminated; none may match a subject of another; NULL:
+				       all */
 	enum stream_from from;
 	uint64_t sequence;
 	uint64_t heartbeat_usec; /* 0: 5 s */

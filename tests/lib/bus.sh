@@ -47,3 +47,13 @@ bus_start() {
 	bus_configure
 	store_start && local_start && within 10 store_linked
 }
+
+# streams_make [REPLICAS [STORE-ID [GENERATION]]]: all streams and buckets of lib/streams.h, in the store.
+streams_make() {
+	"$BUILD/tool/bus" "$bus_url" streams "$@" >"$work/out" 2>&1
+}
+
+# The local mirrors of machine $bus_machine.
+mirrors_make() {
+	"$BUILD/tool/bus" "$bus_url" mirrors "$bus_machine" >"$work/out" 2>&1
+}

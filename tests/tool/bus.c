@@ -1,16 +1,26 @@
-/* bus: one word on the bus, for tests in sh.
+/* bus: one request to the bus or the store, for tests in sh.
  *
- *   bus URL [USER:PASSWORD] request SUBJECT JSON [SECONDS]   prints the reply
+ *   bus URL [USER:PASSWORD] request SUBJECT JSON [SECONDS]
+ *           prints the reply
  *   bus URL [USER:PASSWORD] publish SUBJECT JSON
- *   bus URL [USER:PASSWORD] append SUBJECT JSON EXPECTED [rollup]
- *                           into the store; EXPECTED: the subject's last sequence, or `any`; prints
- * the new one bus URL [USER:PASSWORD] last STREAM SUBJECT              prints the last entry, from
- * the store bus URL [USER:PASSWORD] stream CONFIG-JSON [DOMAIN]      makes or updates it, in the
- * store bus URL [USER:PASSWORD] listen SUBJECT COUNT [SECONDS]   prints `subject data`, one a line
- *   bus URL [USER:PASSWORD] answer SUBJECT FILE              answers each request with the file as
- * it is then; prints the requests; until it is ended
+ *   bus URL [USER:PASSWORD] append SUBJECT JSON EXPECTED
+ *           into the store; EXPECTED: the subject's last sequence, or `any`; prints the new one
+ *   bus URL [USER:PASSWORD] last STREAM SUBJECT
+ *           prints the last entry, from the store
+ *   bus URL [USER:PASSWORD] stream CONFIG-JSON [DOMAIN]
+ *           creates or updates it, in the store
+ *   bus URL [USER:PASSWORD] streams [REPLICAS [STORE-ID [GENERATION]]]
+ *           creates or updates all streams and the bucket of lib/streams.h in the store
+ *           (defaults: 1, test, 1)
+ *   bus URL [USER:PASSWORD] mirrors DOMAIN
+ *           creates or updates a machine's local mirrors
+ *   bus URL [USER:PASSWORD] listen SUBJECT COUNT [SECONDS]
+ *           prints `subject data`, one a line
+ *   bus URL [USER:PASSWORD] answer SUBJECT FILE
+ *           answers each request with the file as it is then; prints the requests; until it is
+ *           ended
  *
- * Exits 0 when it was done, 1 when the answer is no (or none came), 2 on wrong usage. */
+ * Exits 0 on success, 1 when the request was refused or not answered, 2 on wrong usage. */
 #include <stdio.h>
 
 #include "lib/bus.h"
@@ -19,6 +29,7 @@
 #include "lib/loop.h"
 #include "lib/str.h"
 #include "lib/stream.h"
+#include "lib/streams.h"
 
 #define SECONDS 1000000ull
 #define PATIENCE_SECONDS 10
@@ -31,6 +42,7 @@ struct tool {
 	int64_t count;
 	int code; /* to exit with */
 	struct timer *patience;
+	size_t streams; /* whose creation was not answered yet */
 };
 
 static void end(struct tool *tool, int code)
@@ -103,7 +115,6 @@ static void verb_append(struct tool *tool)
 		.data = tool->argv[1],
 		.size = strlen(tool->argv[1]),
 		.expected = STREAM_ANY,
-		.rollup = tool->argc > 3 && streq(tool->argv[3], "rollup"),
 	};
 	int64_t expected;
 
@@ -151,6 +162,48 @@ static void verb_stream(struct tool *tool)
 	}
 	stream_ensure(tool->bus, tool->argc > 1 ? tool->argv[1] : STORE_DOMAIN, config, on_stream,
 		      tool);
+}
+
+static void on_one_of_streams(const struct failure *failure, void *userdata)
+{
+	struct tool *tool = userdata;
+
+	if (failure)
+		complain(failure);
+	if (failure || --tool->streams == 0)
+		end(tool, failure ? 1 : 0);
+}
+
+static void verb_streams(struct tool *tool)
+{
+	const char *store = tool->argc > 1 ? tool->argv[1] : "test";
+	int64_t replicas = 1, generation = 1;
+
+	if ((tool->argc > 0 && int_parse(tool->argv[0], 1, 5, &replicas) < 0) ||
+	    (tool->argc > 2 && int_parse(tool->argv[2], 1, INT64_MAX, &generation) < 0)) {
+		fprintf(stderr, "bus: REPLICAS (1 to 5) and GENERATION are numbers\n");
+		end(tool, 2);
+		return;
+	}
+	tool->streams = STREAMS_COUNT;
+	for (int i = 0; i < STREAMS_COUNT; i++) {
+		_cleanup_json_ json_t *config =
+			streams_config((enum streams_id)i, (int)replicas, generation, store);
+
+		stream_ensure(tool->bus, STORE_DOMAIN, config, on_one_of_streams, tool);
+	}
+}
+
+static void verb_mirrors(struct tool *tool)
+{
+	for (int i = 0; i < STREAMS_COUNT; i++)
+		tool->streams += streams_rows[i].mirrored;
+	for (int i = 0; i < STREAMS_COUNT; i++) {
+		_cleanup_json_ json_t *config = streams_mirror_config((enum streams_id)i);
+
+		if (streams_rows[i].mirrored)
+			stream_ensure(tool->bus, tool->argv[0], config, on_one_of_streams, tool);
+	}
 }
 
 static void on_message(const struct bus_message *message, void *userdata)
@@ -221,7 +274,8 @@ static const struct {
 } verbs[] = {
 	{ "request", 2, verb_request }, { "publish", 2, verb_publish },
 	{ "append", 3, verb_append },	{ "last", 2, verb_last },
-	{ "stream", 1, verb_stream },	{ "listen", 2, verb_listen },
+	{ "stream", 1, verb_stream },	{ "streams", 0, verb_streams },
+	{ "mirrors", 1, verb_mirrors }, { "listen", 2, verb_listen },
 	{ "answer", 2, verb_answer },
 };
 
@@ -265,6 +319,6 @@ int main(int argc, char **argv)
 		return tool.code;
 	}
 	fprintf(stderr, "usage: bus URL [USER:PASSWORD] "
-			"request|publish|append|last|stream|listen|answer …\n");
+			"request|publish|append|last|stream|streams|mirrors|listen|answer …\n");
 	return 2;
 }

@@ -1,7 +1,7 @@
 /* follow: what a projection of the log hears, one line each, until it is ended. For tests in sh.
  *
- *   follow URL MACHINE     entry SUBJECT SEQUENCE DATA | gone SUBJECT | settled SEQUENCE | stale |
- * fresh */
+ *   follow URL MACHINE     entry SUBJECT SEQUENCE DATA | gone SUBJECT |
+ *                          settled GENERATION INTENT FACTS | stale | fresh */
 #include <stdio.h>
 
 #include "lib/log.h"
@@ -18,9 +18,10 @@ static void on_entry(const char *subject, uint64_t sequence, const char *data, _
 	fflush(stdout);
 }
 
-static void on_settled(uint64_t sequence, _unused_ void *userdata)
+static void on_settled(const struct watermark *applied, _unused_ void *userdata)
 {
-	printf("settled %llu\n", (unsigned long long)sequence);
+	printf("settled %lld %lld %lld\n", (long long)applied->generation,
+	       (long long)applied->intent, (long long)applied->facts);
 	fflush(stdout);
 }
 
@@ -41,6 +42,8 @@ int main(int argc, char **argv)
 	_cleanup_(projection_freep) struct projection *projection = NULL;
 	struct failure failure = FAILURE_INIT;
 	struct bus_options options = { .name = "follow" };
+	struct projection_options of = { .intent = (const char *const[]){ INTENT_ALL, NULL },
+					 .facts = (const char *const[]){ FACTS_ALL, NULL } };
 
 	log_open("follow");
 	if (argc != 3) {
@@ -48,11 +51,12 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	options.url = argv[1];
+	of.machine = argv[2];
 	if (loop_new(&loop) < 0 || bus_open(loop, &options, &bus, &failure) < 0) {
 		fprintf(stderr, "follow: %s\n", failure.message ? failure.message : "no loop");
 		failure_clear(&failure);
 		return EXIT_UNREACHABLE;
 	}
-	projection = projection_new(bus, argv[2], NULL, &ops, NULL);
+	projection = projection_new(bus, &of, &ops, NULL);
 	return sd_event_loop(loop) < 0 ? EXIT_BUG : EXIT_DONE;
 }
