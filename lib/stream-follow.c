@@ -24,6 +24,7 @@ struct stream_follow {
 	uint64_t start; /* of STREAM_FROM_SEQUENCE */
 	uint64_t heartbeat_usec;
 	bool once;
+	bool headers_only;
 	const struct stream_follow_ops *ops;
 	void *userdata;
 
@@ -198,6 +199,7 @@ static void on_delivery(const struct bus_message *message, void *userdata)
 				      .data = message->data,
 				      .size = message->size };
 	uint64_t consumer_sequence, time_nsec, pending;
+	int64_t size;
 	int status = bus_status(message);
 
 	timer_arm(f->silence, f->heartbeat_usec * 5 / 2);
@@ -222,6 +224,9 @@ static void on_delivery(const struct bus_message *message, void *userdata)
 		return;
 	}
 	entry.time_usec = time_nsec / 1000;
+	if (f->headers_only &&
+	    int_parse(bus_header(message, "Nats-Msg-Size"), 0, INT64_MAX, &size) == 0)
+		entry.size = (size_t)size;
 	f->consumer_sequence = consumer_sequence;
 	f->last = entry.sequence;
 	f->drained = pending == 0;
@@ -252,6 +257,8 @@ static json_t *consumer_config(const struct stream_follow *f)
 		policy = "new";
 	}
 	json_object_set_new(config, "deliver_policy", json_string(policy));
+	if (f->headers_only)
+		json_object_set_new(config, "headers_only", json_true());
 	if (strv_count(f->filters) > 1) {
 		filters = json_array();
 		for (size_t i = 0; f->filters[i]; i++)
@@ -384,6 +391,7 @@ struct stream_follow *stream_follow_new(struct bus *bus,
 	f->start = options->sequence;
 	f->heartbeat_usec = options->heartbeat_usec ? options->heartbeat_usec : HEARTBEAT_USEC;
 	f->once = options->once;
+	f->headers_only = options->headers_only;
 	f->ops = ops;
 	f->userdata = userdata;
 	f->silence = timer_new(bus_loop(bus), on_silence, f);
