@@ -243,6 +243,14 @@ void stream_next(struct bus *bus, const char *domain, const char *stream, const 
 	message_get(bus, domain, stream, which, filter, timeout_usec, fn, userdata, ret);
 }
 
+void stream_at(struct bus *bus, const char *domain, const char *stream, uint64_t sequence,
+	       uint64_t timeout_usec, stream_entry_fn fn, void *userdata, struct bus_request **ret)
+{
+	_cleanup_json_ json_t *which = json_pack("{s:I}", "seq", (json_int_t)sequence);
+
+	message_get(bus, domain, stream, which, stream, timeout_usec, fn, userdata, ret);
+}
+
 static void on_info(int error, const struct bus_message *reply, void *userdata)
 {
 	struct js_call *call = userdata;
