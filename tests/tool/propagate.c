@@ -202,7 +202,6 @@ static void on_entry(const struct stream_entry *entry, void *userdata)
 	struct commit *commit;
 	const struct head *head;
 	void *parsed = NULL;
-	char **command;
 
 	if (codec_parse(&head_schema, entry->data, entry->size, CODEC_LENIENT, &parsed, &failure) <
 	    0) {
@@ -212,11 +211,11 @@ static void on_entry(const struct stream_entry *entry, void *userdata)
 		return;
 	}
 	head = parsed;
-	if (!head->open && head->revision > tool->revision && head->manifest &&
-	    head->n_services == 1 && head->services[0].n_slots == 1 &&
-	    (command = head->manifest->services[0].command)) {
+	/* The bench gives each deploy the name that its instance answers with as the reason. */
+	if (!head->open && head->revision > tool->revision && head->why && head->n_services == 1 &&
+	    head->services[0].n_slots == 1) {
 		commit = array_add(tool->commits, tool->n_commits);
-		commit->name = xstrdup(command[strv_count(command) - 1]);
+		commit->name = xstrdup(head->why);
 		commit->address = xstrdup(head->services[0].slots[0].address);
 		commit->at_usec = entry->time_usec;
 		commit->heard_usec = now_usec();
@@ -272,9 +271,10 @@ static int follow(struct tool *tool, struct bus *bus, const char *ns, struct ask
 		  struct asker *dns)
 {
 	_cleanup_free_ char *subject = subject_make(SUBJECT_NAMESPACE, ns, NULL);
+	const char *const filters[] = { subject, NULL };
 	const struct stream_follow_options options = { .domain = STORE_DOMAIN,
 						       .stream = STREAM_INTENT,
-						       .filter = subject,
+						       .filters = filters,
 						       .from = STREAM_FROM_NEW };
 	_cleanup_(stream_follow_freep) struct stream_follow *log =
 		stream_follow_new(bus, &options, &ops, tool);
