@@ -10,12 +10,13 @@ struct projection {
 	void *userdata;
 };
 
-struct projection *projection_new(_unused_ struct bus *bus, _unused_ const char *machine,
-				  _unused_ const char *filter, const struct projection_ops *ops,
-				  void *userdata)
+struct projection *projection_new(_unused_ struct bus *bus,
+				  const struct projection_options *options,
+				  const struct projection_ops *ops, void *userdata)
 {
 	struct projection *projection = xcalloc(1, sizeof(*projection));
 
+	HOLDS(options->machine && (options->intent || options->facts));
 	*projection = (struct projection){ ops, userdata };
 	return projection;
 }
@@ -30,7 +31,13 @@ uint64_t projection_stale_since(_unused_ const struct projection *projection)
 	return 0;
 }
 
-void projection_expect(_unused_ struct projection *projection, _unused_ uint64_t sequence)
+const char *projection_stale_reason(_unused_ const struct projection *projection)
+{
+	return NULL;
+}
+
+void projection_expect(_unused_ struct projection *projection,
+		       _unused_ const struct watermark *wanted)
 {
 }
 
