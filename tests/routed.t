@@ -323,7 +323,7 @@ for reason in 'shop.example/: namespace shop has claimed shop.example' \
 	like "$(status)" "\"${reason%%: *} of late/web is not served: ${reason#*: }\"" '  status names it'
 	like "$(routes)" "\"error\":\"${reason#*: }\"" '  routes names it'
 done
-unlike "$(applied shop)" unserved 'other namespaces are not told'
+unlike "$(applied shop)" unserved 'another namespace gets no such list'
 like "$(applied)" '"unserved": *\["shop.example/: namespace shop' 'a request about all of them is'
 is "$(grep -c "cannot listen on port $other_port" "$work/routed.log")" 1 'the port is logged once'
 end_pid "$other"
@@ -381,7 +381,7 @@ is "$(field pid "$(status)")" "$worker" 'a new routed adopts the HAProxy that ru
 is "$(field reloads "$(status)")" 0 'without a reload'
 end_pid "$haproxy_pid"
 within 5 status_shows '"answers": *false'
-like "$(status)" 'does not answer at' 'status says that HAProxy is not there'
+like "$(status)" 'does not answer at' 'status reports that HAProxy does not answer'
 facts shop "$(fact_json shop-web-0-c shop ready 127.0.0.3)"
 like "$(applied shop)" 'NOT_READY.*HAProxy does not answer at' 'a confirmation fails with the reason'
 run prepare

@@ -39,7 +39,7 @@
 #include "tests/tool/target.h"
 
 #define PERIOD_USEC 1000
-#define PATIENCE_S 5
+#define TIMEOUT_S 5
 
 /* The first answer of its kind after another one. */
 struct sighting {
@@ -47,14 +47,14 @@ struct sighting {
 	uint64_t at_usec;
 };
 
-struct asker {
+struct client {
 	pthread_t thread;
 	struct sockaddr_in to;
-	char *question; /* HTTP: the request; DNS: the name */
-	bool (*ask)(struct asker *asker, int *fd, char answer[64]);
+	char *text; /* HTTP: the request; DNS: the name */
+	bool (*request)(struct client *client, int *fd, char answer[64]);
 	struct sighting *sightings; /* read once the thread has ended */
 	size_t n_sightings;
-	unsigned long asked, failed;
+	unsigned long requests, failed;
 };
 
 struct commit {
@@ -88,15 +88,15 @@ static uint64_t now_usec(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-static int open_socket(const struct asker *asker, int type)
+static int open_socket(const struct client *client, int type)
 {
-	struct timeval patience = { PATIENCE_S, 0 };
+	struct timeval timeout = { TIMEOUT_S, 0 };
 	int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
 
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 	if (type == SOCK_STREAM)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
-	if (fd >= 0 && connect(fd, (const struct sockaddr *)&asker->to, sizeof(asker->to)) < 0) {
+	if (fd >= 0 && connect(fd, (const struct sockaddr *)&client->to, sizeof(client->to)) < 0) {
 		close(fd);
 		return -1;
 	}
@@ -104,15 +104,15 @@ static int open_socket(const struct asker *asker, int type)
 }
 
 /* The first line of a 200's body; the connection is kept. */
-static bool ask_http(struct asker *asker, int *fd, char answer[64])
+static bool request_http(struct client *client, int *fd, char answer[64])
 {
 	char text[4096];
 	size_t size = 0, want = sizeof(text) - 1;
 	const char *body = NULL;
 
 	if (*fd < 0)
-		*fd = open_socket(asker, SOCK_STREAM);
-	if (*fd < 0 || send(*fd, asker->question, strlen(asker->question), MSG_NOSIGNAL) < 0)
+		*fd = open_socket(client, SOCK_STREAM);
+	if (*fd < 0 || send(*fd, client->text, strlen(client->text), MSG_NOSIGNAL) < 0)
 		return false;
 	while (size < want) {
 		ssize_t n = recv(*fd, text + size, want - size, 0);
@@ -154,7 +154,7 @@ static bool read_address(uint8_t *wire, size_t size, char answer[64])
 	return good;
 }
 
-static bool ask_dns(struct asker *asker, int *fd, char answer[64])
+static bool request_dns(struct client *client, int *fd, char answer[64])
 {
 	uint8_t wire[KNOT_WIRE_MIN_PKTSIZE];
 	knot_dname_storage_t name;
@@ -163,37 +163,37 @@ static bool ask_dns(struct asker *asker, int *fd, char answer[64])
 	bool sent;
 
 	if (*fd < 0)
-		*fd = open_socket(asker, SOCK_DGRAM);
+		*fd = open_socket(client, SOCK_DGRAM);
 	query = knot_pkt_new(NULL, KNOT_WIRE_MIN_PKTSIZE, NULL);
-	knot_wire_set_id(query->wire, (uint16_t)asker->asked);
-	sent = knot_dname_from_str(name, asker->question, sizeof(name)) &&
+	knot_wire_set_id(query->wire, (uint16_t)client->requests);
+	sent = knot_dname_from_str(name, client->text, sizeof(name)) &&
 	       knot_pkt_put_question(query, name, KNOT_CLASS_IN, KNOT_RRTYPE_A) == KNOT_EOK &&
 	       send(*fd, query->wire, query->size, MSG_NOSIGNAL) == (ssize_t)query->size;
 	knot_pkt_free(query);
 	if (!sent)
 		return false;
 	n = recv(*fd, wire, sizeof(wire), 0);
-	return n >= KNOT_WIRE_HEADER_SIZE && knot_wire_get_id(wire) == (uint16_t)asker->asked &&
+	return n >= KNOT_WIRE_HEADER_SIZE && knot_wire_get_id(wire) == (uint16_t)client->requests &&
 	       read_address(wire, (size_t)n, answer);
 }
 
 static void *run(void *arg)
 {
-	struct asker *asker = arg;
+	struct client *client = arg;
 	char last[64] = "";
 	int fd = -1;
 
 	while (!ending) {
 		char answer[64] = "";
 
-		asker->asked++;
-		if (!asker->ask(asker, &fd, answer)) {
-			asker->failed++;
+		client->requests++;
+		if (!client->request(client, &fd, answer)) {
+			client->failed++;
 			if (fd >= 0)
 				close(fd);
 			fd = -1;
 		} else if (!streq(answer, last)) {
-			struct sighting *seen = array_add(asker->sightings, asker->n_sightings);
+			struct sighting *seen = array_add(client->sightings, client->n_sightings);
 
 			seen->at_usec = now_usec();
 			strcpy(seen->what, answer);
@@ -206,7 +206,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* NULL after having said why. */
+/* NULL after having logged the reason. */
 static void *parse(const struct codec_schema *schema, const struct stream_entry *entry)
 {
 	struct failure failure = FAILURE_INIT;
@@ -284,15 +284,16 @@ static const char *name_of(const struct tool *tool, const struct commit *commit)
 }
 
 /* Microseconds from the commit to the first answer `what` after it, or -1. */
-static long long seen_after(const struct asker *asker, const char *what, uint64_t at_usec)
+static long long seen_after(const struct client *client, const char *what, uint64_t at_usec)
 {
-	for (size_t i = 0; i < asker->n_sightings; i++)
-		if (asker->sightings[i].at_usec >= at_usec && streq(asker->sightings[i].what, what))
-			return (long long)(asker->sightings[i].at_usec - at_usec);
+	for (size_t i = 0; i < client->n_sightings; i++)
+		if (client->sightings[i].at_usec >= at_usec &&
+		    streq(client->sightings[i].what, what))
+			return (long long)(client->sightings[i].at_usec - at_usec);
 	return -1;
 }
 
-static void report(const struct tool *tool, const struct asker *http, const struct asker *dns)
+static void report(const struct tool *tool, const struct client *http, const struct client *dns)
 {
 	for (size_t i = 0; i < tool->n_commits; i++) {
 		const struct commit *c = &tool->commits[i];
@@ -303,18 +304,18 @@ static void report(const struct tool *tool, const struct asker *http, const stru
 		       seen_after(http, name, c->at_usec), seen_after(dns, c->address, c->at_usec),
 		       (long long)(c->received_usec - c->at_usec));
 	}
-	printf("asked http %lu dns %lu failed http %lu dns %lu\n", http->asked, dns->asked,
+	printf("asked http %lu dns %lu failed http %lu dns %lu\n", http->requests, dns->requests,
 	       http->failed, dns->failed);
 }
 
-static void asker_free(struct asker *asker)
+static void client_free(struct client *client)
 {
-	free(asker->question);
-	free(asker->sightings);
+	free(client->text);
+	free(client->sightings);
 }
 
-static int follow(struct tool *tool, struct bus *bus, const char *ns, struct asker *http,
-		  struct asker *dns)
+static int follow(struct tool *tool, struct bus *bus, const char *ns, struct client *http,
+		  struct client *dns)
 {
 	_cleanup_free_ char *head = subject_make(SUBJECT_NAMESPACE, ns, NULL);
 	_cleanup_free_ char *manifest = subject_make(SUBJECT_MANIFEST, ns, NULL);
@@ -349,7 +350,7 @@ static int follow(struct tool *tool, struct bus *bus, const char *ns, struct ask
 
 int main(int argc, char **argv)
 {
-	struct asker http = { .ask = ask_http }, dns = { .ask = ask_dns };
+	struct client http = { .request = request_http }, dns = { .request = request_dns };
 	_cleanup_(sd_event_unrefp) sd_event *loop = NULL;
 	_cleanup_(bus_freep) struct bus *bus = NULL;
 	_cleanup_free_ char *inbox = NULL;
@@ -376,8 +377,8 @@ int main(int argc, char **argv)
 		failure_clear(&failure);
 		return EXIT_UNREACHABLE;
 	}
-	http.question = xasprintf("GET / HTTP/1.1\r\nHost: %s\r\n\r\n", argv[4]);
-	dns.question = xasprintf("web.%s.ployz.internal", argv[3]);
+	http.text = xasprintf("GET / HTTP/1.1\r\nHost: %s\r\n\r\n", argv[4]);
+	dns.text = xasprintf("web.%s.ployz.internal", argv[3]);
 	tool.loop = loop;
 	r = follow(&tool, bus, argv[3], &http, &dns);
 	for (size_t i = 0; i < tool.n_commits; i++)
@@ -386,7 +387,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < tool.n_names; i++)
 		free(tool.names[i].name);
 	free(tool.names);
-	asker_free(&http);
-	asker_free(&dns);
+	client_free(&http);
+	client_free(&dns);
 	return r < 0 ? EXIT_BUG : EXIT_DONE;
 }
