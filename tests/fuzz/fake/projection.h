@@ -1,4 +1,4 @@
-/* In the place of lib/projection.c: the target itself hands entries over. */
+/* Replaces lib/projection.c: the target itself hands entries over. */
 #ifndef PLOYZ_TESTS_FUZZ_FAKE_PROJECTION_H
 #define PLOYZ_TESTS_FUZZ_FAKE_PROJECTION_H
 
@@ -8,22 +8,32 @@
 struct projection {
 	const struct projection_ops *ops;
 	void *userdata;
+	struct watermark applied; /* the target sets it before it calls `settled` */
 };
 
 struct projection *projection_new(_unused_ struct bus *bus,
-				  const struct projection_options *options,
+				  _unused_ const struct projection_options *options,
 				  const struct projection_ops *ops, void *userdata)
 {
 	struct projection *projection = xcalloc(1, sizeof(*projection));
 
-	HOLDS(options->machine && (options->intent || options->facts));
-	*projection = (struct projection){ ops, userdata };
+	*projection = (struct projection){ .ops = ops, .userdata = userdata };
 	return projection;
 }
 
 void projection_free(struct projection *projection)
 {
 	free(projection);
+}
+
+const struct watermark *projection_applied(const struct projection *projection)
+{
+	return &projection->applied;
+}
+
+bool projection_is_live(_unused_ const struct projection *projection)
+{
+	return true;
 }
 
 uint64_t projection_stale_since(_unused_ const struct projection *projection)
