@@ -455,6 +455,9 @@ is "$(perl -MIO::Socket::INET -e '
 	'an upgraded connection is passed through'
 
 # --- a reload that fails
+# The pool is full: one backend becomes free.
+commit n5 "$(head_json n5 2 '' '')"
+drained 5000 n5-web-0-a >"$work/out"
 mv "$run_dir/haproxy-master.sock" "$run_dir/moved"
 new_port=$(free_port)
 claim new new.example "tcp/$new_port"
