@@ -94,9 +94,10 @@ intent namespace.shop "$(head_of shop 1 a)" >/dev/null
 intent namespace.blog "$(head_of blog 4 b)" >/dev/null
 facts m1 shop "$(fact shop web 0 a ready 10.101.7.10)" "$(fact shop web 1 a ready 10.101.7.20)" >/dev/null
 
+# dnsd_start [STATE]
 dnsd_start() {
 	start "$work/dnsd.log" dnsd --config /dev/null --bus "$bus_url" --machine m1 --credentials "$work" \
-		--state "$work/dnsd" --run "$work" --dns-listen "127.0.0.1:$port" --forward "127.0.0.1:$upstream"
+		--state "${1:-$work/dnsd}" --run "$work" --dns-listen "127.0.0.1:$port" --forward "127.0.0.1:$upstream"
 	dnsd_pid=$started
 }
 dnsd_start
@@ -281,7 +282,17 @@ end_pid "$bus_pid"
 mv "$work/bus" "$work/bus.away"
 mkdir "$work/bus"
 local_start
-dnsd_restart
+end_pid "$dnsd_pid"
+dnsd_start "$work/new"
+within 10 grep -q ready "$work/dnsd.log"
+is "$(status loop web.shop.ployz.internal A)" SERVFAIL 'without any view nothing is denied'
+is "$(loop +short good.example A)" 192.0.2.1 'but other names are forwarded'
+like "$(request resolve '{"name":"web.shop.ployz.internal"}')" 'SERVFAIL.*the zone is not loaded yet' 'resolve says why'
+like "$(request resolve '{"name":"good.example"}')" 'FORWARDED.*not a name of ployz.internal' 'and knows other names'
+like "$(request status '{}')" '"serving":"nothing"' 'status says so'
+end_pid "$dnsd_pid"
+dnsd_start
+listens_on_bridge
 ok 'after a restart without store and mirror' grep -q 'serving the stored view as of generation 1, intent 10, facts 5' \
 	"$work/dnsd.log"
 is "$(short loop web.shop.ployz.internal A)" '10.101.7.11 ' 'the stored view is served'
