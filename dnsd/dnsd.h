@@ -302,8 +302,6 @@ void lookup(const struct zone *zone, const struct caller *caller, const struct n
 bool lookup_exists(const struct lookup *lookup);
 /* Whether this slot of `lookup->service` belongs to the answer. */
 bool lookup_has(const struct lookup *lookup, const struct zone_slot *slot);
-/* How many of its slots do. */
-size_t lookup_count(const struct lookup *lookup);
 /* The reason for the answer; owned by the caller. */
 char *lookup_why(const struct lookup *lookup, const struct name *name, const struct caller *caller,
 		 uint16_t type);
