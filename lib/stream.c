@@ -88,6 +88,18 @@ int stream_api_error(const json_t *json, const char *what, struct failure *failu
 	return code ? code : -1;
 }
 
+/* Code 503: the store cannot do it now. One replica that could not write to its disk answers this
+ * although the others may have stored the entry. Only a limit of the stream itself (`maximum bytes
+ * exceeded`), which carries the same code, is the same on each replica. */
+static bool is_temporary(const json_t *json)
+{
+	const json_t *error = json_object_get(json, "error");
+	const char *text = json_string_value(json_object_get(error, "description"));
+
+	return json_integer_value(json_object_get(error, "code")) == 503 &&
+	       !str_starts(text ? text : "", "maximum ");
+}
+
 static void on_appended(int error, const struct bus_message *reply, void *userdata)
 {
 	struct js_call *call = userdata;
@@ -107,10 +119,10 @@ static void on_appended(int error, const struct bus_message *reply, void *userda
 		if (code == JS_ERR_WRONG_LAST_SEQUENCE ||
 		    code == JS_ERR_WRONG_LAST_SEQUENCE_CONSTANT) {
 			outcome = STREAM_CONFLICT;
-			failure_set(&failure, FAILURE_STALE, "read it again and decide anew",
-				    "somebody else has written %s meanwhile", call->what);
+			failure_set(&failure, FAILURE_STALE, "read it again and retry",
+				    "cannot append to %s: another writer changed it", call->what);
 		} else if (code != 0) {
-			outcome = STREAM_REFUSED;
+			outcome = is_temporary(json) ? STREAM_UNKNOWN : STREAM_REFUSED;
 		} else if (!sequence) {
 			/* Neither an acknowledgement nor an error: as good as no answer. */
 			outcome = STREAM_UNKNOWN;
@@ -169,7 +181,7 @@ static int entry_decode(const json_t *message, struct stream_entry *entry, char 
 	return 0;
 }
 
-static void on_last(int error, const struct bus_message *reply, void *userdata)
+static void on_message(int error, const struct bus_message *reply, void *userdata)
 {
 	struct js_call *call = userdata;
 	struct failure failure = FAILURE_INIT;
@@ -196,21 +208,47 @@ static void on_last(int error, const struct bus_message *reply, void *userdata)
 	js_call_free(call);
 }
 
-void stream_last(struct bus *bus, const char *domain, const char *stream, const char *subject,
-		 uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
-		 struct bus_request **ret)
+static void message_get(struct bus *bus, const char *domain, const char *stream,
+			const json_t *which, const char *what, uint64_t timeout_usec,
+			stream_entry_fn fn, void *userdata, struct bus_request **ret)
 {
 	_cleanup_free_ char *api = stream_api(domain, "STREAM.MSG.GET", stream, NULL);
-	_cleanup_json_ json_t *json = json_pack("{s:s}", "last_by_subj", subject);
-	_cleanup_free_ char *text = json_text(json);
-	struct js_call *call = js_call_new(subject, userdata);
+	_cleanup_free_ char *text = json_text(which);
+	struct js_call *call = js_call_new(what, userdata);
 	struct bus_request *handle;
 
 	call->fn.entry = fn;
-	bus_request(bus, api, NULL, text, strlen(text), timeout_usec, on_last, call, &handle);
+	bus_request(bus, api, NULL, text, strlen(text), timeout_usec, on_message, call, &handle);
 	bus_request_own(handle, js_call_free);
 	if (ret)
 		*ret = handle;
+}
+
+void stream_last(struct bus *bus, const char *domain, const char *stream, const char *filter,
+		 uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
+		 struct bus_request **ret)
+{
+	_cleanup_json_ json_t *which = json_pack("{s:s}", "last_by_subj", filter);
+
+	message_get(bus, domain, stream, which, filter, timeout_usec, fn, userdata, ret);
+}
+
+void stream_next(struct bus *bus, const char *domain, const char *stream, const char *filter,
+		 uint64_t sequence, uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
+		 struct bus_request **ret)
+{
+	_cleanup_json_ json_t *which =
+		json_pack("{s:I, s:s}", "seq", (json_int_t)sequence, "next_by_subj", filter);
+
+	message_get(bus, domain, stream, which, filter, timeout_usec, fn, userdata, ret);
+}
+
+void stream_at(struct bus *bus, const char *domain, const char *stream, uint64_t sequence,
+	       uint64_t timeout_usec, stream_entry_fn fn, void *userdata, struct bus_request **ret)
+{
+	_cleanup_json_ json_t *which = json_pack("{s:I}", "seq", (json_int_t)sequence);
+
+	message_get(bus, domain, stream, which, stream, timeout_usec, fn, userdata, ret);
 }
 
 static void on_info(int error, const struct bus_message *reply, void *userdata)

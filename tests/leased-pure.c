@@ -2,77 +2,6 @@
 
 #include "tests/tap.h"
 
-#define S(n) ((n)*1000000ull)
-
-static const struct {
-	const char *what;
-	int state; /* -1: no value yet */
-	const char *machine, *life;
-	uint64_t quiet_usec;
-	enum lease_decision expected;
-} decisions[] = {
-	{ "never held", -1, NULL, NULL, 0, LEASE_TAKE_FREE },
-	{ "free", LEASE_FREE, "m2", "x", 0, LEASE_TAKE_FREE },
-	{ "held by another machine, just renewed", LEASE_HELD, "m2", "x", 0, LEASE_REFUSE },
-	{ "held by another machine, quiet for almost the term", LEASE_HELD, "m2", "x", S(30) - 1,
-	  LEASE_REFUSE },
-	{ "held by another machine, quiet for the term", LEASE_HELD, "m2", "x", S(30),
-	  LEASE_TAKE_EXPIRED },
-	{ "held by this very life: another deploy of ours", LEASE_HELD, "m1", "now", 0,
-	  LEASE_REFUSE },
-	{ "held by an earlier life of this machine", LEASE_HELD, "m1", "before", 0,
-	  LEASE_TAKE_OWN },
-	{ "held by this life and yet quiet for the term", LEASE_HELD, "m1", "now", S(31),
-	  LEASE_TAKE_EXPIRED },
-	{ "another machine with our life's id", LEASE_HELD, "m2", "now", 0, LEASE_REFUSE },
-};
-
-static void test_decisions(void)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(decisions); i++) {
-		const struct lease lease = {
-			.state = decisions[i].state,
-			.machine = (char *)decisions[i].machine,
-			.life = (char *)decisions[i].life,
-		};
-
-		is_int(lease_decide(decisions[i].state < 0 ? NULL : &lease, "m1", "now",
-				    decisions[i].quiet_usec),
-		       decisions[i].expected, decisions[i].what);
-	}
-}
-
-static void test_refusal(void)
-{
-	struct lease lease = {
-		.ns = (char *)"shop",
-		.state = LEASE_HELD,
-		.machine = (char *)"m2",
-		.operator_ = (char *)"alice@desk",
-		.deploy = (char *)"abc",
-		.verb = (char *)"deploy",
-		.since = (char *)"2026-01-01T10:00:00.000Z",
-	};
-	struct failure failure = FAILURE_INIT;
-	uint64_t since = 0;
-
-	time_parse(lease.since, &since);
-	lease_refusal(&lease, S(10), since + S(75), &failure);
-	is(failure.message,
-	   "namespace shop is held by alice@desk for deploy abc on machine m2 since "
-	   "2026-01-01T10:00:00.000Z (75 s ago); "
-	   "if its holder has died it is free in at most 20 s",
-	   "a refusal says who, why, since when, and when it is free");
-	is(failure.hint,
-	   "wait for it (`ployzctl deploy attach abc`), or `ployzctl lease break shop`",
-	   "and what to do");
-	is_int(failure_exit((enum failure_code)failure.code), EXIT_LEASE_HELD, "exit 4");
-	lease_refusal(&lease, S(40), since - S(5), &failure);
-	ok(strstr(failure.message, "(0 ms ago)") && strstr(failure.message, "at most 0 ms"),
-	   "clocks that disagree give no nonsense");
-	failure_clear(&failure);
-}
-
 /* Two services of a namespace, enough for heads and order. */
 static struct manifest *manifest_of(const char *text)
 {
@@ -195,8 +124,6 @@ static void test_order(void)
 
 int main(void)
 {
-	test_decisions();
-	test_refusal();
 	test_heads();
 	test_order();
 	return tap_done();
