@@ -92,6 +92,13 @@ room_objects = $(if $(1),$(patsubst $(BUILD)/$(1)/$(1).o,$(BUILD)/$(1)/$(1).gues
 $(BUILD)/%.guest.o: $(BUILD)/%.o
 	@objcopy --weaken-symbol=main $< $@
 
+# tests/rollouts/ is the world in which tests run leased's rollouts.
+ROLLOUT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/leased-*.c))
+$(ROLLOUT_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call room_objects,leased) $$(call objects,tests/rollouts) \
+		$(BUILD)/libployz.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call room_objects,$$(call room,$$*)) $(BUILD)/libployz.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)

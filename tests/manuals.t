@@ -57,7 +57,8 @@ flags='--config\|--check\|--version\|--help\|--prepare\|--init'
 for program in $daemons; do
 	"$program" --help | help_options | cut -f 1 | grep -v "^\($flags\)" | sed "s/^--//; s/\$/$tab$program/"
 done >"$work/keys"
-readers=$(awk -F "$tab" '{n[$1]++; who[$1] = $2} END {for (k in n) print k " (" (n[k] == 6 ? "all" : who[k]) ")"}' "$work/keys")
+readers=$(awk -F "$tab" '{who[$1] = who[$1] (n[$1]++ ? ", " : "") $2}
+	END {for (k in n) print k " (" (n[k] == 6 ? "all" : who[k]) ")"}' "$work/keys")
 same "$(items ployz.8 CONFIGURATION | awk -F "$tab" '$1 == "" {print $3}')" "$readers" 'ployz(8) has every key, and the daemons that read it'
 
 # --- ployzctl's verbs: the arguments of each, its own options and no others
