@@ -164,7 +164,10 @@ static void on_prepare(struct bus_call *call, void *request, void *userdata)
 {
 	const struct agent_prepare *prepare = request;
 	struct neighbours *n = userdata;
-	_cleanup_free_ char *digest = xasprintf("sha256:%s", prepare->image);
+	/* A rollback asks for an image by its id. */
+	_cleanup_free_ char *digest = str_starts(prepare->image, "sha256:")
+					      ? xstrdup(prepare->image)
+					      : xasprintf("sha256:%s", prepare->image);
 	struct agent_prepared prepared = { .state = (char *)"ready", .digest = digest };
 
 	if (fenced(n, call, prepare->command.ns, prepare->command.epoch))
