@@ -67,7 +67,7 @@ spoilt 's/stop_grace: 1s/replicas: sometimes/' 'replicas in words' 'replicas.*gl
 spoilt 's/stop_grace: 1s/stop_grace: soon/' 'a duration that is none' 'stop_grace'
 spoilt 's/stop_grace: 1s/resources: {memory: lots}/' 'a size that is none' 'memory'
 spoilt 's/stop_grace: 1s/placement: {spread: rack}/' 'a spread that is none' 'spread.*zone|zone'
-spoilt 's/stop_grace: 1s/place: {machines: [m1]}/' 'a key that was renamed' 'place.*placement'
+spoilt 's/stop_grace: 1s/place: {machines: [m1]}/' 'a key that was renamed' 'services.web.place: unknown key'
 spoilt 's/stop_grace: 1s/labels: {ployz.machine: m1}/' 'a label of ployz' 'ployz\.machine|labels'
 spoilt 's/stop_grace: 1s/update: sideways/' 'an update order that is none' 'update.*start-first|start-first'
 spoilt 's/stop_grace: 1s/env: {A: [1]}/' 'a variable that is a list' 'env'
