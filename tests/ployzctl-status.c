@@ -260,6 +260,8 @@ static const struct {
 	  "leased of machine m1: the container engine does not answer" },
 	{ "errors within lists", nothing, "{\"store\":{\"streams\":[{\"error\":\"lost\"},{}]}}",
 	  FINE, "leased of machine m1: lost" },
+	{ "an error with its next step", nothing, "{\"error\":\"lost\",\"hint\":\"accept it\"}",
+	  FINE, "leased of machine m1: lost; accept it" },
 	{ "a list of errors", nothing,
 	  "{\"errors\":[\"one\",{\"namespace\":\"shop\",\"why\":\"two\"}]}", FINE,
 	  "leased of machine m1: one / leased of machine m1: "
