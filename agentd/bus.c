@@ -221,7 +221,7 @@ static void start(struct bus_call *call, void *object, void *userdata)
 
 	if (!id_valid(call, "instance", order->instance) || is_removed(call, agentd, order))
 		return;
-	if (fact && (!streq(fact->ns, order->command.ns) || fact->slot == RUN_SLOT)) {
+	if (fact && (!streq(fact->ns, order->command.ns) || fact->slot == INSTANCE_RUN_SLOT)) {
 		bus_call_failf(call, FAILURE_INVALID, NULL,
 			       "cannot start %s in namespace %s: it is an instance of namespace %s",
 			       order->instance, order->command.ns, fact->ns);
