@@ -283,11 +283,11 @@ static void test_deaf(void)
 	    NULL);
 	supervise_start(run.supervise);
 	ok(sd_event_loop(run.loop) == 0 && run.stopped, "one that ignores TERM ends as well");
-	is(run.said, "*deaf: does not end: killed\n", "and that is said");
+	is(run.said, "*deaf: does not end; killing it\n", "and that is said");
 	run_free(&run);
 }
 
-static const char *worth_nothing(_unused_ const char *line)
+static const char *filter_all(_unused_ const char *line)
 {
 	return NULL;
 }
@@ -297,7 +297,7 @@ static void test_log(void)
 	struct run run;
 	struct supervise_child child = { .name = "first",
 					 .ready = SUPERVISE_EXIT,
-					 .worth = worth_nothing };
+					 .filter = filter_all };
 	_cleanup_free_ char *log = NULL, *before = NULL;
 	struct stat now = { .st_size = -1 }, then = { .st_size = -1 };
 
