@@ -153,6 +153,7 @@ struct zone_service {
 	struct zone_port *ports;
 	size_t n_ports;
 };
+LIST_HEAD(zone_hosts, zone_host);
 struct zone_namespace {
 	char *ns;
 	struct head *head; /* last good entry, or NULL */
@@ -165,7 +166,7 @@ struct zone_namespace {
 	struct map services;   /* name → struct zone_service: what the head names */
 	char *open;	       /* the open deploy, or NULL */
 	struct map candidates; /* name → struct zone_service: what the open deploy has started */
-	LIST_HEAD(, zone_host) hosts;
+	struct zone_hosts hosts;
 };
 enum zone_role {
 	ZONE_OTHER,	/* of an earlier deploy, or of one that has ended */
@@ -183,7 +184,6 @@ struct zone_host {
 	LIST_ENTRY(zone_host) in_bucket;
 	LIST_ENTRY(zone_host) in_namespace;
 };
-LIST_HEAD(zone_hosts, zone_host);
 struct zone_machine {
 	char *id;
 	uint32_t subnet; /* host order; the first address of the /24 */
@@ -302,8 +302,6 @@ void lookup(const struct zone *zone, const struct caller *caller, const struct n
 bool lookup_exists(const struct lookup *lookup);
 /* Whether this slot of `lookup->service` belongs to the answer. */
 bool lookup_has(const struct lookup *lookup, const struct zone_slot *slot);
-/* How many of its slots do. */
-size_t lookup_count(const struct lookup *lookup);
 /* The reason for the answer; owned by the caller. */
 char *lookup_why(const struct lookup *lookup, const struct name *name, const struct caller *caller,
 		 uint16_t type);

@@ -194,6 +194,15 @@ static void place(struct placing *placing, int64_t number, const struct slot *sl
 	settle(placing, row);
 }
 
+static bool is_kept_on(const struct placing *placing, const char *machine)
+{
+	for (size_t i = 0; i < placing->n_kept; i++)
+		if (streq(placing->kept[i]->machine, machine) &&
+		    !is_planned(placing, placing->kept[i]->slot))
+			return true;
+	return false;
+}
+
 /* A machine that only lacks capacity, an image or a port is named in a warning and left out; the
  * others get theirs. */
 static void place_global(struct placing *placing)
@@ -207,7 +216,9 @@ static void place_global(struct placing *placing)
 		_cleanup_free_ char *why = NULL;
 		enum filter filter;
 
-		if (is_planned_on(placing, host->view->member->id)) {
+		/* What is kept there and has no row is refused already. */
+		if (is_planned_on(placing, host->view->member->id) ||
+		    is_kept_on(placing, host->view->member->id)) {
 			any = true;
 			continue;
 		}

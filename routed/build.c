@@ -137,7 +137,7 @@ static char *refuse_form(const struct table_route *route)
 				      : xasprintf("the head names it %s, not %s", route->key, key);
 }
 
-/* What this gateway cannot do, whoever has the route. */
+/* What this gateway cannot serve for any namespace. */
 static char *refuse_service(const struct build *build, const struct table_route *route,
 			    const struct head_service *service, const struct port *port)
 {
@@ -215,7 +215,7 @@ static void add_route(struct build *build, const struct head *head, const struct
 	*array_add(build->table->routes, build->table->n_routes) = route;
 }
 
-/* ---- what else the table says ---- */
+/* ---- held items and ended instances ---- */
 
 /* Every namespace with a route that needs the claim with this key. */
 static void add_claimants(const struct build *build, const char *token, struct table_held *held)

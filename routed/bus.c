@@ -116,7 +116,7 @@ static json_t *unserved_list(const struct routed *routed)
 	return list;
 }
 
-/* Everything that keeps the gateway from doing what the store says. */
+/* Everything that prevents the gateway from serving the current view. */
 static json_t *error_list(const struct routed *routed, const json_t *held, const json_t *unserved)
 {
 	json_t *list = json_array();

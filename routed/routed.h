@@ -16,7 +16,7 @@
 #define RETRY_USEC 1000000ull
 /* A newer watermark alone is saved this often, unless a request waits for it. */
 #define SAVE_USEC 1000000ull
-/* An `applied` request is refused after this, with the reason; its asker has given up by then. */
+/* An `applied` request is refused after this, with the reason. */
 #define APPLIED_WAIT_USEC 10000000ull
 /* The same while an error is known that prevents the confirmation. */
 #define APPLIED_ERROR_USEC 1000000ull
@@ -63,8 +63,8 @@ void view_clear(struct view *view);
 /* NULL: there is none. Borrowed. */
 const struct head *view_head(const struct view *view, const char *ns);
 const struct view_item *view_claim(const struct view *view, const char *key);
-/* The key that a claim's token stands for, or NULL: another spelling must not be taken for it. Owned
- * by the caller. */
+/* The key that a claim's token stands for, or NULL: another spelling must not be taken for it.
+ * Owned by the caller. */
 char *view_claim_key(const char *token);
 /* An instance as its machine reports it. NULL also for a machine that is removed: its facts count
  * as absent. Borrowed. */
@@ -191,7 +191,7 @@ int actual_read_backends(struct actual *actual, const char *reply);
 int actual_read_servers(struct actual *actual, const char *reply);
 int actual_read_connections(struct actual *actual, const char *reply);
 int actual_read_map(struct actual *actual, const char *reply);
-/* From the master's `show proc`: the command that asks each process replaced by a reload for its
+/* From the master's `show proc`: the command that queries each process replaced by a reload for its
  * connections; owned by the caller, NULL when there is none. */
 char *actual_older_command(const char *reply);
 /* Its reply: the connections of each server, as servers of `older`. 0 or -EBADMSG. */
@@ -241,13 +241,13 @@ void haproxy_master(sd_event *loop, const char *socket, const char *command, ses
 void session_free(struct session *session);
 DEFINE_CLEANUP(struct session, session_free);
 
-/* ---- sync.c: makes the proxy do what the table says ---- */
+/* ---- sync.c: applies the table to the proxy ---- */
 
 enum sync_step {
 	SYNC_IDLE,
 	SYNC_READING,	/* what HAProxy has */
 	SYNC_WRITING,	/* the difference */
-	SYNC_RELOADING, /* the master was asked; waiting for another process */
+	SYNC_RELOADING, /* requested from the master; waiting for another process */
 };
 /* One table: tables are numbered, because a watermark does not change with a listen error. */
 struct mark {
@@ -271,7 +271,7 @@ struct routed {
 	struct bus *bus;
 	struct projection *projection;
 	struct view view;
-	bool partial;	      /* entries came since the last complete view */
+	bool partial;	      /* entries arrived since the last complete view */
 	bool loaded;	      /* `table` is of the projection, not only of table.json */
 	struct table *table;  /* wanted; replaced whole */
 	uint64_t version;     /* of `table` */

@@ -1,6 +1,7 @@
 /* The compare-and-set writer on a store that loses answers, refuses and is full. */
 #include "lib/cas.h"
 
+#include "tests/lib/blocks.h"
 #include "tests/lib/store.h"
 #include "tests/tap.h"
 
@@ -35,16 +36,19 @@ static void on_waiting(const char *reason, _unused_ void *userdata)
 	told = xstrdup(reason);
 }
 
+static long blocks;
+
 static void begin(void)
 {
+	free(steal(why));
+	free(steal(told));
 	store_reset();
+	blocks = blocks_live;
 	intent = store_stream("ployz", "PLOYZ_INTENT", 256, 1);
 	leases = store_stream("ployz", "KV_PLOYZ_LEASES", 1, 1);
 	outcome = -1;
 	at = 0;
 	calls = waits = 0;
-	free(steal(why));
-	free(steal(told));
 	free_in_fn = false;
 }
 
@@ -71,6 +75,10 @@ static void end(void)
 	cas_free(steal(cas));
 	store_run();
 	HOLDS(!fake_requests && !fake_timers);
+	free(steal(why));
+	free(steal(told));
+	store_reset();
+	HOLDS(blocks_live == blocks);
 }
 
 static bool ended(int expected, uint64_t sequence)
@@ -634,6 +642,7 @@ static void test_other_stream(void)
 
 int main(void)
 {
+	blocks_begin();
 	fake_published = store_published;
 	test_plain();
 	test_bucket();

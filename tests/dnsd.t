@@ -94,9 +94,10 @@ intent namespace.shop "$(head_of shop 1 a)" >/dev/null
 intent namespace.blog "$(head_of blog 4 b)" >/dev/null
 facts m1 shop "$(fact shop web 0 a ready 10.101.7.10)" "$(fact shop web 1 a ready 10.101.7.20)" >/dev/null
 
+# dnsd_start [STATE]
 dnsd_start() {
 	start "$work/dnsd.log" dnsd --config /dev/null --bus "$bus_url" --machine m1 --credentials "$work" \
-		--state "$work/dnsd" --run "$work" --dns-listen "127.0.0.1:$port" --forward "127.0.0.1:$upstream"
+		--state "${1:-$work/dnsd}" --run "$work" --dns-listen "127.0.0.1:$port" --forward "127.0.0.1:$upstream"
 	dnsd_pid=$started
 }
 dnsd_start
@@ -263,9 +264,31 @@ intent namespace.blog "$(head_of blog 5 c)" >/dev/null
 mv "$view" "$work/view"
 mkdir "$view"
 like "$(applied blog 10 5)" "FAILED.*cannot store the view in $view: Is a directory" 'a view that cannot be stored'
+ok 'is logged' grep -q "cannot store the view in $view: Is a directory" "$work/dnsd.log"
 rmdir "$view"
 like "$(applied blog 10 5)" '"ok":.*"intent":10' 'is stored when it can be'
 unlike "$(applied blog 10 5)" '"held"' 'a good entry ends the error'
+
+# Requests that arrive while a view is being stored.
+for i in $(seq 20); do
+	facts m1 shop "$(fact shop web 0 a ready 10.101.7.$((10 + i % 2)))" >/dev/null
+	applied shop 10 $((5 + i)) >"$work/applied.$i" &
+	pids="${pids-} $!"
+done
+# shellcheck disable=SC2086 # a list
+wait $pids
+is "$(cat "$work"/applied.* | grep -c '"ok"')" 20 '20 requests, each for a newer view'
+facts m1 shop "$(fact shop web 0 a ready 10.101.7.11)" >/dev/null
+like "$(applied shop 10 26)" '"facts":26' 'and the last one'
+ok 'which is stored' grep -q '^ployz-dnsd-view 1 1 10 26 ' "$view"
+
+# More addresses than a packet over UDP holds.
+slots=$(for i in $(seq 0 99); do slot shop web "$i" 10.101.9.9; done | sed 's/}{/},{/g')
+intent namespace.many "$(printf '{"namespace":"many","revision":1,"services":[{"name":"web","slots":[%s]}]}' "$slots")" >/dev/null
+facts m1 many "$(for i in $(seq 0 99); do fact shop web "$i" a ready 10.101.9.$i; done | sed 's/}{/},{/g')" >/dev/null
+like "$(applied many 11 27)" '"ok"' '100 instances'
+like "$(loop +ignore +noedns web.many.ployz.internal A)" 'flags: qr aa tc' 'are truncated over UDP'
+is "$(loop +tcp +short web.many.ployz.internal A | grep -c .)" 100 'and whole over TCP'
 
 # Without the store.
 end_pid "$store_pid"
@@ -274,22 +297,39 @@ dnsd_restart
 ok 'after a restart from the local mirror' within 10 grep -q 'local mirror' "$work/dnsd.log"
 like "$(request status '{}')" '"stale_since"' 'with stale since in its status'
 is "$(short loop web.shop.ployz.internal A)" '10.101.7.11 ' 'with the same answers'
-like "$(applied shop 10 5)" '"stale_since"' 'and confirms what it has'
+like "$(applied shop 11 27)" '"stale_since"' 'and confirms what it has'
 
 # Without the mirror either.
 end_pid "$bus_pid"
 mv "$work/bus" "$work/bus.away"
 mkdir "$work/bus"
 local_start
-dnsd_restart
-ok 'after a restart without store and mirror' grep -q 'serving the stored view as of generation 1, intent 10, facts 5' \
+end_pid "$dnsd_pid"
+dnsd_start "$work/new"
+within 10 grep -q ready "$work/dnsd.log"
+is "$(status loop web.shop.ployz.internal A)" SERVFAIL 'without any view nothing is denied'
+is "$(loop +short good.example A)" 192.0.2.1 'but other names are forwarded'
+like "$(request resolve '{"name":"web.shop.ployz.internal"}')" 'SERVFAIL.*the zone is not loaded yet' 'resolve says why'
+like "$(request resolve '{"name":"good.example"}')" 'FORWARDED.*not a name of ployz.internal' 'and knows other names'
+like "$(request status '{}')" '"serving":"nothing"' 'status says so'
+end_pid "$dnsd_pid"
+dnsd_start
+listens_on_bridge
+ok 'after a restart without store and mirror' grep -q 'serving the stored view as of generation 1, intent 11, facts 27' \
 	"$work/dnsd.log"
 is "$(short loop web.shop.ployz.internal A)" '10.101.7.11 ' 'the stored view is served'
 is "$(short from 10.101.7.11 web A)" '10.101.7.11 ' 'also to its instances'
 like "$(request status '{}')" '"serving":"stored view"' 'status says so'
 like "$(request status '{}')" '"stale_since"' 'with stale since'
 like "$(request status '{}')" '"stale_reason"' 'and the reason'
-like "$(applied shop 10 5)" '"ok":.*"intent":10.*"stale_since"' 'what it was stored for is confirmed'
+like "$(applied shop 11 27)" '"ok":.*"intent":11.*"stale_since"' 'what it was stored for is confirmed'
+
+# A request that arrives before that.
+kill -KILL "$dnsd_pid"
+wait "$dnsd_pid" 2>/dev/null
+dnsd_start
+within 10 grep -q ready "$work/dnsd.log"
+like "$(applied shop 11 27)" '"ok":.*"intent":11.*"stale_since"' 'a request waits for the stored view'
 
 # Without the bus.
 end_pid "$bus_pid"
@@ -304,6 +344,16 @@ local_start
 ok 'once there is a bus and a store' within 20 grep -q 'the zone is loaded' "$work/dnsd.log"
 like "$(request status '{}')" '"serving":"projection"' 'the store is followed'
 unlike "$(request status '{}')" '"stale_since"' 'and nothing is stale'
+
+# A damaged view.
+end_pid "$dnsd_pid"
+echo damaged >"$view"
+dnsd_start
+listens_on_bridge
+ok 'a damaged view is logged' grep -q "cannot read the stored view in $view; waiting for the store or the local mirror: " \
+	"$work/dnsd.log"
+like "$(applied shop 11 27)" '"ok"' 'and replaced'
+like "$(head -n 1 "$view")" '^ployz-dnsd-view 1 1 11 27 ' 'by the one that is confirmed'
 
 other=$(free_port)
 start "$work/squat.log" perl -MIO::Socket::INET -e \

@@ -32,6 +32,9 @@ static const struct row scale[] = {
 	      WEB(",'replicas':2"), "web.0@m1=ready web.1@m2=unready", WEB(""),
 	      "replace web.0 m2 from m1: leaves machine m1: it is draining; the only machine that "
 	      "can take it\nremove web.1 m2: " NOW_1 "; this instance is not ready\n") },
+	{ ROW("what has the wanted image stays before what would be replaced",
+	      "m1 image=web:1@id-new; m2", WEB(",'replicas':2"), "web.0@m1=ready web.1@m2=ready",
+	      WEB(""), "keep web.1 m2: unchanged\nremove web.0 m1: " NOW_1 "\n") },
 	{ ROW("numbers need not be dense: nothing changes", "m1", WEB(",'replicas':2"),
 	      "web.1@m1=ready web.7@m1=ready", WEB(",'replicas':2"),
 	      "keep web.1 m1: unchanged\nkeep web.7 m1: unchanged\nno changes\n") },
@@ -62,6 +65,15 @@ static const struct row scale[] = {
 	{ ROW("a new service without replicas", "m1", NULL, NULL, WEB(",'replicas':0"), "") },
 	{ ROW("no replicas, no machine that could take one", "m1 life=draining", NULL, NULL,
 	      WEB(",'replicas':0"), "") },
+	{ ROW("global: replaced where it is", "m1; m2", WEB(",'replicas':'global'"),
+	      "web.0@m1=ready web.1@m2=ready", NS "{'web':{'image':'web:2','replicas':'global'}}}",
+	      "replace web.0 m1: changed: image web:1 → web:2\n"
+	      "replace web.1 m2: changed: image web:1 → web:2\n") },
+	{ ROW("global: the new one does not fit beside the old one", "m1 mem=1G",
+	      WEB(",'replicas':'global','resources':{'memory':'600M'}"), "web.0@m1=ready",
+	      WEB(",'replicas':'global','command':['x'],'resources':{'memory':'600M'}"),
+	      "refused services.web.resources.memory: no machine can take slot 0 of service web: "
+	      "m1: the service requests 600 MiB of memory, 424 MiB is available\n") },
 	{ ROW("from global to a number", "m1; m2; m3", WEB(",'replicas':'global'"),
 	      "web.0@m1=unready web.1@m2=ready web.2@m3=ready", WEB(",'replicas':2"),
 	      "keep web.1 m2: unchanged\nkeep web.2 m3: unchanged\n"

@@ -210,34 +210,6 @@ static const struct {
 	{ "fd00::1", "fd00::2", false },
 };
 
-#define TITLES "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n"
-
-/* 127.0.0.1:5432 and [::1]:80 listen; the others are a connection, a port of a container, and no
- * address. */
-static void listeners(void)
-{
-	_cleanup_(probe_freep) struct probe *probe = codec_new(&probe_schema);
-
-	*array_add(probe->host_ports, probe->n_host_ports) =
-		(struct host_port){ .port = 443, .owner = xstrdup("blog/blog") };
-	proc_listeners(TITLES "   0: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000\n"
-			      "   1: 0100007F:1538 0100007F:9999 01 00000000:00000000 00:00000000\n"
-			      "   2: 00000000:01BB 00000000:0000 0A 00000000:00000000 00:00000000\n"
-			      "   3: 0200007F:1538 00000000:0000 0A 00000000:00000000 00:00000000\n"
-			      "   4: 0200007F:1538 00000000:0000 0A 00000000:00000000 00:00000000\n"
-			      "   5: 00007F:1538 00000000:0000 0A 00000000:00000000 00:00000000\n",
-		       PROTOCOL_TCP, probe);
-	proc_listeners(TITLES "   0: 00000000000000000000000001000000:0050 "
-			      "00000000000000000000000000000000:0000 0A 00000000:00000000\n",
-		       PROTOCOL_TCP, probe);
-	is_int((long long)probe->n_host_ports, 4, "listeners, each address once");
-	is(probe->host_ports[1].address, "127.0.0.1", "IPv4");
-	is_int(probe->host_ports[1].port, 5432, "its port");
-	is(probe->host_ports[2].address, "127.0.0.2", "another address, the same port");
-	is(probe->host_ports[3].address, "::1", "IPv6");
-	is_int(probe->host_ports[3].port, 80, "its port");
-}
-
 /* The hint names the owner and what it could do. */
 static void hints(void)
 {
@@ -264,7 +236,6 @@ int main(void)
 				   addresses[i].overlap,
 		   "%s and %s %s", addresses[i].a ? addresses[i].a : "no address", addresses[i].b,
 		   addresses[i].overlap ? "overlap" : "do not overlap");
-	listeners();
 	hints();
 	return tap_done();
 }

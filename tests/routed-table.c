@@ -222,7 +222,7 @@ static void test_unserved(void)
 	}
 }
 
-/* Two heads with one route: the claim decides, not who committed first. */
+/* Two heads with one route: the claim decides, not the order of commits. */
 static void test_conflict(void)
 {
 	static const struct {
@@ -294,8 +294,8 @@ static void test_held(void)
 		  "shop", "subject" },
 		{ "a claim that the namespace still has, on a route that it has not",
 		  "ployz.v1.intent.route.old%2Eexample", "{}", "shop", "old%2Eexample" },
-		{ "a claim of nobody", "ployz.v1.intent.route.x%2Eexample", "{}", NULL,
-		  "x%2Eexample" },
+		{ "a claim that no namespace needs", "ployz.v1.intent.route.x%2Eexample", "{}",
+		  NULL, "x%2Eexample" },
 		{ "another spelling of a token", "ployz.v1.intent.route.sh%6Fp%2Eexample",
 		  "{\"key\":\"shop.example\",\"namespace\":\"other\",\"deploy\":\"d\",\"epoch\":1}",
 		  NULL, "names no route" },
@@ -475,7 +475,7 @@ static void test_map(void)
 	}
 }
 
-/* Whatever a head or a fact contains becomes words of the proxy's configuration, or nothing. */
+/* Heads and facts with strange contents: only valid names and addresses get traffic. */
 static void test_strange(void)
 {
 	static const struct {

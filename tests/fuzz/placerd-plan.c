@@ -2,8 +2,9 @@
  * asker can decode it, it names members only, has each slot once, no more slots than replicas, an
  * exclusive volume only where it is recorded, and is the same when it is made again.
  *
- * Steps of one byte: a manifest, a head with its manifest, a machine with its probe, a region, a
- * route claim, a pinned image; as text, or made of the bytes that follow.
+ * Steps of one byte: a manifest, a head with its manifest, a committed manifest with slots on the
+ * members, a machine with its probe, a region, a route claim, a pinned image; as text, or made of
+ * the bytes that follow.
  *
  * covers: placerd/plan.c placerd/host.c placerd/filter.c placerd/choose.c placerd/keep.c
  * placerd/slots.c placerd/volume.c placerd/routes.c placerd/address.c placerd/diff.c
@@ -120,13 +121,71 @@ static void take_head(struct world *world, struct cursor *c, bool own)
 	world->n_others += !own;
 }
 
+/* A slot of the head, on a member where there is one, and the instance as its probe sees it. */
+static void add_slot(struct world *world, struct cursor *c, struct head_service *service,
+		     const struct service *spec)
+{
+	struct slot *slot = array_add(service->slots, service->n_slots);
+	size_t at = cursor_byte(c) % (MACHINES_MAX + 1);
+	struct probe *probe = at < world->n_machines ? world->probes[at] : NULL;
+	uint8_t how = cursor_byte(c);
+	struct instance *seen;
+
+	slot->slot = how % 5;
+	slot->machine = xstrdup(at < world->n_machines ? world->members[at]->id : "lost");
+	slot->instance = instance_id("shop", service->name, slot->slot, "old");
+	slot->hash = service_hash(spec, how & 32 ? "id" : "another");
+	if (!probe || how & 64)
+		return;
+	probe->engine = true;
+	world->members[at]->life_cycle =
+		how & 128 ? MACHINE_ACTIVE : world->members[at]->life_cycle;
+	seen = array_add(probe->instances, probe->n_instances);
+	*seen = (struct instance){ .id = xstrdup(slot->instance),
+				   .state = cursor_byte(c) % (INSTANCE_FAILED + 1),
+				   .digest = xstrdup("id"),
+				   .image = xstrdup(spec->image) };
+}
+
+/* What leased would have committed: a manifest's services with slots on the members, and volumes.
+ */
+static void commit(struct world *world, struct cursor *c)
+{
+	struct manifest *manifest = take_manifest(c);
+	struct head *head = manifest ? codec_new(&head_schema) : NULL;
+
+	if (!head)
+		return;
+	head->ns = xstrdup("shop");
+	head->revision = 1;
+	head->hash = manifest_hash(manifest);
+	head_take_routes(head, manifest);
+	for (size_t i = 0; i < manifest->n_services && i < 3; i++) {
+		struct head_service *service = array_add(head->services, head->n_services);
+
+		service->name = xstrdup(manifest->services[i].name);
+		for (size_t n = cursor_byte(c) % 4; n; n--)
+			add_slot(world, c, service, &manifest->services[i]);
+	}
+	for (size_t i = 0; i < manifest->n_volumes && i < world->n_machines; i++)
+		*array_add(head->volumes, head->n_volumes) = (struct head_volume){
+			.name = xstrdup(manifest->volumes[i].name),
+			.machine = xstrdup(world->members[i]->id),
+			.generation = 1,
+		};
+	head_free(world->heads[0]);
+	manifest_free(world->manifests[0]);
+	world->heads[0] = head;
+	world->manifests[0] = manifest;
+}
+
 static void step(struct world *world, struct cursor *c)
 {
 	struct manifest *manifest;
 	struct route_claim *claim;
 	char *pin;
 
-	switch (cursor_byte(c) % 9) {
+	switch (cursor_byte(c) % 10) {
 	case 0:
 		manifest = take_manifest(c);
 		if (!manifest)
@@ -135,8 +194,11 @@ static void step(struct world *world, struct cursor *c)
 		world->manifest = manifest;
 		break;
 	case 1:
-	case 2:
 		take_head(world, c, true);
+		break;
+	case 2:
+	case 9:
+		commit(world, c);
 		break;
 	case 3:
 		take_head(world, c, false);

@@ -62,6 +62,8 @@ static struct store_consumer store_consumers[STORE_CONSUMERS];
 static enum store_mode store_appends, store_reads, store_infos, store_creations, store_healths;
 static const char *store_refusal = "{\"error\":{\"code\":400,\"err_code\":10054,\"description\":"
 				   "\"message size exceeds maximum allowed\"}}";
+/* Called before each append is looked at; may be NULL. */
+static void (*store_interfere)(void);
 static const char *store_health; /* answer; NULL: no responders */
 static size_t store_n_appends, store_n_reads, store_n_infos, store_n_creations, store_n_healths;
 static bool store_mute;		  /* consumers deliver nothing, heartbeats neither */
@@ -205,9 +207,12 @@ static inline bool store_deals(struct bus_request *request, enum store_mode mode
 static inline void store_append(struct store_stream *s, struct bus_request *request,
 				const char *subject)
 {
-	const struct store_entry *last = store_last_of(s, subject);
+	const struct store_entry *last;
 	uint64_t sequence;
 
+	if (store_interfere)
+		store_interfere();
+	last = store_last_of(s, subject);
 	store_n_appends++;
 	if (store_deals(request, store_appends))
 		return;
@@ -559,10 +564,13 @@ static inline void store_reset(void)
 	store_appends = store_reads = store_infos = STORE_ANSWERS;
 	store_creations = store_healths = STORE_ANSWERS;
 	store_health = NULL;
+	store_interfere = NULL;
 	store_mute = false;
 	store_n_appends = store_n_reads = store_n_infos = store_n_creations = store_n_healths = 0;
 	free(steal(store_last_creation));
 	free(steal(store_flow));
+	fake_log_line[0] = '\0';
+	fake_log_warnings = 0;
 	fake_published = store_published;
 	fake_bus_end();
 	fake_loop_end();
