@@ -289,7 +289,7 @@ static void test_stubborn(void)
 	run_free(&run);
 }
 
-static const char *filter_all(_unused_ const char *line)
+static const char *drop_line(_unused_ const char *line)
 {
 	return NULL;
 }
@@ -299,7 +299,7 @@ static void test_log(void)
 	struct run run;
 	struct supervise_child child = { .name = "first",
 					 .ready = SUPERVISE_EXIT,
-					 .filter = filter_all };
+					 .filter = drop_line };
 	_cleanup_free_ char *log = NULL, *before = NULL;
 	struct stat now = { .st_size = -1 }, then = { .st_size = -1 };
 
