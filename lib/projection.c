@@ -1,33 +1,50 @@
-/* Projection: follows PLOYZ_INTENT and PLOYZ_FACTS in the store, from the local mirrors while the
- * store cannot be reached. */
+/* Projection: the last entry of each wanted subject of PLOYZ_INTENT and PLOYZ_FACTS. What comes
+ * before a stream is live is collected and handed over at once, so that the reader sees the old
+ * view or the new one and nothing between. */
 #include "lib/projection.h"
 
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/map.h"
 #include "lib/str.h"
+#include "lib/streams.h"
 
 /* How long the store may take before the local mirror serves. */
 #define MIRROR_AFTER_USEC 1000000ull
+#define MIRROR_RETRY_USEC 5000000ull
+#define PROBE_USEC 1000000ull /* one answer of the local bus */
 #define EXPECT_USEC 250000ull /* an acknowledged entry arrives long before that */
 
+/* The entry of a subject that the reader has. */
 struct item {
-	uint64_t sequence;
-	uint64_t load; /* number of the load that saw it last */
+	uint64_t sequence, time_usec;
+};
+
+/* An entry that the reader does not have yet. */
+struct pending {
+	uint64_t sequence, time_usec;
+	size_t size;
+	char *data;
 };
 
 /* One of the two streams. */
 struct part {
 	struct projection *projection;
 	const char *stream;
-	char **filters; /* NULL: not followed */
+	char **filters;		   /* NULL: not followed */
+	struct bus_request *probe; /* of the local mirror, before the store is followed */
 	struct stream_follow *store;
 	struct stream_follow *mirror; /* read once while the store does not answer */
 	struct map items;	      /* subject → struct item */
-	uint64_t load;		      /* raised when everything is read from the beginning */
-	int64_t *sequence;	      /* in projection->applied */
-	int64_t *expected;	      /* in projection->expected */
-	bool loaded;
+	struct map arrived;	      /* subject → struct pending, from the store */
+	struct map mirrored;	      /* subject → struct pending, from the mirror */
+	bool loaded;		      /* the reader has a whole view of it */
+	bool replacing;		      /* `arrived` will be all that there is */
+	uint64_t ready;		      /* everything up to here is in `items` or in `arrived` */
+	int64_t generation;	      /* of what the reader has */
+	int64_t served;		      /* options.served of it */
+	char *why;		      /* it was lost the last time */
+	int64_t *applied, *expected;  /* its sequences in the projection's watermarks */
 };
 
 struct projection {
@@ -37,40 +54,84 @@ struct projection {
 	void *userdata;
 	struct part parts[2];
 	struct watermark applied, expected;
+	int64_t served_generation;
 	uint64_t stale_since; /* CLOCK_REALTIME; 0: live */
+	bool stale_told;
 	char *reason;
 	struct timer *mirror_timer, *expect_timer;
 	struct deferred *settle;
 };
 
+static struct part *next_part(const struct projection *p, struct part *after)
+{
+	struct part *part = after ? after + 1 : (struct part *)p->parts;
+
+	while (part < p->parts + ARRAY_SIZE(p->parts) && !part->filters)
+		part++;
+	return part < p->parts + ARRAY_SIZE(p->parts) ? part : NULL;
+}
+
+static void pending_free(void *p)
+{
+	struct pending *pending = p;
+
+	if (!pending)
+		return;
+	free(pending->data);
+	free(pending);
+}
+
 static bool part_is_live(const struct part *part)
 {
-	return !part->filters || stream_follow_is_live(part->store);
+	return part->store && stream_follow_is_live(part->store);
+}
+
+static bool stores_are_live(const struct projection *p)
+{
+	for (struct part *part = NULL; (part = next_part(p, part));)
+		if (!part_is_live(part))
+			return false;
+	return true;
 }
 
 bool projection_is_live(const struct projection *p)
 {
-	return part_is_live(&p->parts[0]) && part_is_live(&p->parts[1]);
-}
-
-static void set_stale(struct projection *p, bool stale, const char *reason)
-{
-	if (reason) {
-		free(p->reason);
-		p->reason = xstrdup(reason);
-	}
-	if (stale == (p->stale_since != 0))
-		return;
-	p->stale_since = stale ? time_now_usec() : 0;
-	if (!stale)
-		free(steal(p->reason));
-	if (p->ops->stale)
-		p->ops->stale(stale, p->userdata);
+	for (struct part *part = NULL; (part = next_part(p, part));)
+		if (!part_is_live(part) || part->replacing)
+			return false;
+	return true;
 }
 
 static bool is_loaded(const struct projection *p)
 {
-	return p->parts[0].loaded && p->parts[1].loaded;
+	for (struct part *part = NULL; (part = next_part(p, part));)
+		if (!part->loaded)
+			return false;
+	return true;
+}
+
+static void now_stale(struct projection *p, const char *reason, const char *hint)
+{
+	free(p->reason);
+	p->reason = xasprintf("%s%s%s", reason, hint ? "; " : "", hint ? hint : "");
+	if (!p->stale_since)
+		p->stale_since = time_now_usec();
+	if (p->stale_told)
+		return;
+	p->stale_told = true;
+	if (p->ops->stale)
+		p->ops->stale(true, p->userdata);
+}
+
+static void now_fresh(struct projection *p)
+{
+	if (!p->stale_since)
+		return;
+	p->stale_since = 0;
+	p->stale_told = false;
+	free(steal(p->reason));
+	if (p->ops->stale)
+		p->ops->stale(false, p->userdata);
 }
 
 static void on_settle(void *userdata)
@@ -81,47 +142,110 @@ static void on_settle(void *userdata)
 		p->ops->settled(&p->applied, p->userdata);
 }
 
-static void entry(struct part *part, const struct stream_entry *e)
+/* The reader's watermark after a part has moved; of two generations the lower one is reached. */
+static void applied_up_to(struct part *part, uint64_t sequence)
 {
 	struct projection *p = part->projection;
-	struct item *item = map_get(&part->items, e->subject);
+	int64_t generation = INT64_MAX;
 
+	*part->applied = (int64_t)sequence;
+	for (struct part *other = NULL; (other = next_part(p, other));)
+		if (other->loaded)
+			generation = MIN2(generation, other->generation);
+	p->applied.generation = generation == INT64_MAX ? 0 : generation;
+	deferred_schedule(p->settle);
+}
+
+static void hand_over(struct part *part, const char *subject, const struct pending *entry)
+{
+	struct projection *p = part->projection;
+	struct item *item = map_get(&part->items, subject);
+
+	/* The same sequence alone may be another entry, of another store. */
+	if (item && item->sequence == entry->sequence && item->time_usec &&
+	    item->time_usec == entry->time_usec)
+		return;
 	if (!item) {
 		item = xcalloc(1, sizeof(*item));
-		map_put(&part->items, e->subject, item);
+		map_put(&part->items, subject, item);
 	}
-	item->load = part->load;
-	if (item->sequence == e->sequence)
-		return;
-	item->sequence = e->sequence;
-	p->ops->entry(e->subject, e->sequence, e->data, e->size, p->userdata);
+	item->sequence = entry->sequence;
+	item->time_usec = entry->time_usec;
+	p->ops->entry(subject, entry->sequence, entry->data, entry->size, p->userdata);
 }
 
-static void sweep(struct part *part)
+static void collect(struct map *map, const struct stream_entry *e)
+{
+	struct pending *pending = xcalloc(1, sizeof(*pending));
+
+	pending->sequence = e->sequence;
+	pending->time_usec = e->time_usec;
+	pending->size = e->size;
+	pending->data = xmemdup(e->data, e->size);
+	pending_free(map_put(map, e->subject, pending));
+}
+
+/* Hands over what was collected in `map`; with `whole`, what is not in it is gone. */
+static void take_over(struct part *part, struct map *map, bool whole, uint64_t sequence)
 {
 	struct projection *p = part->projection;
 
-	for (struct map_item *i = NULL; (i = map_next(&part->items, i));) {
-		_cleanup_free_ char *subject = NULL;
-		struct item *item = i->value;
+	for (struct map_item *i = NULL; (i = map_next(map, i));)
+		hand_over(part, i->key, i->value);
+	for (struct map_item *i = NULL; whole && (i = map_next(&part->items, i));) {
+		_cleanup_free_ char *subject = xstrdup(i->key);
 
-		if (item->load == part->load)
+		if (map_get(map, subject))
 			continue;
-		subject = xstrdup(i->key);
 		free(map_remove(&part->items, subject));
-		p->ops->entry(subject, (uint64_t)*part->sequence, NULL, 0, p->userdata);
+		p->ops->entry(subject, sequence, NULL, 0, p->userdata);
+	}
+	map_clear(map, pending_free);
+	part->loaded = true;
+	applied_up_to(part, sequence);
+}
+
+/* A view that replaces another one is taken only when every stream of the store can be followed: a
+ * store that lacks entries of one stream may lack facts too, and nothing proves that. */
+static void take_arrived(struct projection *p)
+{
+	bool whole = stores_are_live(p);
+
+	for (struct part *part = NULL; (part = next_part(p, part));) {
+		if (!part_is_live(part) || (part->replacing && part->loaded && !whole))
+			continue;
+		if (!part->replacing && !part->arrived.count &&
+		    (uint64_t)*part->applied >= part->ready)
+			continue;
+		part->generation = stream_follow_seen(part->store)->generation;
+		take_over(part, &part->arrived, part->replacing, part->ready);
+		part->replacing = false;
 	}
 }
+
+/* --- the store --- */
 
 static void on_store_entry(const struct stream_entry *e, void *userdata)
 {
 	struct part *part = userdata;
+	struct pending entry = { e->sequence, e->time_usec, e->size, (char *)e->data };
 
-	entry(part, e);
-	if (!stream_follow_is_live(part->store))
+	if (!part_is_live(part) || part->replacing) {
+		collect(&part->arrived, e);
+		part->ready = MAX2(part->ready, e->sequence);
 		return;
-	*part->sequence = (int64_t)e->sequence;
-	deferred_schedule(part->projection->settle);
+	}
+	part->ready = e->sequence;
+	hand_over(part, e->subject, &entry);
+	applied_up_to(part, e->sequence);
+}
+
+/* `store accept` raises the generation of one stream after the other. */
+static void check_generations(struct projection *p, int64_t generation)
+{
+	for (struct part *part = NULL; (part = next_part(p, part));)
+		if (part_is_live(part) && stream_follow_seen(part->store)->generation < generation)
+			stream_follow_check(part->store);
 }
 
 static void on_store_live(uint64_t sequence, void *userdata)
@@ -130,22 +254,32 @@ static void on_store_live(uint64_t sequence, void *userdata)
 	struct projection *p = part->projection;
 
 	stream_follow_free(steal(part->mirror));
-	*part->sequence = (int64_t)sequence;
-	part->loaded = true;
-	p->applied.generation = 1;
-	sweep(part);
-	if (projection_is_live(p)) {
-		timer_disarm(p->mirror_timer);
-		set_stale(p, false, NULL);
-	}
-	deferred_schedule(p->settle);
+	map_clear(&part->mirrored, pending_free);
+	part->ready = sequence;
+	take_arrived(p);
+	check_generations(p, stream_follow_seen(part->store)->generation);
+	if (!projection_is_live(p))
+		return;
+	timer_disarm(p->mirror_timer);
+	now_fresh(p);
+}
+
+static void on_store_reached(uint64_t sequence, void *userdata)
+{
+	struct part *part = userdata;
+
+	part->ready = MAX2(part->ready, sequence);
+	if (!part->replacing && part->ready > (uint64_t)*part->applied)
+		applied_up_to(part, part->ready);
 }
 
 static void on_store_restart(void *userdata)
 {
 	struct part *part = userdata;
 
-	part->load++;
+	map_clear(&part->arrived, pending_free);
+	part->replacing = true;
+	part->ready = 0;
 }
 
 static void on_store_lost(const struct failure *why, void *userdata)
@@ -153,35 +287,68 @@ static void on_store_lost(const struct failure *why, void *userdata)
 	struct part *part = userdata;
 	struct projection *p = part->projection;
 
-	if (!p->stale_since && part->loaded)
-		log_warning("cannot follow %s: %s; serving the last known state", part->stream,
-			    why->message);
-	set_stale(p, true, why->message);
+	/* When a machine boots, the store starts beside this daemon: that is no failure. */
+	if (part->loaded && (!p->stale_told || !streq(part->why, why->message)))
+		log_warning("cannot follow %s: %s; serving the last known state%s%s", part->stream,
+			    why->message, why->code == FAILURE_REFUSED ? ": " : "",
+			    why->code == FAILURE_REFUSED ? why->hint : "");
+	free(part->why);
+	part->why = xstrdup(why->message);
+	now_stale(p, why->message, why->hint);
 	if (!part->loaded && !part->mirror && !timer_is_armed(p->mirror_timer))
 		timer_arm(p->mirror_timer, 0);
 }
 
+static const struct stream_follow_ops store_ops = {
+	.entry = on_store_entry,
+	.live = on_store_live,
+	.reached = on_store_reached,
+	.restart = on_store_restart,
+	.lost = on_store_lost,
+};
+
+/* --- the local mirror --- */
+
+/* Whether the mirror is as new as what is served already. */
+static bool mirror_suits(const struct part *part, const struct stream_seen *mirror)
+{
+	int64_t served = part->projection->served_generation;
+
+	if (mirror->generation && served && mirror->generation != served)
+		return mirror->generation > served;
+	return mirror->sequence >= (uint64_t)part->served;
+}
+
 static void on_mirror_entry(const struct stream_entry *e, void *userdata)
 {
-	entry(userdata, e);
+	struct part *part = userdata;
+
+	collect(&part->mirrored, e);
+}
+
+static void mirror_end(struct part *part)
+{
+	stream_follow_free(steal(part->mirror));
+	map_clear(&part->mirrored, pending_free);
+	if (!part->loaded)
+		timer_arm_within(part->projection->mirror_timer, MIRROR_RETRY_USEC);
 }
 
 static void on_mirror_live(uint64_t sequence, void *userdata)
 {
 	struct part *part = userdata;
-	struct projection *p = part->projection;
+	const struct stream_seen *seen = stream_follow_seen(part->mirror);
 
-	stream_follow_free(steal(part->mirror));
-	if (part->loaded)
-		return;
-	log_notice("the store does not answer: serving %s from the local mirror, as of %llu",
-		   part->stream, (unsigned long long)sequence);
-	*part->sequence = (int64_t)sequence;
-	part->loaded = true;
-	p->applied.generation = 1;
-	set_stale(p, true, NULL);
-	part->load++;
-	deferred_schedule(p->settle);
+	if (!part->loaded && mirror_suits(part, seen)) {
+		log_notice("the store cannot be followed: serving %s from the local mirror, as of "
+			   "%llu",
+			   part->stream, (unsigned long long)sequence);
+		part->generation =
+			seen->generation ? seen->generation : part->projection->served_generation;
+		stream_follow_learn(part->store, seen);
+		take_over(part, &part->mirrored, true, sequence);
+	}
+	mirror_end(part);
 }
 
 static void on_mirror_lost(const struct failure *why, void *userdata)
@@ -189,17 +356,8 @@ static void on_mirror_lost(const struct failure *why, void *userdata)
 	struct part *part = userdata;
 
 	log_debug("no local mirror of %s: %s", part->stream, why->message);
-	stream_follow_free(steal(part->mirror));
-	if (!part->loaded)
-		timer_arm_within(part->projection->mirror_timer, MIRROR_AFTER_USEC);
+	mirror_end(part);
 }
-
-static const struct stream_follow_ops store_ops = {
-	.entry = on_store_entry,
-	.live = on_store_live,
-	.restart = on_store_restart,
-	.lost = on_store_lost,
-};
 
 static const struct stream_follow_ops mirror_ops = {
 	.entry = on_mirror_entry,
@@ -207,12 +365,11 @@ static const struct stream_follow_ops mirror_ops = {
 	.lost = on_mirror_lost,
 };
 
-static void start_mirror(void *userdata)
+static void start_mirrors(void *userdata)
 {
 	struct projection *p = userdata;
 
-	for (size_t i = 0; i < ARRAY_SIZE(p->parts); i++) {
-		struct part *part = &p->parts[i];
+	for (struct part *part = NULL; (part = next_part(p, part));) {
 		const struct stream_follow_options options = {
 			.domain = p->machine,
 			.stream = part->stream,
@@ -221,40 +378,66 @@ static void start_mirror(void *userdata)
 			.once = true,
 		};
 
-		if (part->filters && !part->mirror && !part->loaded)
+		if (part->store && !part->mirror && !part->loaded)
 			part->mirror = stream_follow_new(p->bus, &options, &mirror_ops, part);
 	}
 }
 
+/* --- starting and ending --- */
+
 static void on_expect(void *userdata)
 {
 	struct projection *p = userdata;
+	bool newer = p->expected.generation > p->applied.generation;
 
-	for (size_t i = 0; i < ARRAY_SIZE(p->parts); i++)
-		if (p->parts[i].filters && *p->parts[i].sequence < *p->parts[i].expected)
-			stream_follow_kick(p->parts[i].store);
+	for (struct part *part = NULL; (part = next_part(p, part));)
+		if (part->store && (newer || *part->applied < *part->expected))
+			stream_follow_check(part->store);
 }
 
-static void part_start(struct projection *p, struct part *part, const char *stream,
-		       const char *const *filters, int64_t *sequence, int64_t *expected)
+static void follow_store(struct part *part, const struct stream_seen *seen)
 {
 	const struct stream_follow_options options = {
 		.domain = STORE_DOMAIN,
-		.stream = stream,
-		.filters = filters,
+		.stream = part->stream,
+		.filters = (const char *const *)part->filters,
 		.from = STREAM_FROM_LAST_PER_SUBJECT,
+		.seen = seen,
 	};
 
+	part->store = stream_follow_new(part->projection->bus, &options, &store_ops, part);
+}
+
+/* What the mirror has, the store must have too: otherwise it has lost entries. */
+static void on_probe(const struct failure *failure, const json_t *info, void *userdata)
+{
+	struct part *part = userdata;
+	struct stream_seen seen = { .generation = part->projection->served_generation,
+				    .sequence = (uint64_t)part->served };
+	struct stream_seen mirror = { 0 };
+
+	part->probe = NULL;
+	if (!failure)
+		stream_seen_parse(info, &mirror);
+	if (!failure && mirror_suits(part, &mirror)) {
+		seen.generation = MAX2(seen.generation, mirror.generation);
+		seen.sequence = mirror.sequence;
+		seen.time_usec = mirror.time_usec;
+		seen.store = steal(mirror.store);
+	}
+	follow_store(part, &seen);
+	stream_seen_clear(&mirror);
+	stream_seen_clear(&seen);
+}
+
+static void part_start(struct projection *p, struct part *part, const char *const *filters)
+{
 	part->projection = p;
-	part->stream = stream;
-	part->sequence = sequence;
-	part->expected = expected;
-	part->load = 1;
-	part->loaded = !filters;
 	if (!filters)
 		return;
 	part->filters = strv_copy((char *const *)filters);
-	part->store = stream_follow_new(p->bus, &options, &store_ops, part);
+	part->replacing = true;
+	stream_info(p->bus, p->machine, part->stream, PROBE_USEC, on_probe, part, &part->probe);
 }
 
 struct projection *projection_new(struct bus *bus, const struct projection_options *options,
@@ -266,13 +449,22 @@ struct projection *projection_new(struct bus *bus, const struct projection_optio
 	p->machine = xstrdup(options->machine);
 	p->ops = ops;
 	p->userdata = userdata;
+	p->served_generation = options->served.generation;
+	p->stale_since = time_now_usec();
+	p->reason = xstrdup("the store was not read yet");
 	p->settle = deferred_new(bus_loop(bus), on_settle, p);
-	p->mirror_timer = timer_new(bus_loop(bus), start_mirror, p);
+	p->mirror_timer = timer_new(bus_loop(bus), start_mirrors, p);
 	p->expect_timer = timer_new(bus_loop(bus), on_expect, p);
-	part_start(p, &p->parts[0], STREAM_INTENT, options->intent, &p->applied.intent,
-		   &p->expected.intent);
-	part_start(p, &p->parts[1], STREAM_FACTS, options->facts, &p->applied.facts,
-		   &p->expected.facts);
+	p->parts[0] = (struct part){ .stream = STREAM_INTENT,
+				     .served = options->served.intent,
+				     .applied = &p->applied.intent,
+				     .expected = &p->expected.intent };
+	p->parts[1] = (struct part){ .stream = STREAM_FACTS,
+				     .served = options->served.facts,
+				     .applied = &p->applied.facts,
+				     .expected = &p->expected.facts };
+	part_start(p, &p->parts[0], options->intent);
+	part_start(p, &p->parts[1], options->facts);
 	timer_arm(p->mirror_timer, MIRROR_AFTER_USEC);
 	return p;
 }
@@ -281,11 +473,15 @@ void projection_free(struct projection *p)
 {
 	if (!p)
 		return;
-	for (size_t i = 0; i < ARRAY_SIZE(p->parts); i++) {
-		stream_follow_free(p->parts[i].store);
-		stream_follow_free(p->parts[i].mirror);
-		map_clear(&p->parts[i].items, free);
-		strv_free(p->parts[i].filters);
+	for (struct part *part = NULL; (part = next_part(p, part));) {
+		bus_request_cancel(part->probe);
+		stream_follow_free(part->store);
+		stream_follow_free(part->mirror);
+		map_clear(&part->items, free);
+		map_clear(&part->arrived, pending_free);
+		map_clear(&part->mirrored, pending_free);
+		strv_free(part->filters);
+		free(part->why);
 	}
 	timer_free(p->mirror_timer);
 	timer_free(p->expect_timer);
@@ -297,9 +493,12 @@ void projection_free(struct projection *p)
 
 void projection_expect(struct projection *p, const struct watermark *wanted)
 {
-	if (watermark_reached(&p->applied, wanted))
+	if (wanted->generation < p->applied.generation || watermark_reached(&p->applied, wanted))
 		return;
-	watermark_raise(&p->expected, wanted);
+	if (wanted->generation > p->expected.generation)
+		p->expected = *wanted;
+	else
+		watermark_raise(&p->expected, wanted);
 	timer_arm_within(p->expect_timer, EXPECT_USEC);
 }
 

@@ -252,8 +252,8 @@ static void reservations(void)
 	struct agent_lock a = wanted((char *)"a", (char *)"d1"),
 			  b = wanted((char *)"b", (char *)"d2"),
 			  e = wanted((char *)"e", (char *)"d9");
-	struct host_port port = { 80, PROTOCOL_TCP, NULL }, udp = { 80, PROTOCOL_UDP, NULL },
-			 other = { 81, PROTOCOL_TCP, NULL };
+	struct host_port port = { .port = 80 }, udp = { .port = 80, .protocol = PROTOCOL_UDP },
+			 other = { .port = 81 };
 	struct port named = { (char *)"http", 8080, PROTOCOL_UDP };
 	struct publish publish = { (char *)"http", 81, NULL };
 	struct service service = {
@@ -326,7 +326,7 @@ static void locks(void)
 	struct locks locks = { .map = MAP_INIT }, again = { .map = MAP_INIT };
 	struct agent_lock a = wanted((char *)"a", (char *)"d1"),
 			  b = wanted((char *)"a", (char *)"d2");
-	struct host_port port = { 80, PROTOCOL_TCP, NULL };
+	struct host_port port = { .port = 80 };
 	const struct lock *lock;
 
 	a.reserve.host_ports = &port;
@@ -381,7 +381,7 @@ static void saved(void)
 	struct locks locks = { .map = MAP_INIT }, again = { .map = MAP_INIT },
 		     damaged = { .map = MAP_INIT };
 	struct agent_lock a = wanted((char *)"a", (char *)"d1");
-	struct host_port port = { 80, PROTOCOL_TCP, NULL };
+	struct host_port port = { .port = 80 };
 	struct stopped *stopped;
 	struct lock *lock;
 	_cleanup_json_ json_t *json = NULL;

@@ -23,7 +23,7 @@ static const struct codec_field instance_fields[] = {
 	FIELD_KEY(struct instance, ns, "namespace", CODEC_NAME, .flags = CODEC_REQUIRED),
 	FIELD(struct instance, service, CODEC_NAME, .flags = CODEC_REQUIRED),
 	FIELD(struct instance, slot, CODEC_INT, .min = INSTANCE_RUN_SLOT, .max = INT64_MAX,
-	      .note = "-1: a pre_deploy container"),
+	      .note = "number of the replica, from 0; -1: a pre_deploy container"),
 	FIELD(struct instance, deploy, CODEC_STRING, .note = "the deploy that started it"),
 	FIELD(struct instance, epoch, CODEC_INT),
 	FIELD(struct instance, state, CODEC_ENUM, .flags = CODEC_REQUIRED,

@@ -21,13 +21,6 @@
 
 static struct agentd *agentd;
 
-/* --- the clock */
-
-uint64_t boot_now_usec(void)
-{
-	return 1000 * SECOND + fake_now;
-}
-
 /* --- the log: the last lines, for what a test says about them */
 
 static char *log_lines;
