@@ -100,6 +100,14 @@ static void config(void)
 		   streq(seen.service->mounts[0].volume, "data"),
 	   "with its volumes");
 	is(seen.machine, "m1", "its machine");
+	ok(seen.instance && streq(seen.instance->ns, "shop") &&
+		   streq(seen.instance->service, "web") && seen.instance->slot == 1 &&
+		   streq(seen.instance->deploy, "d1") && seen.instance->epoch == 4 &&
+		   streq(seen.instance->digest, "sha256:abc") && seen.instance->restarts == 2 &&
+		   streq(seen.instance->container, "c1") && streq(seen.instance->image, "web:1") &&
+		   seen.instance->hash && seen.instance->n_ports == 1 &&
+		   seen.instance->state == INSTANCE_STARTING,
+	   "and all that its labels say");
 	ok(seen.service && seen.service->env.count == 0 && seen.service->files.count == 0,
 	   "and nothing that may be secret");
 	container_clear(&seen);
