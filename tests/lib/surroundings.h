@@ -72,6 +72,13 @@ int daemon_serve(_unused_ struct daemon *daemon, const struct bus_verb *served, 
 }
 
 static char *status_text;
+static bool loop_ended;
+
+int sd_event_exit(_unused_ sd_event *loop, _unused_ int code)
+{
+	loop_ended = true;
+	return 0;
+}
 
 void daemon_status(_unused_ struct daemon *daemon, const char *format, ...)
 {
@@ -170,7 +177,7 @@ int socket(_unused_ int domain, _unused_ int type, _unused_ int protocol)
 /* The oldest request of the engine that is not held is answered. */
 static bool engine_answer(void)
 {
-	struct http_request *found[256];
+	struct http_request *found[256] = { NULL };
 	size_t n = 0;
 
 	for (struct http_request *r = agentd->http->requests; r && n < ARRAY_SIZE(found);
@@ -317,6 +324,7 @@ static void world_end(void)
 	strcpy(state_directory + strlen(state_directory) - 6, "XXXXXX");
 	free(steal(log_lines));
 	free(steal(status_text));
+	loop_ended = false;
 	memset(&engine, 0, sizeof(engine));
 	memset(&store, 0, sizeof(store));
 	fake_url_max = 0;
