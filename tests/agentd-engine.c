@@ -152,7 +152,7 @@ static void output(void)
 	   "a failure has the last output: %s", reason);
 	ask_start(&d1, "web", 1, RUNNING);
 	pass(SECOND);
-	n_progress = 0;
+	progress_clear();
 	ask(SUBJECT_AGENT_LOGS, "{'stream':'s1','namespace':'shop'}");
 	ok(strstr(answer.text, "\"instances\":2"), "output of two instances: %s", answer.text);
 	engine_die("shop-web-1-d1", 0);

@@ -62,7 +62,8 @@ static void engine_event(const struct container *c, const char *action)
 			  "Attributes", attributes);
 	text = json_text(event);
 	line = xasprintf("%s\n", text);
-	for (struct http_request *r = agentd->http->requests; r && !engine.quiet; r = r->next)
+	for (struct http_request *r = agentd ? agentd->http->requests : NULL; r && !engine.quiet;
+	     r = r->next)
 		if (strstr(r->url, "/events")) {
 			fake_piece(r, 200, line, strlen(line));
 			return;

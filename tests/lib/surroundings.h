@@ -62,6 +62,16 @@ static struct progress_line {
 } * progress;
 static size_t n_progress;
 
+static void progress_clear(void)
+{
+	for (size_t i = 0; i < n_progress; i++) {
+		free(progress[i].id);
+		free(progress[i].text);
+	}
+	free(steal(progress));
+	n_progress = 0;
+}
+
 int daemon_serve(_unused_ struct daemon *daemon, const struct bus_verb *served, size_t count,
 		 bus_status_fn status, _unused_ void *userdata)
 {
@@ -309,12 +319,7 @@ static void world_end(void)
 	store_clear();
 	strv_free(steal(engine.volumes));
 	strbuf_clear(&engine.asked);
-	for (size_t i = 0; i < n_progress; i++) {
-		free(progress[i].id);
-		free(progress[i].text);
-	}
-	free(steal(progress));
-	n_progress = 0;
+	progress_clear();
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", state_directory, files[i]);
 
