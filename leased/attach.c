@@ -178,15 +178,13 @@ static void read_next(struct attaching *a)
 		    (uint64_t)a->record->opened + 1, CAS_STORE_USEC, on_next, a, &a->reading);
 }
 
-/* Another machine's leased may execute it now. */
+/* By another machine's leased: what this one executes, it knows. */
 static bool is_executed(const struct attaching *a)
 {
-	const struct map *leases = lease_watch_all(a->leased->watch);
-	const struct lease_seen *seen = map_get(leases, a->record->ns);
+	const struct lease_seen *seen = map_get(lease_watch_all(a->leased->watch), a->record->ns);
 
 	return seen && seen->lease->state == LEASE_HELD && streq(seen->lease->deploy, a->deploy) &&
-	       !(streq(seen->lease->machine, a->leased->machine) &&
-		 streq(seen->lease->incarnation, a->leased->incarnation)) &&
+	       !streq(seen->lease->machine, a->leased->machine) &&
 	       lease_watch_quiet(a->leased->watch, a->record->ns, seen->revision) < LEASE_TERM_USEC;
 }
 

@@ -101,7 +101,7 @@ static enum phase_result check(struct rollout *r)
 
 static enum phase_result run(struct rollout *r)
 {
-	const struct phase_row *row = &phases[r->phase];
+	const struct phase_row *row = &r->table[r->phase];
 	enum phase_result result = check(r);
 
 	if (result != PHASE_WAIT)
@@ -137,10 +137,10 @@ void rollout_poll(struct rollout *r, uint64_t now_usec)
 		case PHASE_WAIT:
 			break;
 		case PHASE_DONE:
-			enter(r, phases[r->phase].next);
+			enter(r, r->table[r->phase].next);
 			break;
 		case PHASE_FAILED:
-			enter(r, phases[r->phase].on_failure);
+			enter(r, r->table[r->phase].on_failure);
 			break;
 		case PHASE_LOST:
 			r->lost = true;

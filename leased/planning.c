@@ -99,6 +99,7 @@ void planning_take(struct rollout *r)
 
 void planning_again(struct rollout *r)
 {
+	rollout_clear_candidates(r);
 	plan_free(steal(r->plan));
 	planning_ask(r, false);
 }

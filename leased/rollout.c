@@ -21,6 +21,7 @@ struct rollout *rollout_new(const struct rollout_ops *ops, void *userdata, const
 {
 	struct rollout *r = xcalloc(1, sizeof(*r));
 
+	r->table = phases;
 	r->ops = ops;
 	r->userdata = userdata;
 	r->self = self;

@@ -38,7 +38,7 @@ struct rpc {
 	struct rollout *rollout;
 	enum rpc_state state;
 	enum subject_id subject;
-	const char *machine;	/* borrowed */
+	char *machine;
 	struct failure failure; /* of RPC_FAILED */
 	void *answer;		/* of RPC_ANSWERED, by the subject's reply schema */
 	uint64_t asked_usec;	/* of the last request */
@@ -232,6 +232,7 @@ struct rollout_lease {
 };
 
 struct rollout {
+	const struct phase_row *table; /* phases; tests put another one */
 	const struct rollout_ops *ops;
 	void *userdata;	  /* of the ops */
 	const char *self; /* this machine's id; borrowed */

@@ -21,6 +21,7 @@ void rpc_clear(struct rpc *rpc)
 {
 	if (rpc->rollout)
 		forget(rpc);
+	free(steal(rpc->machine));
 	rpc->asked_usec = rpc->heard_usec = 0;
 }
 
@@ -33,7 +34,10 @@ void rpc_ask(struct rollout *rollout, struct rpc *rpc, enum subject_id subject, 
 	if (rpc->subject != subject || !streq(rpc->machine, machine) || !rpc->heard_usec)
 		rpc->heard_usec = rollout->now_usec;
 	rpc->subject = subject;
-	rpc->machine = machine;
+	if (!streq(rpc->machine, machine)) {
+		free(rpc->machine);
+		rpc->machine = xstrdup(machine);
+	}
 	rpc->asked_usec = rollout->now_usec;
 	rpc->state = RPC_WAITING;
 	rollout->ops->ask(rpc, request, timeout_usec);

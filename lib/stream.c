@@ -127,7 +127,7 @@ static void on_appended(int error, const struct bus_message *reply, void *userda
 			/* Neither an acknowledgement nor an error: as good as no answer. */
 			outcome = STREAM_UNKNOWN;
 			failure_set(&failure, FAILURE_NO_QUORUM, "the store's log says more",
-				    "the store's answer for %s cannot be read", call->what);
+				    "cannot decode the store's answer for %s", call->what);
 		}
 	}
 	call->fn.append(outcome, sequence, outcome == STREAM_DONE ? NULL : &failure,
@@ -200,7 +200,7 @@ static void on_message(int error, const struct bus_message *reply, void *userdat
 		else if (code == 0 &&
 			 entry_decode(json_object_get(json, "message"), &entry, &data) < 0)
 			failure_set(&failure, FAILURE_BUG, "the store's log says more",
-				    "the store's answer for %s cannot be read", call->what);
+				    "cannot decode the store's answer for %s", call->what);
 	}
 	call->fn.entry(failure_is_set(&failure) ? &failure : NULL, data ? &entry : NULL,
 		       call->userdata);
@@ -264,7 +264,7 @@ static void on_info(int error, const struct bus_message *reply, void *userdata)
 		json = json_loadb(reply->data, reply->size, 0, NULL);
 		if (!json_is_object(json))
 			failure_set(&failure, FAILURE_BUG, "the store's log says more",
-				    "the store's answer for %s cannot be read", call->what);
+				    "cannot decode the store's answer for %s", call->what);
 		else
 			stream_api_error(json, call->what, &failure);
 	}
@@ -274,18 +274,32 @@ static void on_info(int error, const struct bus_message *reply, void *userdata)
 	js_call_free(call);
 }
 
-void stream_info(struct bus *bus, const char *domain, const char *stream, uint64_t timeout_usec,
-		 stream_info_fn fn, void *userdata, struct bus_request **ret)
+static void info_get(struct bus *bus, const char *domain, const char *stream, const char *request,
+		     uint64_t timeout_usec, stream_info_fn fn, void *userdata,
+		     struct bus_request **ret)
 {
 	_cleanup_free_ char *api = stream_api(domain, "STREAM.INFO", stream, NULL);
 	struct js_call *call = js_call_new(stream, userdata);
 	struct bus_request *handle;
 
 	call->fn.info = fn;
-	bus_request(bus, api, NULL, "", 0, timeout_usec, on_info, call, &handle);
+	bus_request(bus, api, NULL, request, strlen(request), timeout_usec, on_info, call, &handle);
 	bus_request_own(handle, js_call_free);
 	if (ret)
 		*ret = handle;
+}
+
+void stream_info(struct bus *bus, const char *domain, const char *stream, uint64_t timeout_usec,
+		 stream_info_fn fn, void *userdata, struct bus_request **ret)
+{
+	info_get(bus, domain, stream, "", timeout_usec, fn, userdata, ret);
+}
+
+void stream_info_subjects(struct bus *bus, const char *domain, const char *stream,
+			  uint64_t timeout_usec, stream_info_fn fn, void *userdata,
+			  struct bus_request **ret)
+{
+	info_get(bus, domain, stream, "{\"subjects_filter\":\">\"}", timeout_usec, fn, userdata, ret);
 }
 
 /* stream_ensure: create; where the name is in use with another configuration, update. */

@@ -29,8 +29,16 @@ static enum server_state state_of(int state)
 	return state == INSTANCE_DRAINING || state == INSTANCE_STOPPED ? SERVER_DRAIN : SERVER_DOWN;
 }
 
-/* In a stop-first switch the head still names the instances that were taken out of service (or are
- * being started again after a failed switch) while nothing else is ready. */
+/* Whether requests wait for an instance in this state. One that was resumed after a failed switch is
+ * unready until it answers again; its deploy is open until then. */
+static bool is_awaited(const struct head *head, int state)
+{
+	return state_of(state) == SERVER_DRAIN || state == INSTANCE_STARTING ||
+	       (state == INSTANCE_UNREADY && head->open);
+}
+
+/* In a stop-first switch the head still names the instances that were taken out of service while
+ * nothing else is ready. */
 static void hold(const struct build *build, const struct head *head, struct table_backend *backend)
 {
 	for (size_t i = 0; i < backend->n_servers; i++)
@@ -41,8 +49,7 @@ static void hold(const struct build *build, const struct head *head, struct tabl
 		const struct instance *fact =
 			view_instance(build->view, server->machine, head->ns, server->instance);
 
-		if (fact &&
-		    (state_of(fact->state) == SERVER_DRAIN || fact->state == INSTANCE_STARTING))
+		if (fact && is_awaited(head, fact->state))
 			server->state = SERVER_HELD;
 	}
 }

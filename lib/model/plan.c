@@ -182,7 +182,7 @@ static const struct codec_field plan_request_fields[] = {
 	      .schema = &manifest_schema),
 	FIELD(struct plan_request, deploy, CODEC_STRING,
 	      .note = "the asking deploy; absent: a preview"),
-	FIELD(struct plan_request, head, CODEC_INT, .flags = CODEC_OMIT,
+	FIELD(struct plan_request, head, CODEC_INT, .flags = CODEC_OMIT, .max = INT64_MAX,
 	      .note = "the namespace's last entry must be at least this one"),
 	FIELD(struct plan_request, digests, CODEC_PAIRS,
 	      .note = "service to the image id that it has to run: of a rollback"),
