@@ -112,7 +112,9 @@ struct dnsd {
 
 /* view.c, pure: the last decodable entry of each subject, as text, and the file that holds them. */
 struct view {
-	struct map entries; /* subject → struct view_entry */
+	struct map entries;	  /* subject → struct view_entry */
+	struct watermark applied; /* of a view that is stored */
+	char *seen;		  /* the same: projection_seen, or NULL */
 };
 struct view_entry {
 	size_t size;
@@ -126,9 +128,9 @@ void view_put(struct view *view, const char *subject, const char *data, size_t s
 /* Borrowed; NULL: there is none. */
 const struct view_entry *view_get(const struct view *view, const char *subject);
 /* The file's contents, owned by the caller. */
-char *view_encode(const struct view *view, const struct watermark *applied, size_t *ret_size);
+char *view_encode(const struct view *view, size_t *ret_size);
 /* Reads them back; 0, or -EBADMSG when they are not whole. */
-int view_decode(const char *text, size_t size, struct view **ret, struct watermark *ret_applied);
+int view_decode(const char *text, size_t size, struct view **ret);
 
 /* zone.c, pure: heads, members and facts in, what is answered out. */
 struct zone_slot {

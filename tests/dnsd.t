@@ -355,6 +355,58 @@ ok 'a damaged view is logged' grep -q "cannot read the stored view in $view; wai
 like "$(applied shop 11 27)" '"ok"' 'and replaced'
 like "$(head -n 1 "$view")" '^ployz-dnsd-view 1 1 11 27 ' 'by the one that is confirmed'
 
+# A store that has lost entries: a copy of an earlier one is put back.
+store_kill() {
+	kill -KILL "$store_pid"
+	wait "$store_pid" 2>/dev/null
+}
+store_back() {
+	store_start
+	within 10 store_linked
+}
+reason() {
+	request status '{}' | grep -q "\"stale_reason\":\"[^\"]*$1"
+}
+store_kill
+cp -a "$work/store" "$work/store.saved"
+store_back
+facts m1 shop "$(fact shop web 0 a ready 10.101.7.20)" >/dev/null
+like "$(applied shop 11 28)" '"facts":28' 'an entry'
+store_kill
+rm -rf "$work/store"
+mv "$work/store.saved" "$work/store"
+store_back
+ok 'that its store has lost' within 30 reason 'entries of PLOYZ_FACTS are missing'
+is "$(short loop web.shop.ployz.internal A)" '10.101.7.20 ' 'is served'
+like "$(request status '{}')" '"stale_since"' 'with stale since'
+facts m1 shop "$(fact shop web 0 a ready 10.101.7.10)" >/dev/null
+ok 'another entry with its sequence' within 10 reason 'entries of PLOYZ_FACTS are missing: 28 is another one'
+is "$(short loop web.shop.ployz.internal A)" '10.101.7.20 ' 'is not'
+like "$(applied shop 11 28)" '"ok":.*"stale_since"' 'what was stored is confirmed, as stale'
+dnsd_restart
+is "$(short loop web.shop.ployz.internal A)" '10.101.7.20 ' 'nor is it after a restart'
+like "$(request status '{}')" '"stale_since"' 'which does not change what is known'
+ok 'an operator accepts the store' streams_make 1 test 2
+like "$(applied shop 11 28 2)" '"ok":.*"generation":2,"intent":11,"facts":28' 'its entries are applied'
+unlike "$(applied shop 11 28 2)" '"stale_since"' 'nothing is stale'
+is "$(short loop web.shop.ployz.internal A)" '10.101.7.10 ' 'and served'
+ok 'and stored' grep -q '^ployz-dnsd-view 1 2 11 28 ' "$view"
+like "$(applied shop 11 28 1)" 'NOT_READY' 'the generation before is no longer confirmed'
+
+# A store that was created again.
+store_kill
+rm -rf "$work/store"
+store_back
+ok 'without streams' within 30 reason 'PLOYZ_INTENT'
+ok 'another store is created' streams_make 1 second 2
+ok 'it is noticed' within 30 reason 'PLOYZ_INTENT was created again'
+is "$(short loop web.shop.ployz.internal A)" '10.101.7.10 ' 'the last known good view is served'
+dnsd_restart
+is "$(short loop web.shop.ployz.internal A)" '10.101.7.10 ' 'also after a restart'
+ok 'an operator accepts it' streams_make 1 second 3
+ok 'then its names are gone' within 20 eval '[ "$(status loop web.shop.ployz.internal A)" = NXDOMAIN ]'
+like "$(applied shop 0 0 3)" '"ok":.*"generation":3' 'and that is confirmed'
+
 other=$(free_port)
 start "$work/squat.log" perl -MIO::Socket::INET -e \
 	'my $s = IO::Socket::INET->new(Proto => "udp", LocalAddr => "127.0.0.1:$ARGV[0]"); sleep 600' "$other"
