@@ -1,6 +1,6 @@
 #!/bin/sh
 # The crash matrix: kill -9 of every program at every phase of a deploy, under a steady load of the gateway. A walk
-# is held before the phase (PLOYZ_HOLD of leased(8)), the victim dies, the walk goes on without it. Each case is one
+# is held before the phase (PLOYZ_FAILPOINT of leased(8)), the victim dies, the walk goes on without it. Each case is one
 # result: traffic went on, nothing of the committed head was touched, the next deploy began within 3 s, nothing of a
 # dead deploy is left, and there is one head.
 #
@@ -18,8 +18,8 @@ ABORT_PHASES='abort resume close'
 BACK_CS=300  # what died is back, and the next deploy has begun
 SERVE_CS=100 # from the gateway's death to the next answer
 
-export PLOYZ_HOLD=$work/hold
-mkdir "$PLOYZ_HOLD"
+export PLOYZ_FAILPOINT=$work/hold
+mkdir "$PLOYZ_FAILPOINT"
 
 centiseconds() {
 	read -r up _ </proc/uptime
@@ -224,7 +224,7 @@ deploy_until() {
 	manifest "w$number" >"$work/mid.yaml"
 	# What the last one said is none of this one's.
 	: >"$work/mid.out"
-	[ "$1" = starting ] || : >"$PLOYZ_HOLD/tough.$1"
+	[ "$1" = starting ] || : >"$PLOYZ_FAILPOINT/tough.$1"
 	ctl deploy -f "$work/mid.yaml" >"$work/mid.out" 2>&1 </dev/null &
 	hand=$!
 	end_later $hand
@@ -242,7 +242,7 @@ $(cat "$work/mid.out")"
 leave_something() {
 	deploy_until commit
 	kill_victim leased
-	rm -f "$PLOYZ_HOLD/tough.commit"
+	rm -f "$PLOYZ_FAILPOINT/tough.commit"
 	wait "$hand"
 	within 10 ctl lease ls || wrong 'leased does not come back'
 }
@@ -289,7 +289,7 @@ case_of() {
 	[ "$2" != sweep ] || leave_something
 	deploy_until "$2"
 	kill_victim "$1"
-	rm -f "$PLOYZ_HOLD/tough.$2"
+	rm -f "$PLOYZ_FAILPOINT/tough.$2"
 	mid_ends "$1"
 	since=$(centiseconds)
 	[ "$outcome" != dead ] || since=$died

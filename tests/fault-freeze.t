@@ -62,7 +62,7 @@ starting() {
 begin() {
 	for case in $CASES; do
 		step=$(step_of "$case")
-		[ -z "$step" ] || : >"$PLOYZ_HOLD/$1-$case.$step"
+		[ -z "$step" ] || : >"$PLOYZ_FAILPOINT/$1-$case.$step"
 		case $case in
 		opening | committing | closing) keep "$1" "$case" ;;
 		esac
@@ -81,7 +81,7 @@ begin() {
 # Whoever is held goes on when it wakes, but for the one that only renews: a machine that the other deploy had nothing to
 # do with would start its candidates, for the next deploy to sweep.
 let_go() {
-	rm "$PLOYZ_HOLD/$1-open.open" "$PLOYZ_HOLD/$1-commit.commit" "$PLOYZ_HOLD/$1-close.close"
+	rm "$PLOYZ_FAILPOINT/$1-open.open" "$PLOYZ_FAILPOINT/$1-commit.commit" "$PLOYZ_FAILPOINT/$1-close.close"
 }
 
 # force MACHINE: with it frozen, its leases are broken, and other deploys go through on m2.
@@ -173,8 +173,8 @@ for machine in m1 m2 m3; do
 	machine_start $machine
 done
 leased_start m2
-export PLOYZ_HOLD=$work/hold
-mkdir "$PLOYZ_HOLD"
+export PLOYZ_FAILPOINT=$work/hold
+mkdir "$PLOYZ_FAILPOINT"
 for machine in m1 m3; do
 	relay_start $machine
 	leased_start $machine "$relay_url" || bail "$(cat "$work/leased-$machine.log")"

@@ -287,7 +287,7 @@ static void test_deaf(void)
 	run_free(&run);
 }
 
-static const char *worth_nothing(_unused_ const char *line)
+static const char *drop_line(_unused_ const char *line)
 {
 	return NULL;
 }
@@ -297,7 +297,7 @@ static void test_log(void)
 	struct run run;
 	struct supervise_child child = { .name = "first",
 					 .ready = SUPERVISE_EXIT,
-					 .worth = worth_nothing };
+					 .filter = drop_line };
 	_cleanup_free_ char *log = NULL, *before = NULL;
 	struct stat now = { .st_size = -1 }, then = { .st_size = -1 };
 
