@@ -169,8 +169,8 @@ static json_t *status(void *userdata)
 
 		json_array_append_new(upstreams, json_string(text));
 	}
-	return json_pack("{s:o, s:s, s:o, s:I, s:o, s:o, s:o, s:s*, s:I, s:I, s:I, s:o}", "log",
-			 log_status(dnsd), "serving",
+	return json_pack("{s:o, s:s, s:o, s:I, s:o, s:o, s:o, s:s*, s:I, s:I, s:I, s:I, s:o}",
+			 "log", log_status(dnsd), "serving",
 			 dnsd->loaded ? "projection"
 			 : zone	      ? "stored view"
 				      : "nothing",
@@ -178,7 +178,8 @@ static json_t *status(void *userdata)
 			 zone ? (json_int_t)zone->namespaces.count : 0, "errors", errors(zone),
 			 "listening", listen_status(dnsd), "upstreams", upstreams, "bridge_error",
 			 dnsd->bridge_error, "connections", (json_int_t)dnsd->n_connections,
-			 "pending", (json_int_t)dnsd->forward->count, "confirmations",
+			 "pending", (json_int_t)dnsd->forward->count, "deferred",
+			 (json_int_t)dnsd->n_deferred, "confirmations",
 			 (json_int_t)dnsd->n_confirmations, "counts", counts_status(&dnsd->counts));
 }
 
@@ -222,6 +223,7 @@ static void on_settled(const struct watermark *applied, void *userdata)
 	zone_free(steal(dnsd->saved_zone));
 	view_free(steal(dnsd->saved));
 	listen_bridge(dnsd);
+	defer_settled(dnsd);
 	confirmation_poll(dnsd);
 	dnsd_report(dnsd);
 }
