@@ -127,7 +127,7 @@ static void set_removed(struct zone *zone, const char *machine, bool removed)
 	}
 }
 
-static struct zone_machine *find_machine(struct zone *zone, const char *id)
+static struct zone_machine *find_machine(const struct zone *zone, const char *id)
 {
 	for (size_t i = 0; i < zone->n_machines; i++)
 		if (streq(zone->machines[i].id, id))
@@ -538,13 +538,19 @@ bool zone_is_inside(const struct zone *zone, uint32_t address)
 	return false;
 }
 
+bool zone_is_on(const struct zone *zone, const char *id, uint32_t address)
+{
+	const struct zone_machine *machine = find_machine(zone, id);
+
+	return machine && (address & machine->mask) == machine->subnet;
+}
+
 bool zone_bridge(const struct zone *zone, const char *machine, uint32_t *ret)
 {
-	for (size_t i = 0; i < zone->n_machines; i++) {
-		if (!streq(zone->machines[i].id, machine))
-			continue;
-		*ret = zone->machines[i].subnet + 1;
-		return true;
-	}
-	return false;
+	const struct zone_machine *found = find_machine(zone, machine);
+
+	if (!found)
+		return false;
+	*ret = found->subnet + 1;
+	return true;
 }
