@@ -295,8 +295,6 @@ static void on_store_lost(const struct failure *why, void *userdata)
 	free(part->why);
 	part->why = xstrdup(why->message);
 	now_stale(p, why->message, why->hint);
-	if (!part->loaded && !part->mirror && !timer_is_armed(p->mirror_timer))
-		timer_arm(p->mirror_timer, 0);
 }
 
 static const struct stream_follow_ops store_ops = {
@@ -406,6 +404,7 @@ static void follow_store(struct part *part, const struct stream_seen *seen)
 	};
 
 	part->store = stream_follow_new(part->projection->bus, &options, &store_ops, part);
+	timer_arm_within(part->projection->mirror_timer, MIRROR_AFTER_USEC);
 }
 
 /* What the mirror has, the store must have too: otherwise it has lost entries. */
@@ -465,7 +464,6 @@ struct projection *projection_new(struct bus *bus, const struct projection_optio
 				     .expected = &p->expected.facts };
 	part_start(p, &p->parts[0], options->intent);
 	part_start(p, &p->parts[1], options->facts);
-	timer_arm(p->mirror_timer, MIRROR_AFTER_USEC);
 	return p;
 }
 
