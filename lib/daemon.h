@@ -56,6 +56,11 @@ struct daemon {
 	bool (*may_end)(void *userdata);
 	void *may_end_userdata;
 	bool told; /* to end: nothing new is begun */
+	/* Called before daemon_open_bus waits for a bus, on the loop that runs meanwhile; NULL: the
+	 * daemon does nothing without one. 1: it serves without a bus and is ready; 0; a negative
+	 * errno, after logging why, ends it. */
+	int (*without_bus)(void *userdata);
+	void *without_bus_userdata;
 };
 
 /* Log, options, configuration file, then the loop with its signals. Returns 1 with *ret set to go

@@ -33,6 +33,7 @@ struct stream_follow {
 	uint64_t start; /* first sequence that is wanted; 0: not known, or any */
 	uint64_t heartbeat_usec;
 	bool once;
+	bool headers_only;
 	const struct stream_follow_ops *ops;
 	void *userdata;
 
@@ -322,6 +323,7 @@ static void on_delivery(const struct bus_message *message, void *userdata)
 				      .data = message->data,
 				      .size = message->size };
 	uint64_t consumer_sequence, time_nsec;
+	int64_t size;
 	int status = bus_status(message);
 
 	timer_arm(f->silence, f->heartbeat_usec * 5 / 2);
@@ -344,6 +346,9 @@ static void on_delivery(const struct bus_message *message, void *userdata)
 		return;
 	}
 	entry.time_usec = time_nsec / 1000;
+	if (f->headers_only &&
+	    int_parse(bus_header(message, "Nats-Msg-Size"), 0, INT64_MAX, &size) == 0)
+		entry.size = (size_t)size;
 	f->consumer_sequence = consumer_sequence;
 	f->last = entry.sequence;
 	if (entry.sequence > f->seen.sequence) {
@@ -377,6 +382,8 @@ static json_t *consumer_config(const struct stream_follow *f)
 		policy = "last_per_subject";
 	}
 	json_object_set_new(config, "deliver_policy", json_string(policy));
+	if (f->headers_only)
+		json_object_set_new(config, "headers_only", json_true());
 	if (n_targets(f) > 1) {
 		filters = json_array();
 		for (size_t i = 0; f->filters[i]; i++)
@@ -566,6 +573,7 @@ struct stream_follow *stream_follow_new(struct bus *bus,
 	f->start = options->from == STREAM_FROM_SEQUENCE ? options->sequence : 0;
 	f->heartbeat_usec = options->heartbeat_usec ? options->heartbeat_usec : HEARTBEAT_USEC;
 	f->once = options->once;
+	f->headers_only = options->headers_only;
 	if (options->seen)
 		stream_seen_copy(&f->seen, options->seen);
 	f->ops = ops;

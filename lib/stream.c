@@ -247,8 +247,9 @@ void stream_at(struct bus *bus, const char *domain, const char *stream, uint64_t
 	       uint64_t timeout_usec, stream_entry_fn fn, void *userdata, struct bus_request **ret)
 {
 	_cleanup_json_ json_t *which = json_pack("{s:I}", "seq", (json_int_t)sequence);
+	_cleanup_free_ char *what = xasprintf("entry %" PRIu64 " of %s", sequence, stream);
 
-	message_get(bus, domain, stream, which, stream, timeout_usec, fn, userdata, ret);
+	message_get(bus, domain, stream, which, what, timeout_usec, fn, userdata, ret);
 }
 
 static void on_info(int error, const struct bus_message *reply, void *userdata)
@@ -273,18 +274,32 @@ static void on_info(int error, const struct bus_message *reply, void *userdata)
 	js_call_free(call);
 }
 
-void stream_info(struct bus *bus, const char *domain, const char *stream, uint64_t timeout_usec,
-		 stream_info_fn fn, void *userdata, struct bus_request **ret)
+static void info_get(struct bus *bus, const char *domain, const char *stream, const char *request,
+		     uint64_t timeout_usec, stream_info_fn fn, void *userdata,
+		     struct bus_request **ret)
 {
 	_cleanup_free_ char *api = stream_api(domain, "STREAM.INFO", stream, NULL);
 	struct js_call *call = js_call_new(stream, userdata);
 	struct bus_request *handle;
 
 	call->fn.info = fn;
-	bus_request(bus, api, NULL, "", 0, timeout_usec, on_info, call, &handle);
+	bus_request(bus, api, NULL, request, strlen(request), timeout_usec, on_info, call, &handle);
 	bus_request_own(handle, js_call_free);
 	if (ret)
 		*ret = handle;
+}
+
+void stream_info(struct bus *bus, const char *domain, const char *stream, uint64_t timeout_usec,
+		 stream_info_fn fn, void *userdata, struct bus_request **ret)
+{
+	info_get(bus, domain, stream, "", timeout_usec, fn, userdata, ret);
+}
+
+void stream_info_subjects(struct bus *bus, const char *domain, const char *stream,
+			  uint64_t timeout_usec, stream_info_fn fn, void *userdata,
+			  struct bus_request **ret)
+{
+	info_get(bus, domain, stream, "{\"subjects_filter\":\">\"}", timeout_usec, fn, userdata, ret);
 }
 
 /* stream_ensure: create; where the name is in use with another configuration, update. */

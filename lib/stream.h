@@ -57,7 +57,8 @@ void stream_next(struct bus *bus, const char *domain, const char *stream, const 
 		 uint64_t sequence, uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
 		 struct bus_request **ret);
 
-/* The same for the entry at `sequence`, whatever its subject. */
+/* Reads from the stream's leader the entry at a sequence. `entry` NULL with no failure: the stream
+ * does not have it (any more). */
 void stream_at(struct bus *bus, const char *domain, const char *stream, uint64_t sequence,
 	       uint64_t timeout_usec, stream_entry_fn fn, void *userdata, struct bus_request **ret);
 
@@ -65,10 +66,21 @@ void stream_at(struct bus *bus, const char *domain, const char *stream, uint64_t
 typedef void (*stream_done_fn)(const struct failure *failure, void *userdata);
 void stream_ensure(struct bus *bus, const char *domain, const json_t *config, stream_done_fn fn,
 		   void *userdata);
+/* One request that changes a stream: `config` is its whole StreamConfig (NULL for STREAM_DELETE).
+ * Unlike stream_ensure, STREAM_CREATE never changes a stream that exists with another
+ * configuration: JetStream refuses it. *ret (may be NULL) cancels. */
+enum stream_verb { STREAM_CREATE, STREAM_UPDATE, STREAM_DELETE };
+void stream_manage(struct bus *bus, const char *domain, enum stream_verb verb, const char *stream,
+		   const json_t *config, stream_done_fn fn, void *userdata,
+		   struct bus_request **ret);
 /* STREAM.INFO; `info` is borrowed. */
 typedef void (*stream_info_fn)(const struct failure *failure, const json_t *info, void *userdata);
 void stream_info(struct bus *bus, const char *domain, const char *stream, uint64_t timeout_usec,
 		 stream_info_fn fn, void *userdata, struct bus_request **ret);
+/* The same with `state.subjects`: how many entries each subject has (100,000 subjects at most). */
+void stream_info_subjects(struct bus *bus, const char *domain, const char *stream,
+			  uint64_t timeout_usec, stream_info_fn fn, void *userdata,
+			  struct bus_request **ret);
 
 /* Whether the server that keeps the streams of a domain says that it is well. `server` is its name,
  * `trouble` in its own words or NULL; with `failure` nobody has said anything. A server of 2.14 or
@@ -123,8 +135,9 @@ struct stream_follow_options {
 				       all */
 	enum stream_from from;
 	uint64_t sequence;
-	uint64_t heartbeat_usec;	/* 0: 5 s */
-	bool once;			/* no retry: `lost` is called once, `live` ends it */
+	uint64_t heartbeat_usec; /* 0: 5 s */
+	bool once;		 /* no retry: `lost` is called once, `live` ends it */
+	bool headers_only; /* `data` of an entry is empty, `size` is that of the stored data */
 	const struct stream_seen *seen; /* what the reader knew before, or NULL; copied */
 };
 struct stream_follow *stream_follow_new(struct bus *bus,

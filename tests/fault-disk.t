@@ -123,7 +123,7 @@ agent_disk() {
 	deploy "no-state-$1"
 	exits 6 "the disk of agentd's state is full: the deploy is refused"
 	like "$err" "the disk of agentd's state on machine [a-z0-9]* is full \\($cluster_dir/state/agentd\\)" 'which disk'
-	like "$err" 'try: make room there' 'and what to do'
+	like "$err" '; make room there' 'and what to do'
 	load_end
 	load_was_clean 'traffic went on'
 	empty "$cluster_dir/state/agentd"

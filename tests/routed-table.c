@@ -1,31 +1,54 @@
-/* The routing table of a log: who gets a route, which servers are open, what one bad entry does. */
+/* The routing table of a view: which servers are open, what one bad route or entry does. */
 #include "routed/routed.h"
 #include "tests/tap.h"
 
 #define PORTS "\"ports\":{\"http\":{\"port\":8080},\"dns\":{\"port\":53,\"protocol\":\"udp\"}}"
-#define HTTP(host, path) \
-	"{\"http\":{\"port\":\"http\",\"hosts\":[\"" host "\"],\"path\":\"" path "\"}}"
-#define HTTP_STRIP(host, path)                                                   \
-	"{\"http\":{\"port\":\"http\",\"hosts\":[\"" host "\"],\"path\":\"" path \
-	"\",\"strip\":true}}"
-#define TCP(port, listen) "{\"tcp\":{\"port\":\"" port "\",\"listen\":" #listen "}}"
+#define ROUTE(key, port, more) \
+	"{\"key\":\"" key "\",\"service\":\"web\",\"port\":\"" port "\"," more "}"
+#define HTTP(key, host, path) ROUTE(key, "http", "\"host\":\"" host "\",\"path\":\"" path "\"")
+#define HTTP_STRIP(key, host, path) \
+	ROUTE(key, "http", "\"host\":\"" host "\",\"path\":\"" path "\",\"strip\":true")
+#define TCP(port, listen) ROUTE("tcp/" #listen, port, "\"listen\":" #listen)
 
-static void put_head(struct view *view, const char *ns, uint64_t sequence, const char *more,
-		     const char *routes)
+static int take(struct view *view, const char *subject, uint64_t sequence, const char *text)
+{
+	int r = view_take(view, subject, sequence, text, strlen(text));
+
+	if (r != 1)
+		printf("# %s: %s\n", subject, (const char *)map_get(&view->errors, subject));
+	return r;
+}
+
+static void put_claim(struct view *view, const char *key, const char *ns)
+{
+	_cleanup_free_ char *token = route_token(key),
+			    *subject = subject_make(SUBJECT_ROUTE, token, NULL);
+	_cleanup_free_ char *text = xasprintf(
+		"{\"key\":\"%s\",\"namespace\":\"%s\",\"deploy\":\"d\",\"epoch\":1}", key, ns);
+
+	take(view, subject, 1, text);
+}
+
+/* A head, and the claims that its routes need. */
+static void put_head(struct view *view, const char *ns, const char *more, const char *routes)
 {
 	_cleanup_free_ char *subject = subject_make(SUBJECT_NAMESPACE, ns, NULL);
+	_cleanup_(strv_freep) char **keys = NULL;
 	_cleanup_free_ char *text = xasprintf(
-		"{\"namespace\":\"%s\",\"revision\":1,%s\"manifest\":{\"namespace\":\"%s\","
-		"\"services\":{\"web\":"
-		"{\"image\":\"x\"," PORTS
-		",\"routes\":[%s]}}},\"services\":[{\"name\":\"web\",\"slots\":["
+		"{\"namespace\":\"%s\",\"revision\":1,%s\"services\":[{\"name\":\"web\"," PORTS
+		",\"slots\":["
 		"{\"slot\":0,\"instance\":\"%s-a\",\"machine\":\"m1\",\"address\":\"10.101.1.2\"},"
 		"{\"slot\":1,\"instance\":\"%s-b\",\"machine\":\"m2\",\"address\":\"10.101.2.2\"}]}"
-		"]}",
-		ns, more, ns, routes, ns, ns);
+		"],"
+		"\"routes\":[%s]}",
+		ns, more, ns, ns, routes);
 
-	if (view_take(view, subject, sequence, text, strlen(text)) != 1)
-		printf("# %s: %s\n", ns, (const char *)map_get(&view->troubles, subject));
+	if (take(view, subject, 1, text) != 1)
+		return;
+	keys = route_claim_keys(view_head(view, ns));
+	for (size_t i = 0; i < strv_count(keys); i++)
+		if (!view_claim(view, keys[i]))
+			put_claim(view, keys[i], ns);
 }
 
 static void put_fact(struct view *view, const char *machine, const char *ns, const char *slot,
@@ -40,8 +63,25 @@ static void put_fact(struct view *view, const char *machine, const char *ns, con
 			  machine, ns, ns, slot, ns, state, address ? ",\"address\":\"" : "",
 			  address ? address : "", address ? "\"" : "");
 
-	if (view_take(view, subject, 1, text, strlen(text)) != 1)
-		printf("# %s: %s\n", subject, (const char *)map_get(&view->troubles, subject));
+	take(view, subject, 1, text);
+}
+
+static void put_member(struct view *view, const char *id, const char *life_cycle)
+{
+	_cleanup_free_ char *subject = subject_make(SUBJECT_MEMBER, id, NULL);
+	_cleanup_free_ char *text =
+		xasprintf("{\"id\":\"%s\",\"life_cycle\":\"%s\"}", id, life_cycle);
+
+	take(view, subject, 1, text);
+}
+
+static const struct watermark at = { 1, 40, 7 };
+
+static struct table *build(const struct view *view)
+{
+	static const int64_t taken[] = { 80 };
+
+	return table_build(view, &at, taken, ARRAY_SIZE(taken));
 }
 
 static char *servers_text(const struct table *table, const char *owner)
@@ -86,11 +126,11 @@ static void test_states(void)
 		_cleanup_free_ char *text = NULL;
 		struct table *table;
 
-		put_head(&view, "shop", 5, "", HTTP("shop.example", "/"));
+		put_head(&view, "shop", "", HTTP("shop.example/", "shop.example", "/"));
 		put_fact(&view, "m1", "shop", "a", rows[i].a, rows[i].address_a);
 		if (rows[i].b)
 			put_fact(&view, "m2", "shop", "b", rows[i].b, NULL);
-		table = table_build(&view, 9, NULL, 0);
+		table = build(&view);
 		text = servers_text(table, "shop/web/http");
 		is(text, rows[i].expected, rows[i].name);
 		table_free(table);
@@ -98,63 +138,303 @@ static void test_states(void)
 	}
 }
 
-static void test_conflicts(void)
+/* What a machine that was removed last reported counts as absent. */
+static void test_removed(void)
 {
-	const int64_t taken[] = { 80 };
+	static const struct {
+		const char *life_cycle, *expected;
+		size_t ended;
+	} rows[] = {
+		{ "active", "ready 10.101.1.9:8080, down 10.101.2.2:8080", 1 },
+		{ "draining", "ready 10.101.1.9:8080, down 10.101.2.2:8080", 1 },
+		{ "standby", "ready 10.101.1.9:8080, down 10.101.2.2:8080", 1 },
+		{ "removed", "down 10.101.1.2:8080, down 10.101.2.2:8080", 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct view view = { 0 };
+		_cleanup_(table_freep) struct table *table = NULL;
+		_cleanup_free_ char *text = NULL;
+
+		put_head(&view, "shop", "", HTTP("shop.example/", "shop.example", "/"));
+		put_fact(&view, "m1", "shop", "a", "ready", "10.101.1.9");
+		put_fact(&view, "m1", "other", "x", "gone", NULL);
+		put_member(&view, "m1", rows[i].life_cycle);
+		table = build(&view);
+		text = servers_text(table, "shop/web/http");
+		is(text, rows[i].expected, rows[i].life_cycle);
+		is_int((long long)strv_count(table->ended), (long long)rows[i].ended,
+		       "  and its ended instances");
+		view_clear(&view);
+	}
+}
+
+/* Each of these routes stands in one head beside a good one, which is served in any case. */
+static void test_unserved(void)
+{
+	static const struct {
+		const char *route, *error;
+	} rows[] = {
+		{ TCP("http", 80), "port 80 is the HTTP gateway's own" },
+		{ TCP("dns", 5353), "port 'dns' is udp" },
+		{ TCP("none", 5353), "service web has no port 'none'" },
+		{ TCP("http", 5432), NULL },
+		{ "{\"key\":\"tcp/1\",\"service\":\"db\",\"port\":\"http\",\"listen\":1}",
+		  "the head has no service db" },
+		{ ROUTE("tcp/5432", "http", "\"listen\":5433"),
+		  "the head names it tcp/5432, not tcp/5433" },
+		{ ROUTE("mine.example/", "http", "\"strip\":true"),
+		  "it names neither a host nor a port to listen on" },
+		{ HTTP("mine.example/", "yours.example", "/"),
+		  "the head names it mine.example/, not yours.example/" },
+		{ HTTP("mine.example/", "mine.example", "/api"),
+		  "the head names it mine.example/, not mine.example/api" },
+		{ HTTP("a_b.example/", "a_b.example", "/"), "'a_b.example' is not a host name" },
+		{ HTTP("b.example/x y", "b.example", "/x y"), "'/x y' is not a path" },
+		{ HTTP("b.example/x|y", "b.example", "/x|y"), "'/x|y' is not a path" },
+		{ HTTP_STRIP("b.example/1/2/3/4/5/6/7/8", "b.example", "/1/2/3/4/5/6/7/8"), NULL },
+		{ HTTP_STRIP("b.example/1/2/3/4/5/6/7/8/9", "b.example", "/1/2/3/4/5/6/7/8/9"),
+		  "strip removes at most 8 segments, /1/2/3/4/5/6/7/8/9 has 9" },
+		{ HTTP("b.example/1/2/3/4/5/6/7/8/9", "b.example", "/1/2/3/4/5/6/7/8/9"), NULL },
+		{ HTTP("shop.example/", "shop.example", "/"),
+		  "the head names it twice; it is served by shop/web" },
+		{ HTTP("taken.example/", "taken.example", "/"),
+		  "namespace other has claimed taken.example" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *routes = xasprintf(
+			"%s,%s", HTTP("shop.example/", "shop.example", "/"), rows[i].route);
+		_cleanup_(table_freep) struct table *table = NULL;
+		struct view view = { 0 };
+
+		put_claim(&view, "taken.example", "other");
+		put_head(&view, "shop", "", routes);
+		table = build(&view);
+		is_int((long long)table->n_routes, 2, "every route is listed, served or not");
+		if (table->n_routes == 2) {
+			is(table->routes[0].error, NULL, "  the good one is served");
+			is(table->routes[1].error, rows[i].error, rows[i].route);
+			ok(!table->routes[1].owner == (rows[i].error != NULL),
+			   "  it has a backend if it is served");
+		}
+		view_clear(&view);
+	}
+}
+
+/* Two heads with one route: the claim decides, not the order of commits. */
+static void test_conflict(void)
+{
+	static const struct {
+		const char *holder, *owner, *other;
+	} rows[] = {
+		{ "early", "early/web/http", "late/web/http" },
+		{ "late", "late/web/http", "early/web/http" },
+		{ NULL, NULL, NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(table_freep) struct table *table = NULL;
+		struct view view = { 0 };
+
+		put_claim(&view, "h.example", rows[i].holder ? rows[i].holder : "nobody");
+		put_head(&view, "early", "\"committed\":10,", HTTP("h.example/", "h.example", "/"));
+		put_head(&view, "late", "\"committed\":20,", HTTP("h.example/", "h.example", "/"));
+		table = build(&view);
+		is_int((long long)table->n_backends, rows[i].owner != NULL,
+		       "one backend for the claimant");
+		ok(!rows[i].owner || table_backend(table, rows[i].owner), "  it is that of %s",
+		   rows[i].owner ? rows[i].owner : "none");
+		ok(!table_backend(table, rows[i].other), "  and not the other's");
+		view_clear(&view);
+	}
+}
+
+static void test_uncommitted(void)
+{
+	static const char head[] =
+		"{\"namespace\":\"shop\",\"revision\":0,\"open\":{\"deploy\":\"d\",\"epoch\":1},"
+		"\"services\":[{\"name\":\"web\"," PORTS
+		"}],\"routes\":[" HTTP("shop.example/", "shop.example", "/") "]}";
+	_cleanup_(table_freep) struct table *table = NULL;
+	struct view view = { 0 };
+
+	put_claim(&view, "shop.example", "shop");
+	take(&view, "ployz.v1.intent.namespace.shop", 1, head);
+	table = build(&view);
+	is_int((long long)table->n_routes, 0, "what was never committed is not routed");
+	view_clear(&view);
+}
+
+/* ---- entries that cannot be decoded ---- */
+
+#define SHOP_HEAD "ployz.v1.intent.namespace.shop"
+
+static void test_held(void)
+{
+	static const struct {
+		const char *name, *subject, *text;
+		const char *held; /* namespace that is held back */
+		const char *word; /* in the reason */
+	} rows[] = {
+		{ "a head", SHOP_HEAD, "{\"namespace\":\"shop\",\"revision\":\"many\"}", "shop",
+		  "revision" },
+		{ "a head of another namespace", SHOP_HEAD,
+		  "{\"namespace\":\"other\",\"revision\":1}", "shop", "subject" },
+		{ "facts", "ployz.v1.facts.m2.shop", "[", "shop", "facts.m2.shop" },
+		{ "facts of another machine", "ployz.v1.facts.m2.shop",
+		  "{\"machine\":\"m1\",\"namespace\":\"shop\"}", "shop", "subject" },
+		{ "facts of another namespace", "ployz.v1.facts.m2.shop",
+		  "{\"machine\":\"m2\",\"namespace\":\"other\"}", "shop", "subject" },
+		{ "the claim of a route", "ployz.v1.intent.route.shop%2Eexample", "{}", "shop",
+		  "shop%2Eexample" },
+		{ "a claim on another key than its subject's",
+		  "ployz.v1.intent.route.shop%2Eexample",
+		  "{\"key\":\"h.example\",\"namespace\":\"shop\",\"deploy\":\"d\",\"epoch\":1}",
+		  "shop", "subject" },
+		{ "a claim that the namespace still has, on a route that it has not",
+		  "ployz.v1.intent.route.old%2Eexample", "{}", "shop", "old%2Eexample" },
+		{ "a claim that no namespace needs", "ployz.v1.intent.route.x%2Eexample", "{}",
+		  NULL, "x%2Eexample" },
+		{ "another spelling of a token", "ployz.v1.intent.route.sh%6Fp%2Eexample",
+		  "{\"key\":\"shop.example\",\"namespace\":\"other\",\"deploy\":\"d\",\"epoch\":1}",
+		  NULL, "names no route" },
+		{ "a member", "ployz.v1.intent.member.m1", "{\"id\":\"m1\"}", NULL, "member.m1" },
+		{ "a member of another name", "ployz.v1.intent.member.m1",
+		  "{\"id\":\"m2\",\"life_cycle\":\"removed\"}", NULL, "subject" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(table_freep) struct table *table = NULL, *after = NULL;
+		_cleanup_free_ char *servers = NULL;
+		struct view view = { 0 };
+		const char *held;
+
+		put_head(&view, "shop", "", HTTP("shop.example/", "shop.example", "/"));
+		put_claim(&view, "old.example", "shop");
+		put_head(&view, "other", "", HTTP("other.example/", "other.example", "/"));
+		put_fact(&view, "m1", "shop", "a", "ready", NULL);
+		is_int(view_take(&view, rows[i].subject, 9, rows[i].text, strlen(rows[i].text)),
+		       -EBADMSG, rows[i].name);
+		table = build(&view);
+		held = table_held_of(table, NULL);
+		ok(held && strstr(held, rows[i].word) && strstr(held, "cannot decode entry 9 on"),
+		   "  it is named: %s", held ? held : "(none)");
+		ok(!table_held_of(table, "shop") == !rows[i].held,
+		   "  and held back for its namespace");
+		is(table_held_of(table, "other"), NULL, "  not for another one");
+		is_int((long long)table->n_routes, 2, "  the last good entries are served");
+		servers = servers_text(table, "shop/web/http");
+		is(servers, "ready 10.101.1.2:8080, down 10.101.2.2:8080", "  with their servers");
+		view_take(&view, rows[i].subject, 10, NULL, 0);
+		after = build(&view);
+		is(table_held_of(after, NULL), NULL, "  until the entry is gone");
+		view_clear(&view);
+	}
+}
+
+static void test_held_and_mended(void)
+{
 	struct view view = { 0 };
 	struct table *table;
 
-	put_head(&view, "late", 20, "",
-		 HTTP("shop.example", "/api/") "," HTTP("late.example", "/"));
-	put_head(&view, "early", 30, "\"committed\":10,",
-		 HTTP("shop.example", "/api") "," TCP("http", 80));
-	put_head(&view, "udp", 40, "", TCP("dns", 5353) "," TCP("http", 5432));
-	table = table_build(&view, 40, taken, 1);
-	is_int((long long)table->n_routes, 6, "every route is listed, served or not");
-	is(table->routes[0].trouble, NULL, "the earlier commit has the route");
-	is(table->routes[0].ns, "early", "by the sequence of the commit, not of the entry");
-	is(table->routes[1].trouble, "port 80 is the HTTP gateway's own",
-	   "the gateway's port is its own");
-	is(table->routes[2].trouble, "shop.example/api is routed to early/web, which had it first",
-	   "the later one is told who has it");
-	is(table->routes[3].trouble, NULL, "its other route is served");
-	is(table->routes[4].trouble, "port 'dns' is udp", "udp is not routed");
-	is(table->routes[5].trouble, NULL, "tcp is");
-	ok(table_backend(table, "udp/web/http/5432") != NULL, "with a backend of its own");
+	is_int(view_take(&view, "ployz.v1.intent.region.r1", 1, "{}", 2), 0,
+	       "other subjects are not followed");
+	is_int(view_take(&view, "ployz.v1.facts.m1", 1, "{}", 2), 0, "nor are machine facts");
+	is_int(view_take(&view, SHOP_HEAD, 1, "{", 1), -EBADMSG, "a first entry that is bad");
+	table = build(&view);
+	is_int((long long)table->n_routes, 0, "there is no last good one");
+	ok(table_held_of(table, "shop"), "but the item is held back");
+	table_free(table);
+	put_head(&view, "shop", "", HTTP("shop.example/", "shop.example", "/"));
+	table = build(&view);
+	is(table_held_of(table, "shop"), NULL, "a good entry ends it");
+	table_free(table);
+	view_take(&view, "ployz.v1.facts.m9.shop", 2, "{", 1);
+	put_member(&view, "m9", "removed");
+	table = build(&view);
+	is(table_held_of(table, "shop"), NULL, "facts of a removed machine hold nothing back");
+	table_free(table);
+	is_int(view_take(&view, SHOP_HEAD, 9, NULL, 0), 1, "a namespace can go");
+	table = build(&view);
+	is_int((long long)table->n_routes, 0, "and its routes with it");
 	table_free(table);
 	view_clear(&view);
 }
 
-static void test_bad_entries(void)
+/* What table.json keeps. */
+static void test_saved(void)
 {
-	static const char bad[] = "{\"namespace\":\"shop\",\"revision\":\"many\"}";
-	const char *subject = "ployz.v1.intent.namespace.shop";
+	_cleanup_(table_freep) struct table *table = NULL;
+	_cleanup_free_ char *text = NULL, *again = NULL;
 	struct view view = { 0 };
-	struct table *table;
+	void *saved = NULL;
 
-	is_int(view_take(&view, "ployz.v1.intent.machine.m1", 1, "{}", 2), 0,
-	       "other subjects are not ours");
-	put_head(&view, "shop", 5, "", HTTP("shop.example", "/"));
-	is_int(view_take(&view, subject, 6, bad, sizeof(bad) - 1), -EBADMSG,
-	       "an entry that cannot be read");
-	table = table_build(&view, 6, NULL, 0);
-	is_int((long long)table->n_routes, 1, "leaves the last good one");
-	ok(table->troubles && strstr(table->troubles[0], subject) &&
-		   strstr(table->troubles[0], "revision"),
-	   "and is named with its field: %s", table->troubles ? table->troubles[0] : "");
-	table_free(table);
-	is_int(view_take(&view, "ployz.v1.intent.instances.m1.shop", 7, "[", 1), -EBADMSG,
-	       "so with facts");
-	put_head(&view, "shop", 8, "", HTTP("shop.example", "/"));
-	put_fact(&view, "m1", "shop", "a", "ready", NULL);
-	table = table_build(&view, 8, NULL, 0);
-	ok(!table->troubles, "a good entry ends the trouble");
-	table_free(table);
-	is_int(view_take(&view, subject, 9, NULL, 0), 1, "a namespace can go");
-	table = table_build(&view, 9, NULL, 0);
-	is_int((long long)table->n_routes, 0, "and its routes with it");
-	table_free(table);
+	put_head(&view, "shop", "", HTTP("shop.example/", "shop.example", "/") "," TCP("http", 80));
+	put_fact(&view, "m1", "shop", "a", "gone", NULL);
+	view_take(&view, SHOP_HEAD, 9, "{", 1);
+	table = build(&view);
+	text = codec_print(&table_schema, table);
+	is_int(codec_parse(&table_schema, text, strlen(text), CODEC_STRICT, &saved, NULL), 0,
+	       "a table is read back");
+	again = codec_print(&table_schema, saved);
+	is(again, text, "with everything in it");
+	is_int(((struct table *)saved)->watermark.generation, 1, "its generation");
+	is_int(((struct table *)saved)->watermark.intent, 40, "its intent sequence");
+	is_int(((struct table *)saved)->watermark.facts, 7, "its facts sequence");
+	table_free(saved);
 	view_clear(&view);
+}
+
+/* ---- confirmation ---- */
+
+static void test_waiters(void)
+{
+	static const struct watermark none = { 0 }, early = { 1, 39, 7 }, exact = { 1, 40, 7 },
+				      later = { 1, 41, 7 }, facts = { 1, 40, 8 },
+				      older = { 0, 40, 7 }, newer = { 2, 1, 1 };
+	static const struct {
+		const char *name, *ns;
+		bool table, held;
+		const struct watermark *applied, *wanted;
+		enum waiter_answer expected;
+	} rows[] = {
+		{ "nothing is loaded", "shop", false, false, NULL, &none, WAITER_WAIT },
+		{ "nothing is applied", "shop", true, false, NULL, &none, WAITER_WAIT },
+		{ "anything is applied", "shop", true, false, &exact, &none, WAITER_APPLIED },
+		{ "exactly this", "shop", true, false, &exact, &exact, WAITER_APPLIED },
+		{ "an earlier one", "shop", true, false, &exact, &early, WAITER_APPLIED },
+		{ "a later intent", "shop", true, false, &exact, &later, WAITER_WAIT },
+		{ "later facts", "shop", true, false, &exact, &facts, WAITER_WAIT },
+		{ "known, but HAProxy is behind", "shop", true, false, &early, &exact,
+		  WAITER_WAIT },
+		{ "an older generation", "shop", true, false, &exact, &older, WAITER_WAIT },
+		{ "a newer generation", "shop", true, false, &exact, &newer, WAITER_WAIT },
+		{ "an item is held back", "shop", true, true, &exact, &exact, WAITER_HELD },
+		{ "also before HAProxy has the rest", "shop", true, true, &early, &exact,
+		  WAITER_HELD },
+		{ "also before it has anything", "shop", true, true, NULL, &exact, WAITER_HELD },
+		{ "an item may be replaced by an entry that is wanted", "shop", true, true, &exact,
+		  &later, WAITER_WAIT },
+		{ "other namespaces are not held back", "other", true, true, &exact, &exact,
+		  WAITER_APPLIED },
+		{ "nor confirmed for it", "other", true, true, &early, &exact, WAITER_WAIT },
+		{ "a request about all of them is", NULL, true, true, &exact, &exact, WAITER_HELD },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct view view = { 0 };
+		_cleanup_(table_freep) struct table *table = NULL;
+
+		if (rows[i].held)
+			view_take(&view, SHOP_HEAD, 9, "{", 1);
+		table = build(&view);
+		is_int(waiter_decide(rows[i].table ? table : NULL, rows[i].applied,
+				     &(struct applied_request){ .ns = (char *)rows[i].ns,
+								.wanted = *rows[i].wanted }),
+		       rows[i].expected, rows[i].name);
+		view_clear(&view);
+	}
 }
 
 static void test_map(void)
@@ -162,12 +442,15 @@ static void test_map(void)
 	static const struct {
 		const char *routes, *key, *value;
 	} rows[] = {
-		{ HTTP("shop.example", "/"), "shop.example/", "p3|0|shop/web/http" },
-		{ HTTP_STRIP("shop.example", "/"), "shop.example/", "p3|0|shop/web/http" },
-		{ HTTP("SHOP.example", "/api"), "shop.example/api/", "p3|0|shop/web/http" },
-		{ HTTP_STRIP("shop.example", "/api/v1/"), "shop.example/api/v1/",
-		  "p3|2|shop/web/http" },
-		{ HTTP_STRIP("*.shop.example", "/api"), "*.shop.example/api/",
+		{ HTTP("shop.example/", "shop.example", "/"), "shop.example/",
+		  "p3|0|shop/web/http" },
+		{ HTTP_STRIP("shop.example/", "shop.example", "/"), "shop.example/",
+		  "p3|0|shop/web/http" },
+		{ HTTP("shop.example/api", "SHOP.example", "/api"), "shop.example/api/",
+		  "p3|0|shop/web/http" },
+		{ HTTP_STRIP("shop.example/api/v1", "shop.example", "/api/v1/"),
+		  "shop.example/api/v1/", "p3|2|shop/web/http" },
+		{ HTTP_STRIP("*.shop.example/api", "*.shop.example", "/api"), "*.shop.example/api/",
 		  "p3|1|shop/web/http" },
 	};
 
@@ -176,8 +459,8 @@ static void test_map(void)
 		struct view view = { 0 };
 		struct table *table;
 
-		put_head(&view, "shop", 5, "", rows[i].routes);
-		table = table_build(&view, 5, NULL, 0);
+		put_head(&view, "shop", "", rows[i].routes);
+		table = build(&view);
 		if (table->n_backends == 1) {
 			is(table_map_value(table, &table->routes[0]), NULL,
 			   "no value without a slot");
@@ -192,7 +475,7 @@ static void test_map(void)
 	}
 }
 
-/* Whatever a head or a fact says: it becomes words of the proxy's configuration, or nothing. */
+/* Heads and facts with strange contents: only valid names and addresses get traffic. */
 static void test_strange(void)
 {
 	static const struct {
@@ -210,21 +493,19 @@ static void test_strange(void)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct view view = { MAP_INIT, MAP_INIT, MAP_INIT };
-		_cleanup_free_ char *text =
-			xasprintf("{\"namespace\":\"s\",\"revision\":1,\"manifest\":{\"namespace\":"
-				  "\"s\",\"services\":{"
-				  "\"web\":{\"image\":\"x\"," PORTS ",\"routes\":[" HTTP(
-					  "a.example",
-					  "/") "]}}},"
-					       "\"services\":[{\"name\":\"web\",\"slots\":[%s]}]}",
-				  rows[i].slots);
+		_cleanup_free_ char *text = xasprintf(
+			"{\"namespace\":\"s\",\"revision\":1,\"services\":[{\"name\":"
+			"\"web\"," PORTS
+			",\"slots\":[%s]}],\"routes\":[" HTTP("a.example/", "a.example", "/") "]}",
+			rows[i].slots);
 		_cleanup_(strbuf_clear) struct strbuf seen = STRBUF_INIT;
 		const struct table_backend *backend;
+		struct view view = { 0 };
 		struct table *table;
 
-		view_take(&view, "ployz.v1.intent.namespace.s", 1, text, strlen(text));
-		table = table_build(&view, 1, NULL, 0);
+		take(&view, "ployz.v1.intent.namespace.s", 1, text);
+		put_claim(&view, "a.example", "s");
+		table = build(&view);
 		backend = table_backend(table, "s/web/http");
 		for (size_t j = 0; backend && j < backend->n_servers; j++)
 			strbuf_printf(&seen, "%s%s %s", j ? ", " : "", backend->servers[j].instance,
@@ -239,8 +520,14 @@ static void test_strange(void)
 int main(void)
 {
 	test_states();
-	test_conflicts();
-	test_bad_entries();
+	test_removed();
+	test_unserved();
+	test_conflict();
+	test_uncommitted();
+	test_held();
+	test_held_and_mended();
+	test_saved();
+	test_waiters();
 	test_map();
 	test_strange();
 	return tap_done();

@@ -9,6 +9,7 @@
 
 #define SERVICES_MAX 1000
 #define SYSTEM_NAMESPACE "system"
+#define OWN_LABELS "ployz."
 
 struct check {
 	const struct manifest *manifest;
@@ -166,8 +167,8 @@ static void check_ready(struct check *c, const struct service *s)
 
 	if (!ready)
 		return;
-	if (!!ready->http + !!ready->tcp + !!ready->exec > 1)
-		say(c, AT_KEY(s, "ready"), "wants at most one of http, tcp, exec");
+	if (!!ready->http + !!ready->tcp + !!ready->exec + !!ready->running > 1)
+		say(c, AT_KEY(s, "ready"), "wants at most one of http, tcp, exec, running");
 	if (ready->http) {
 		refer(c, s, ready->http->port, PROTOCOL_TCP, AT_KEY(s, "ready.http.port"));
 		if (!path_valid(ready->http->path))
@@ -220,6 +221,11 @@ static void check_texts(struct check *c, const struct service *s)
 	if (s->hostname &&
 	    (!hostname_valid(s->hostname) || s->hostname[0] == '*' || strlen(s->hostname) > 63))
 		say(c, AT_KEY(s, "hostname"), "'%s' is not a host name", s->hostname);
+	/* Labels by which agentd knows its own containers. */
+	for (size_t i = 0; i < s->labels.count; i++)
+		if (str_starts(s->labels.items[i].key, OWN_LABELS))
+			say(c, AT(s, "labels.%s", s->labels.items[i].key),
+			    "labels that begin with " OWN_LABELS " are reserved");
 	if (s->image[strcspn(s->image, " \t\r\n")])
 		say(c, AT_KEY(s, "image"), "an image's name has no blanks");
 }
@@ -305,6 +311,37 @@ static void check_volume(struct check *c, const struct volume *v)
 		    "wants an octal mode such as \"0750\", not '%s'", v->perm);
 }
 
+static void check_grants(struct check *c)
+{
+	for (size_t i = 0; i < c->manifest->grants.count; i++) {
+		const char *host = c->manifest->grants.items[i].host;
+
+		if (!hostname_valid(host))
+			say(c, xasprintf("grants.%s", host), "'%s' is not a host name", host);
+	}
+}
+
+/* Of the namespace as a whole. A global service has a slot on each machine: one is counted here. */
+static void check_limits(struct check *c)
+{
+	size_t routes = 0;
+	int64_t slots = 0;
+
+	for (size_t i = 0; i < c->manifest->n_services; i++) {
+		const struct service *s = &c->manifest->services[i];
+		_cleanup_(strv_freep) char **keys = route_keys(s);
+
+		routes += strv_count(keys);
+		slots += s->replicas == REPLICAS_GLOBAL ? 1 : s->replicas;
+	}
+	if (routes > MANIFEST_MAX_ROUTES)
+		say(c, xstrdup("services"), "%zu routes, the limit of a namespace is %d", routes,
+		    MANIFEST_MAX_ROUTES);
+	if (slots > MANIFEST_MAX_SLOTS)
+		say(c, xstrdup("services"), "%lld slots, the limit of a namespace is %d",
+		    (long long)slots, MANIFEST_MAX_SLOTS);
+}
+
 void manifest_check(const struct manifest *manifest, manifest_report *report, void *userdata)
 {
 	struct check c = { .manifest = manifest, .report = report, .userdata = userdata };
@@ -327,6 +364,8 @@ void manifest_check(const struct manifest *manifest, manifest_report *report, vo
 		check_depends(&c, s);
 	}
 	check_circles(&c);
+	check_grants(&c);
+	check_limits(&c);
 	for (size_t i = 0; i < manifest->n_volumes; i++)
 		check_volume(&c, &manifest->volumes[i]);
 	map_clear(&c.owners, free);

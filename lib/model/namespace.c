@@ -103,6 +103,8 @@ static const struct codec_field head_fields[] = {
 	FIELD(struct head, hash, CODEC_STRING, .note = "of the committed manifest"),
 	FIELD(struct head, release, CODEC_INT, .flags = CODEC_OMIT,
 	      .note = "sequence of that manifest in PLOYZ_MANIFESTS"),
+	FIELD(struct head, release_number, CODEC_INT, .flags = CODEC_OMIT,
+	      .note = "of that entry in the namespace"),
 	FIELD_LIST(struct head, services, n_services, CODEC_LIST, &head_service_schema),
 	FIELD_LIST(struct head, routes, n_routes, CODEC_LIST, &head_route_schema),
 	FIELD_LIST(struct head, grants, n_grants, CODEC_LIST, &grant_schema),

@@ -53,21 +53,22 @@ struct open_deploy {
 /* ployz.v1.intent.namespace.<ns> */
 struct head {
 	char *ns;
-	int64_t revision;   /* raised by each commit; 0: nothing was ever committed */
-	int64_t committed;  /* sequence of the entry that committed this revision; 0: this entry
-			       itself */
-	char *deploy;	    /* that committed it */
-	char *verb;	    /* deploy, remove, rollback … */
-	char *operator_;    /* wire: `operator`: who */
-	char *from;	    /* wire: `from`: the machine it was asked on */
-	char *why;	    /* free text, or NULL */
-	char *at;	    /* RFC 3339 */
-	char *writer;	    /* the deploy that wrote this entry */
-	int64_t epoch;	    /* of that deploy */
-	int64_t generation; /* of the store, as its leased knew it */
-	char *nonce;	    /* by which a writer recognises its own entry */
-	char *hash;	    /* manifest_hash of the committed manifest */
-	int64_t release;    /* sequence of that manifest in PLOYZ_MANIFESTS; 0: none */
+	int64_t revision;	/* raised by each commit; 0: nothing was ever committed */
+	int64_t committed;	/* sequence of the entry that committed this revision; 0: this entry
+				   itself */
+	char *deploy;		/* that committed it */
+	char *verb;		/* deploy, remove, rollback … */
+	char *operator_;	/* wire: `operator`: who */
+	char *from;		/* wire: `from`: the machine it was asked on */
+	char *why;		/* free text, or NULL */
+	char *at;		/* RFC 3339 */
+	char *writer;		/* the deploy that wrote this entry */
+	int64_t epoch;		/* of that deploy */
+	int64_t generation;	/* of the store, as its leased knew it */
+	char *nonce;		/* by which a writer recognises its own entry */
+	char *hash;		/* manifest_hash of the committed manifest */
+	int64_t release_number; /* its release.number */
+	int64_t release;	/* sequence of that manifest in PLOYZ_MANIFESTS; 0: none */
 	struct head_service *services; /* those of the manifest, in its order */
 	size_t n_services;
 	struct head_route *routes;

@@ -4,7 +4,7 @@
  *
  * Steps of one byte: an answer (good, good but for some bytes, or as it comes), a piece of a
  * stream, an order from the bus, an acknowledgement of the log, the end of a turn, a timer. covers:
- * agentd/engine.c agentd/adopt.c agentd/keeper.c agentd/keeper-engine.c agentd/container.c
+ * agentd/engine.c agentd/adopt.c agentd/control.c agentd/control-engine.c agentd/container.c
  * agentd/list.c agentd/images.c agentd/logs.c agentd/run.c agentd/network.c agentd/prober.c
  * agentd/lines.c agentd/states.c agentd/facts.c agentd/bus.c agentd/agentd.c options: -max_len=240
  * -len_control=0 */

@@ -1,11 +1,10 @@
-/* The resolver between clients and the resolvers that it asks, over UDP and TCP, when neither side
- * keeps to any rule: whatever comes, a client hears only answers to its own questions, in a size
- * that it takes.
+/* The resolver between clients and upstreams, over UDP and TCP, when neither side follows the
+ * protocol: a client receives only answers to its own queries, of a size that it accepts.
  *
- * Steps of one byte: a client's question, bytes of a TCP client, bytes or an answer of a resolver,
+ * Steps of one byte: a client's query, bytes of a TCP client, bytes or an answer of an upstream,
  * the end of a connection, a time-out.
  *
- * covers: dnsd/forward.c dnsd/upstream.c dnsd/tcp.c dnsd/ask.c
+ * covers: dnsd/forward.c dnsd/upstream.c dnsd/tcp.c dnsd/query.c
  *
  * options: -max_len=400 -len_control=0 */
 #include <sys/random.h>
@@ -21,7 +20,7 @@
 #define UDP_FD 1000000 /* nobody's */
 
 static bool is_client[FAKE_SOCKETS];
-static struct place_of local;
+static struct address local;
 static bool edns_asked;
 
 /* ---- what stands around it ---- */
@@ -31,7 +30,7 @@ int listen_socket(_unused_ const struct dnsd *dnsd, _unused_ uint64_t id)
 	return UDP_FD;
 }
 
-bool listen_is_own(_unused_ const struct dnsd *dnsd, _unused_ const struct place_of *place)
+bool listen_is_own(_unused_ const struct dnsd *dnsd, _unused_ const struct address *address)
 {
 	return false;
 }
@@ -49,7 +48,7 @@ int accept4(_unused_ int fd, struct sockaddr *address, socklen_t *size, _unused_
 		return -1;
 	}
 	is_client[fake_n_sockets] = true;
-	memcpy(address, &local.address, local.length);
+	memcpy(address, &local.socket, local.length);
 	*size = local.length;
 	return fake_pair(SOCK_STREAM);
 }
@@ -66,7 +65,7 @@ ssize_t sendto(int fd, const void *data, size_t size, _unused_ int flags,
 {
 	HOLDS(fd == UDP_FD);
 	holds_answer(data, size);
-	HOLDS(size <= (edns_asked ? DNSD_PACKET : DNSD_UDP_LEAST));
+	HOLDS(size <= (edns_asked ? DNSD_PACKET : DNSD_UDP_MIN));
 	return (ssize_t)size;
 }
 
@@ -110,7 +109,7 @@ static size_t make_question(uint8_t which, uint8_t *wire)
 static void ask_udp(struct dnsd *dnsd, struct cursor *c, uint8_t step)
 {
 	const struct client client = { .listener = 1, .from = local };
-	uint8_t query[512], out[DNSD_UDP_MOST];
+	uint8_t query[512], out[DNSD_UDP_MAX];
 	size_t size, answered;
 
 	if (step & 1) {
@@ -126,8 +125,8 @@ static void ask_udp(struct dnsd *dnsd, struct cursor *c, uint8_t step)
 	/* Those that came before are held to the largest. */
 	edns_asked = edns_asked || size < KNOT_WIRE_HEADER_SIZE || knot_wire_get_arcount(query) ||
 		     knot_wire_get_ancount(query) || knot_wire_get_nscount(query);
-	if (ask(dnsd, &client, query, size, out, &answered)) {
-		HOLDS(answered <= DNSD_UDP_MOST);
+	if (query_answer(dnsd, &client, query, size, out, &answered)) {
+		HOLDS(answered <= DNSD_UDP_MAX);
 		holds_answer(out, answered);
 	}
 }
@@ -253,11 +252,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		HOLDS(sd_event_new(&loop) >= 0);
 		zone = zone_new();
 	}
-	place_parse("127.0.0.1", 4000, &local);
+	address_parse("127.0.0.1", 4000, &local);
 	edns_asked = false;
 	memset(is_client, 0, sizeof(is_client));
 	dnsd.loop = loop;
 	dnsd.zone = zone;
+	TAILQ_INIT(&dnsd.connections);
 	HOLDS(upstream_start(&dnsd) == 0);
 	for (int steps = 0; cursor_left(&c) && steps < STEPS_MAX; steps++)
 		step(&dnsd, &c);
