@@ -214,6 +214,7 @@ static void on_settled(const struct watermark *applied, void *userdata)
 {
 	struct dnsd *dnsd = userdata;
 
+	zone_apply(dnsd->zone, applied);
 	zone_settle(dnsd->zone);
 	if (!dnsd->loaded && dnsd->saved_zone)
 		log_info("the zone is loaded; the stored view is no longer served");

@@ -29,8 +29,8 @@ static enum server_state state_of(int state)
 	return state == INSTANCE_DRAINING || state == INSTANCE_STOPPED ? SERVER_DRAIN : SERVER_DOWN;
 }
 
-/* Whether requests wait for an instance in this state. One that was resumed after a failed switch is
- * unready until it answers again; its deploy is open until then. */
+/* Whether requests wait for an instance in this state. One that was resumed after a failed switch
+ * is unready until it answers again; its deploy is open until then. */
 static bool is_awaited(const struct head *head, int state)
 {
 	return state_of(state) == SERVER_DRAIN || state == INSTANCE_STARTING ||

@@ -54,7 +54,11 @@ struct view {
 	struct map members; /* machine → struct view_item of struct member */
 	struct map facts;   /* <machine>.<ns> → struct view_item of struct instances */
 	struct map errors;  /* subject → `entry N on SUBJECT: why it cannot be decoded` */
+	struct map waiting; /* namespace → the head that waits for its facts: struct view_item */
+	struct watermark applied; /* as of the last view_settle */
 };
+/* Everything up to `applied` was taken: heads whose facts are among it take effect. */
+void view_settle(struct view *view, const struct watermark *applied);
 /* Takes one entry; `data` NULL: the subject is gone. Other subjects are ignored. 1: it was a
  * routing event or a member record; 0: it was not; -EBADMSG: it was and cannot be decoded; the last
  * good entry stays and `errors` has the reason. */

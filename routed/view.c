@@ -196,6 +196,21 @@ void view_restore(struct view *view, const char *subject, const json_t *saved)
 		put(map_of(view, kind), key, kind, subject, (uint64_t)sequence, object);
 }
 
+void view_settle(struct view *view, const struct watermark *applied)
+{
+	view->applied = *applied;
+	for (struct map_item *i = NULL; (i = map_next(&view->waiting, i));) {
+		struct view_item *item = i->value;
+		_cleanup_free_ char *ns = NULL;
+
+		if (!head_may_serve(item->object, applied))
+			continue;
+		ns = xstrdup(i->key);
+		map_remove(&view->waiting, ns);
+		item_free(map_put(&view->heads, ns, item));
+	}
+}
+
 const struct head *view_head(const struct view *view, const char *ns)
 {
 	const struct view_item *item = map_get(&view->heads, ns);
@@ -229,6 +244,7 @@ const struct instance *view_instance(const struct view *view, const char *machin
 void view_clear(struct view *view)
 {
 	map_clear(&view->heads, item_free);
+	map_clear(&view->waiting, item_free);
 	map_clear(&view->claims, item_free);
 	map_clear(&view->members, item_free);
 	map_clear(&view->facts, item_free);

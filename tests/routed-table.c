@@ -578,6 +578,36 @@ static void test_strange(void)
 	}
 }
 
+/* The streams of heads and of facts have no common order: a head waits for the facts that it relies
+ * on. */
+static void test_waiting(void)
+{
+	struct view view = { .heads = MAP_INIT };
+	struct watermark applied = { .generation = 1, .facts = 5 };
+
+	put_head(&view, "shop", "\"generation\":1,\"deploy\":\"d1\",", HTTP("a/", "a", "/"));
+	view_settle(&view, &applied);
+	put_head(&view, "shop", "\"generation\":1,\"facts\":7,\"deploy\":\"d2\",",
+		 HTTP("a/", "a", "/"));
+	is(view_head(&view, "shop")->deploy, "d1", "a head whose facts are not applied waits");
+	applied.facts = 6;
+	view_settle(&view, &applied);
+	is(view_head(&view, "shop")->deploy, "d1", "for all of them");
+	applied.facts = 7;
+	view_settle(&view, &applied);
+	is(view_head(&view, "shop")->deploy, "d2", "and then takes effect");
+	put_head(&view, "shop", "\"generation\":2,\"facts\":9,\"deploy\":\"d3\",",
+		 HTTP("a/", "a", "/"));
+	is(view_head(&view, "shop")->deploy, "d3", "facts of another generation are not compared");
+	put_head(&view, "shop", "\"generation\":1,\"facts\":9,\"deploy\":\"d4\",",
+		 HTTP("a/", "a", "/"));
+	view_take(&view, "ployz.v1.intent.namespace.shop", 9, NULL, 0);
+	applied.facts = 9;
+	view_settle(&view, &applied);
+	ok(!view_head(&view, "shop"), "one that is gone meanwhile does not come back");
+	view_clear(&view);
+}
+
 int main(void)
 {
 	test_states();
@@ -593,5 +623,6 @@ int main(void)
 	test_waiters();
 	test_map();
 	test_strange();
+	test_waiting();
 	return tap_done();
 }
