@@ -135,12 +135,20 @@ static int take(struct view *view, const struct kind *kind, const char *subject,
 			    : 0;
 	if (!data) {
 		item_free(map_remove(map, key));
+		if (kind->subject == SUBJECT_NAMESPACE)
+			item_free(map_remove(&view->waiting, key));
 		return 0;
 	}
 	r = decode(kind, a, b, data, size, &object, failure);
-	if (r >= 0)
-		put(map, key, kind, subject, sequence, object);
-	return r;
+	if (r < 0)
+		return r;
+	if (kind->subject == SUBJECT_NAMESPACE) {
+		item_free(map_remove(&view->waiting, key));
+		if (!head_may_serve(object, &view->applied))
+			map = &view->waiting;
+	}
+	put(map, key, kind, subject, sequence, object);
+	return 0;
 }
 
 int view_take(struct view *view, const char *subject, uint64_t sequence, const char *data,
