@@ -21,6 +21,7 @@ static void on_settled(const struct watermark *applied, void *userdata)
 	routed->partial = false;
 	/* From here on the view has every last good entry itself. */
 	json_decref(steal(routed->last_good));
+	view_settle(&routed->view, applied);
 	sync_table(routed, applied);
 }
 
