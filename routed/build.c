@@ -1,6 +1,8 @@
 /* Build: the routing table of a view. */
 #include "routed/routed.h"
 
+#include <assert.h>
+
 struct build {
 	const struct view *view;
 	struct table *table;
@@ -27,8 +29,8 @@ static enum server_state state_of(int state)
 	return state == INSTANCE_DRAINING || state == INSTANCE_STOPPED ? SERVER_DRAIN : SERVER_DOWN;
 }
 
-/* Whether requests wait for an instance in this state. One that was resumed after a failed switch is
- * unready until it answers again; its deploy is open until then. */
+/* Whether requests wait for an instance in this state. One that was resumed after a failed switch
+ * is unready until it answers again; its deploy is open until then. */
 static bool is_awaited(const struct head *head, int state)
 {
 	return state_of(state) == SERVER_DRAIN || state == INSTANCE_STARTING ||
@@ -183,7 +185,7 @@ static char *refuse(struct build *build, const struct head *head, const struct h
 	holder = map_get(&build->keys, key);
 	if (holder)
 		return xasprintf("the head names it twice; it is served by %s", holder);
-	map_put(&build->keys, key, xasprintf("%s/%s", head->ns, service->name));
+	map_put(&build->keys, key, xasprintf("%s/%s", head->ns, route->service));
 	return NULL;
 }
 
@@ -217,6 +219,8 @@ static void add_route(struct build *build, const struct head *head, const struct
 		route.listen = wanted->listen;
 	}
 	route.error = refuse(build, head, wanted, &route, service, port);
+	/* Otherwise there is an error. */
+	assert(route.error || (service && port));
 	if (!route.error)
 		route.owner = xstrdup(backend_for(build, head, service, port, &route));
 	*array_add(build->table->routes, build->table->n_routes) = route;
