@@ -237,7 +237,7 @@ static void on_stale(bool stale _unused_, void *userdata)
 
 int dnsd_serve(struct dnsd *dnsd)
 {
-	static const struct bus_verb verbs[] = {
+	static const struct bus_endpoint verbs[] = {
 		{ SUBJECT_DNSD_APPLIED, verb_applied },
 		{ SUBJECT_DNSD_RESOLVE, verb_resolve },
 	};

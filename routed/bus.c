@@ -165,7 +165,7 @@ static json_t *status(void *userdata)
 	return json;
 }
 
-static const struct bus_verb verbs[] = {
+static const struct bus_endpoint verbs[] = {
 	{ SUBJECT_ROUTED_APPLIED, on_applied },
 	{ SUBJECT_ROUTED_DRAINED, on_drained },
 	{ SUBJECT_ROUTED_ROUTES, on_routes },

@@ -1,8 +1,8 @@
-/* A daemon's door and who knocks there: requests of every subject with any bytes, answers of any
- * daemon, the NATS Services protocol. What the one side says, the other understands.
+/* A daemon's endpoints and their clients: requests of every subject with any bytes, answers of any
+ * daemon, the NATS Services protocol. Each side can decode what the other encodes.
  *
  * Steps of one byte: a request (as text, or made of the bytes that follow), the answer of a call
- * that was kept, a question to another daemon or to several, its answer.
+ * that was kept, a request to another daemon or to several, its answer.
  *
  * covers: lib/bus-serve.c lib/bus-ask.c lib/subjects.c
  *
@@ -19,14 +19,14 @@
 #define CALLS_MAX 8
 #define DAEMON "agentd"
 
-static struct bus_verb verbs[SUBJECT_COUNT];
+static struct bus_endpoint verbs[SUBJECT_COUNT];
 static size_t n_verbs;
 static struct bus_call *kept[CALLS_MAX];
 static size_t n_kept;
 static uint8_t manner;				/* of the next answer … */
 static const struct codec_schema *reply_schema; /* … and its schema */
 static size_t asked, told;
-static char *answer_text; /* the last one that the door gave */
+static char *answer_text; /* the last one that was published */
 
 /* `schema` of the answer; NULL: it is not known any more. */
 static void give(struct bus_call *call, const struct codec_schema *schema, uint8_t how)
@@ -86,7 +86,7 @@ static void request(struct cursor *c, uint8_t step)
 	static const char *const strange[] = { "ployz.v1.m1." DAEMON ".status",
 					       "ployz.v1.all." DAEMON ".nix",
 					       "ployz.v1.m1." DAEMON ".a.b.c" };
-	const struct bus_verb *verb = &verbs[cursor_byte(c) % n_verbs];
+	const struct bus_endpoint *verb = &verbs[cursor_byte(c) % n_verbs];
 	_cleanup_free_ char *subject = NULL, *text = NULL;
 	_cleanup_json_ json_t *json = NULL;
 	/* The newest first: its services, all, its own. */
@@ -129,13 +129,13 @@ static void on_gathered(const char *machine, const struct failure *failure, void
 		*scatter = NULL;
 }
 
-/* What a door said about a subject, brought to whoever asks there. */
+/* A request of this process, which a later step answers. */
 static void ask(struct cursor *c, struct bus_scatter **scatter)
 {
 	static char *const machines[] = { (char *)"m1", (char *)"m2", NULL };
 	static char *const nobody[] = { NULL };
 	uint8_t which = cursor_byte(c);
-	const struct bus_verb *verb = &verbs[which % n_verbs];
+	const struct bus_endpoint *verb = &verbs[which % n_verbs];
 
 	if (which < 192 || *scatter) {
 		asked++;
@@ -205,7 +205,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!n_verbs)
 		for (int i = 0; i < SUBJECT_COUNT; i++)
 			if (subjects[i].kind == SUBJECT_REQUEST)
-				verbs[n_verbs++] = (struct bus_verb){ (enum subject_id)i, handler };
+				verbs[n_verbs++] =
+					(struct bus_endpoint){ (enum subject_id)i, handler };
 	asked = told = n_kept = 0;
 	fake_published = on_published;
 	HOLDS(bus_serve(&fake_bus, DAEMON, "m1", verbs, n_verbs, status, NULL) == 0);
@@ -215,8 +216,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (fake_requests)
 		fake_answer(fake_requests, -ETIMEDOUT, "", 0);
 	HOLDS(asked == told);
-	/* Calls that are still open go with their door. */
-	bus_doors_free(&fake_bus);
+	/* Open calls are freed with their service. */
+	bus_services_free(&fake_bus);
 	while (fake_subscriptions)
 		bus_subscription_free(fake_subscriptions);
 	free(steal(answer_text));
