@@ -56,6 +56,7 @@ static void put_head(struct view *view, const char *words)
 	text = codec_print(&head_schema, head);
 	if (view_take(view, subject, 1, text, strlen(text)) != 1)
 		printf("# cannot take head %s\n", words);
+	view_settle(view, &(struct watermark){ .generation = 1 }, NULL);
 }
 
 static void put_claim_of(struct view *view, int64_t sequence, const char *key, const char *ns,
