@@ -65,7 +65,7 @@ static void adopt_fact(struct instance *fact, void *userdata)
 {
 	struct agentd *agentd = userdata;
 
-	if (fact->slot != RUN_SLOT && !states_is_end((enum instance_state)fact->state) &&
+	if (fact->slot != INSTANCE_RUN_SLOT && !states_is_end((enum instance_state)fact->state) &&
 	    !agentd_control(agentd, fact->id))
 		control_new(agentd, fact);
 }

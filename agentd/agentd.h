@@ -8,10 +8,11 @@
 #include "lib/ployz.h"
 
 #define ENGINE_API "/v1.41"
-#define PODMAN_API "/v4.0.0"		  /* of its own paths, which begin with /libpod */
-#define ENGINE_USEC (60 * 1000000ull)	  /* an engine under load creates a container in seconds */
-#define ENGINE_INFO_USEC (5 * 1000000ull) /* a running engine reports its version well within it \
-					   */
+#define PODMAN_API "/v4.0.0"	      /* of its own paths, which begin with /libpod */
+#define ENGINE_USEC (60 * 1000000ull) /* an engine under load creates a container in seconds */
+#define ENGINE_INFO_USEC                                                        \
+	(5 * 1000000ull) /* a running engine reports its version well within it \
+			  */
 /* When agentd is stopped, it waits this long for what the engine is making: nobody else would know
  * of it. */
 #define ENGINE_MAKING_USEC (15 * 1000000ull)
@@ -29,10 +30,11 @@
 #define HEAD_AGAIN_USEC 250000ull	   /* until a leader that is behind is asked again */
 #define COMMAND_WAIT_USEC (4 * 1000000ull) /* leased waits 5 s for an answer */
 #define COMMANDS_WAITING_MAX 256
-#define QUERY_USEC (3 * 1000000ull)    /* for the answer to agentd.probe */
-#define ABORT_TICK_USEC 1000000ull     /* nothing announces a late commit: the head is read again */
-#define LOCK_TERM_USEC LEASE_TERM_USEC /* a lock lapses this long after its holder's last message \
-					*/
+#define QUERY_USEC (3 * 1000000ull) /* for the answer to agentd.probe */
+#define ABORT_TICK_USEC 1000000ull  /* nothing announces a late commit: the head is read again */
+#define LOCK_TERM_USEC                                                             \
+	LEASE_TERM_USEC /* a lock lapses this long after its holder's last message \
+			 */
 #define LOGS_TERM_USEC (30 * 1000000ull) /* a stream that nobody renews ends */
 #define LINE_MAX_BYTES (16 * 1024)	 /* a longer line is cut, and marked so */
 #define LOGS_TURN_BYTES (256 * 1024)	 /* of output that is passed on in one stretch … */
@@ -40,7 +42,6 @@
 #define PULL_EVENT_USEC 200000ull /* progress of a pull: five times a second at most */
 #define REASON_LINES 5		  /* last lines of output that explain a failure */
 #define REASON_MAX 600
-#define RUN_SLOT (-1) /* a pre_deploy container in the facts: never committed, no traffic */
 
 struct agentd;
 

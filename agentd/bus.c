@@ -221,7 +221,7 @@ static void start(struct bus_call *call, void *object, void *userdata)
 
 	if (!id_valid(call, "instance", order->instance) || is_removed(call, agentd, order))
 		return;
-	if (fact && (!streq(fact->ns, order->command.ns) || fact->slot == RUN_SLOT)) {
+	if (fact && (!streq(fact->ns, order->command.ns) || fact->slot == INSTANCE_RUN_SLOT)) {
 		bus_call_failf(call, FAILURE_INVALID, NULL,
 			       "cannot start %s in namespace %s: it is an instance of namespace %s",
 			       order->instance, order->command.ns, fact->ns);
@@ -435,7 +435,7 @@ static json_t *status(void *userdata)
 
 int agentd_serve(struct agentd *agentd)
 {
-	static const struct bus_verb verbs[] = {
+	static const struct bus_endpoint verbs[] = {
 		{ SUBJECT_AGENT_LOCK, on_lock },       { SUBJECT_AGENT_UNLOCK, on_unlock },
 		{ SUBJECT_AGENT_PREPARE, on_prepare }, { SUBJECT_AGENT_START, on_start },
 		{ SUBJECT_AGENT_RUN, on_run },	       { SUBJECT_AGENT_PROBE, on_probe },

@@ -14,7 +14,7 @@ char *container_volume(const char *ns, const char *volume)
 
 char *container_run_name(const struct agent_run *order)
 {
-	return instance_id(order->command.ns, order->service->name, RUN_SLOT,
+	return instance_id(order->command.ns, order->service->name, INSTANCE_RUN_SLOT,
 			   order->command.deploy);
 }
 

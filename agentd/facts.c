@@ -225,7 +225,7 @@ void facts_touch(struct facts *facts, const struct instance *instance)
 	/* What is not ready gets no traffic: what is being made can wait for the other instances of
 	 * its deploy, what starts for its first probe. A pre_deploy command resolves names as soon
 	 * as it runs, and is known by its address. */
-	if (instance->slot == RUN_SLOT)
+	if (instance->slot == INSTANCE_RUN_SLOT)
 		deferred_schedule(facts->flush);
 	else if (instance->state == INSTANCE_PULLING || instance->state == INSTANCE_CREATED)
 		timer_arm_within(facts->gather, FACTS_GATHER_USEC);

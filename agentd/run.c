@@ -1,5 +1,5 @@
 /* pre_deploy: a command in the new image, once, before the switch. While it runs it is an instance
- * of slot RUN_SLOT in the facts: the resolver knows its deploy by its address. */
+ * of slot INSTANCE_RUN_SLOT in the facts: the resolver knows its deploy by its address. */
 #include "agentd/agentd.h"
 
 #define RUN_GRACE_S 2
@@ -73,7 +73,7 @@ static void publish(struct run *run, const char *address)
 		fact->id = xstrdup(run->name);
 		fact->ns = xstrdup(run->order->command.ns);
 		fact->service = xstrdup(run->order->service->name);
-		fact->slot = RUN_SLOT;
+		fact->slot = INSTANCE_RUN_SLOT;
 		fact->deploy = xstrdup(run->order->command.deploy);
 		fact->epoch = run->order->command.epoch;
 		fact->image = xstrdup(run->order->service->image);
@@ -92,7 +92,7 @@ static void unpublish(struct facts *facts, const char *name)
 {
 	struct instance *fact = facts_get(facts, name);
 
-	if (fact && fact->slot == RUN_SLOT)
+	if (fact && fact->slot == INSTANCE_RUN_SLOT)
 		facts_drop(facts, fact);
 }
 
@@ -154,7 +154,7 @@ static void on_line(const char *stream, const char *line, size_t size, bool cut,
 	progress.kind = PROGRESS_LINE;
 	progress.ns = xstrdup(run->order->command.ns);
 	progress.service = xstrdup(run->order->service->name);
-	progress.slot = RUN_SLOT;
+	progress.slot = INSTANCE_RUN_SLOT;
 	progress.stream = xstrdup(stream);
 	progress.message = xasprintf("%s%s", text, cut ? " … (line cut)" : "");
 	free(run->last);
@@ -515,7 +515,7 @@ static void find_ended(struct instance *fact, void *userdata)
 	struct ended *ended = userdata;
 	bool listed = fact->container && map_get(ended->containers, fact->container);
 
-	if (fact->slot == RUN_SLOT && listed == ended->listed &&
+	if (fact->slot == INSTANCE_RUN_SLOT && listed == ended->listed &&
 	    (listed || !map_get(&ended->runs->map, fact->id)))
 		*array_add(ended->facts, ended->n_facts) = fact;
 }

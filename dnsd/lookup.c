@@ -179,12 +179,6 @@ bool lookup_has(const struct lookup *lookup, const struct zone_slot *slot)
 	return lookup->set == LOOKUP_RUNNING ? slot->running : slot->ready;
 }
 
-size_t lookup_count(const struct lookup *lookup)
-{
-	return lookup->set == LOOKUP_RUNNING ? lookup->service->n_running
-					     : lookup->service->n_ready;
-}
-
 static const char *state_name(const struct zone_slot *slot)
 {
 	return slot->state < 0 ? "no facts" : instance_state_names[slot->state];

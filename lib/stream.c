@@ -127,7 +127,7 @@ static void on_appended(int error, const struct bus_message *reply, void *userda
 			/* Neither an acknowledgement nor an error: as good as no answer. */
 			outcome = STREAM_UNKNOWN;
 			failure_set(&failure, FAILURE_NO_QUORUM, "the store's log says more",
-				    "the store's answer for %s cannot be read", call->what);
+				    "cannot decode the store's answer for %s", call->what);
 		}
 	}
 	call->fn.append(outcome, sequence, outcome == STREAM_DONE ? NULL : &failure,
@@ -200,7 +200,7 @@ static void on_message(int error, const struct bus_message *reply, void *userdat
 		else if (code == 0 &&
 			 entry_decode(json_object_get(json, "message"), &entry, &data) < 0)
 			failure_set(&failure, FAILURE_BUG, "the store's log says more",
-				    "the store's answer for %s cannot be read", call->what);
+				    "cannot decode the store's answer for %s", call->what);
 	}
 	call->fn.entry(failure_is_set(&failure) ? &failure : NULL, data ? &entry : NULL,
 		       call->userdata);
@@ -264,7 +264,7 @@ static void on_info(int error, const struct bus_message *reply, void *userdata)
 		json = json_loadb(reply->data, reply->size, 0, NULL);
 		if (!json_is_object(json))
 			failure_set(&failure, FAILURE_BUG, "the store's log says more",
-				    "the store's answer for %s cannot be read", call->what);
+				    "cannot decode the store's answer for %s", call->what);
 		else
 			stream_api_error(json, call->what, &failure);
 	}

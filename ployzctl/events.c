@@ -42,6 +42,7 @@ struct events {
 	struct event_memory memory;
 	struct source sources[3];
 	struct deferred *again;
+	bool switching;	     /* to the local mirrors: other losses are still the store's */
 	bool mirror;	     /* the local mirrors are read: the store does not answer */
 	bool live;	     /* everything that was stored is shown */
 	uint64_t since_usec; /* time of the first entry from --since on; 0: there is none yet */
@@ -215,12 +216,14 @@ static void on_lost(const struct failure *why, void *userdata)
 		fprintf(stderr, "ployzctl: %s; retrying\n", why->message);
 		return;
 	}
+	if (events->switching)
+		return;
 	if (events->mirror) {
 		session_fail(events->ctl, why);
 		return;
 	}
 	fprintf(stderr, "ployzctl: %s; reading this machine's local mirrors\n", why->message);
-	events->mirror = true;
+	events->mirror = events->switching = true;
 	deferred_schedule(events->again);
 }
 
@@ -246,6 +249,7 @@ static void attach(void *userdata)
 	struct events *events = userdata;
 
 	detach(events);
+	events->switching = false;
 	for (size_t i = 0; i < ARRAY_SIZE(events->sources); i++) {
 		struct source *source = &events->sources[i];
 		const struct stream_follow_options options = {

@@ -1,3 +1,4 @@
+/* Entry of ployzctl: global options, then the verb. */
 #include "ployzctl/ployzctl.h"
 
 static int run(struct ployzctl *ctl, int argc, char **argv)

@@ -43,13 +43,18 @@ static char *field_name(const char *prefix, const char *key)
 static void compare_objects(struct differences *to, const char *part, const char *prefix,
 			    json_t *from, json_t *after);
 
+/* An object that one side lacks is compared with an empty one, so that each of its keys is shown.
+ */
 static void compare_values(struct differences *to, const char *part, const char *field,
 			   json_t *from, json_t *after)
 {
-	if (json_is_object(from) && json_is_object(after))
-		compare_objects(to, part, field, from, after);
+	_cleanup_json_ json_t *nothing = json_object();
+
+	if ((!from || json_is_object(from)) && (!after || json_is_object(after)))
+		compare_objects(to, part, field, from ? from : nothing, after ? after : nothing);
 	else if (!json_equal(from, after))
-		add(to, part, field, value_text(from), value_text(after));
+		add(to, part, field, from ? value_text(from) : NULL,
+		    after ? value_text(after) : NULL);
 }
 
 static void compare_objects(struct differences *to, const char *part, const char *prefix,
@@ -60,18 +65,14 @@ static void compare_objects(struct differences *to, const char *part, const char
 
 	json_object_foreach (after, key, value) {
 		_cleanup_free_ char *field = field_name(prefix, key);
-		json_t *before = json_object_get(from, key);
 
-		if (before)
-			compare_values(to, part, field, before, value);
-		else
-			add(to, part, field, NULL, value_text(value));
+		compare_values(to, part, field, json_object_get(from, key), value);
 	}
 	json_object_foreach (from, key, value) {
 		_cleanup_free_ char *field = field_name(prefix, key);
 
 		if (!json_object_get(after, key))
-			add(to, part, field, value_text(value), NULL);
+			compare_values(to, part, field, value, NULL);
 	}
 }
 

@@ -50,8 +50,36 @@ static void store_problems(const struct status *status, char ***problems)
 
 /* --- daemons */
 
-/* `error` is a text, `errors` a list of texts or of objects; both exist only while something is
- * wrong. */
+static char *error_text(const json_t *object)
+{
+	const char *error = json_string_value(json_object_get(object, "error"));
+	const char *hint = json_string_value(json_object_get(object, "hint"));
+
+	return xasprintf("%s%s%s", error, hint ? "; " : "", hint ? hint : "");
+}
+
+/* `namespace shop, machine m1: ERROR` of an object in a list, as JSON without `error`. */
+static char *item_text(const json_t *item)
+{
+	_cleanup_(strbuf_clear) struct strbuf text = STRBUF_INIT;
+	_cleanup_free_ char *error = NULL;
+	const char *key;
+	json_t *value;
+
+	if (json_is_string(item))
+		return xstrdup(json_string_value(item));
+	if (!json_string_length(json_object_get(item, "error")))
+		return json_text(item);
+	error = error_text(item);
+	json_object_foreach ((json_t *)item, key, value)
+		if (json_is_string(value) && !streq(key, "error") && !streq(key, "hint"))
+			strbuf_printf(&text, "%s%s %s", text.size ? ", " : "", key,
+				      json_string_value(value));
+	return xasprintf("%s%s%s", text.size ? text.text : "", text.size ? ": " : "", error);
+}
+
+/* In every daemon's status, `error` is a text (with its next step in `hint` beside it), `errors` a
+ * list of texts or of objects; they exist only while something is wrong. */
 static void gather_errors(const json_t *json, char ***errors)
 {
 	const json_t *item;
@@ -62,13 +90,11 @@ static void gather_errors(const json_t *json, char ***errors)
 	json_array_foreach (json, i, item)
 		gather_errors(item, errors);
 	json_object_foreach ((json_t *)json, key, value) {
-		if (streq(key, "error") && json_is_string(value) && json_string_length(value))
-			strv_push(errors, xstrdup(json_string_value(value)));
+		if (streq(key, "error") && json_string_length(value))
+			strv_push(errors, error_text(json));
 		else if (streq(key, "errors") && json_is_array(value))
 			json_array_foreach (value, i, item)
-				strv_push(errors, json_is_string(item)
-							  ? xstrdup(json_string_value(item))
-							  : json_text(item));
+				strv_push(errors, item_text(item));
 		else
 			gather_errors(value, errors);
 	}

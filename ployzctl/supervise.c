@@ -19,7 +19,7 @@
 #define STEADY_USEC 3000000ull /* after this run time a child's deaths count from zero */
 #define START_ATTEMPTS 2       /* deaths before ready until the start has failed */
 #define LINE_MAX_BYTES 8192
-#define LOG_MAX_BYTES (16ll << 20) /* then a log begins anew; the one before it is kept */
+#define LOG_MAX_BYTES (16ll << 20) /* a larger log is renamed, and a new one begins */
 
 enum state { WAITING, STARTING, READY, PAUSING, STOPPING, ENDED };
 

@@ -1,4 +1,4 @@
-/* Diff: the commands that lead from what the proxy does to what the table says. */
+/* Diff: the commands that bring the proxy to what the table wants (pure). */
 #include "routed/routed.h"
 
 void diff_clear(struct diff *diff)

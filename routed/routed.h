@@ -16,7 +16,7 @@
 #define RETRY_USEC 1000000ull
 /* A newer watermark alone is saved this often, unless a request waits for it. */
 #define SAVE_USEC 1000000ull
-/* An `applied` request is refused after this, with the reason; its asker has given up by then. */
+/* An `applied` request is refused after this, with the reason. */
 #define APPLIED_WAIT_USEC 10000000ull
 /* The same while an error is known that prevents the confirmation. */
 #define APPLIED_ERROR_USEC 1000000ull
@@ -43,6 +43,7 @@ struct routed_config {
 
 /* The last good entry of a subject. */
 struct view_item {
+	char *subject;
 	const struct codec_schema *schema;
 	void *object;
 	uint64_t sequence;
@@ -52,19 +53,28 @@ struct view {
 	struct map claims;  /* route key → struct view_item of struct route_claim */
 	struct map members; /* machine → struct view_item of struct member */
 	struct map facts;   /* <machine>.<ns> → struct view_item of struct instances */
-	struct map errors;  /* subject → why its newest entry cannot be decoded */
+	struct map errors;  /* subject → `entry N on SUBJECT: why it cannot be decoded` */
+	struct map waiting; /* namespace → the head that waits for its facts: struct view_item */
+	struct watermark applied; /* as of the last view_settle */
 };
+/* Everything up to `applied` was taken: heads whose facts are among it take effect. */
+void view_settle(struct view *view, const struct watermark *applied);
 /* Takes one entry; `data` NULL: the subject is gone. Other subjects are ignored. 1: it was a
  * routing event or a member record; 0: it was not; -EBADMSG: it was and cannot be decoded; the last
  * good entry stays and `errors` has the reason. */
 int view_take(struct view *view, const char *subject, uint64_t sequence, const char *data,
 	      size_t size);
+/* The last good entries as a JSON object {subject: {"sequence", "entry"}}; an own reference. */
+json_t *view_encode(const struct view *view);
+/* A subject whose newest entry cannot be decoded and that has no last good one gets it from
+ * `saved`, which view_encode made (maybe in an earlier process). */
+void view_restore(struct view *view, const char *subject, const json_t *saved);
 void view_clear(struct view *view);
 /* NULL: there is none. Borrowed. */
 const struct head *view_head(const struct view *view, const char *ns);
 const struct view_item *view_claim(const struct view *view, const char *key);
-/* The key that a claim's token stands for, or NULL: another spelling must not be taken for it. Owned
- * by the caller. */
+/* The key that a claim's token stands for, or NULL: another spelling must not be taken for it.
+ * Owned by the caller. */
 char *view_claim_key(const char *token);
 /* An instance as its machine reports it. NULL also for a machine that is removed: its facts count
  * as absent. Borrowed. */
@@ -118,7 +128,7 @@ struct table_route {
 };
 /* A subject whose newest entry cannot be decoded: its last good entry stays. */
 struct table_held {
-	char *reason;	   /* names the subject */
+	char *reason;	   /* `entry N on SUBJECT: …` */
 	char **namespaces; /* whose confirmations are held back */
 };
 /* Replaced whole, and only by a complete view. */
@@ -191,7 +201,7 @@ int actual_read_backends(struct actual *actual, const char *reply);
 int actual_read_servers(struct actual *actual, const char *reply);
 int actual_read_connections(struct actual *actual, const char *reply);
 int actual_read_map(struct actual *actual, const char *reply);
-/* From the master's `show proc`: the command that asks each process replaced by a reload for its
+/* From the master's `show proc`: the command that queries each process replaced by a reload for its
  * connections; owned by the caller, NULL when there is none. */
 char *actual_older_command(const char *reply);
 /* Its reply: the connections of each server, as servers of `older`. 0 or -EBADMSG. */
@@ -241,13 +251,13 @@ void haproxy_master(sd_event *loop, const char *socket, const char *command, ses
 void session_free(struct session *session);
 DEFINE_CLEANUP(struct session, session_free);
 
-/* ---- sync.c: makes the proxy do what the table says ---- */
+/* ---- sync.c: applies the table to the proxy ---- */
 
 enum sync_step {
 	SYNC_IDLE,
 	SYNC_READING,	/* what HAProxy has */
 	SYNC_WRITING,	/* the difference */
-	SYNC_RELOADING, /* the master was asked; waiting for another process */
+	SYNC_RELOADING, /* requested from the master; waiting for another process */
 };
 /* One table: tables are numbered, because a watermark does not change with a listen error. */
 struct mark {
@@ -271,8 +281,9 @@ struct routed {
 	struct bus *bus;
 	struct projection *projection;
 	struct view view;
-	bool partial;	      /* entries came since the last complete view */
+	bool partial;	      /* entries arrived since the last complete view */
 	bool loaded;	      /* `table` is of the projection, not only of table.json */
+	json_t *last_good;    /* entries of table.json, until `loaded`; or NULL */
 	struct table *table;  /* wanted; replaced whole */
 	uint64_t version;     /* of `table` */
 	struct actual actual; /* as last read */
@@ -319,12 +330,13 @@ void sync_confirm(struct routed *routed);
 
 /* ---- prepare.c: the files that HAProxy starts from ---- */
 
-/* The table that was saved last, or an empty one. */
-struct table *prepare_saved(const struct routed_config *config);
+/* The table that was saved last, or an empty one. `ret_entries` (may be NULL) gets the entries that
+ * it was made from (see view_restore), or NULL. */
+struct table *prepare_saved(const struct routed_config *config, json_t **ret_entries);
 /* Writes haproxy.cfg and its map when they changed. 0 or a negative errno after having logged the
  * reason. */
 int prepare_write(struct routed *routed);
-/* Saves the table in the state directory. The same. */
+/* Saves the table and the view in the state directory. The same. */
 int prepare_save(struct routed *routed);
 /* Puts the paths of `config` into the struct. */
 void prepare_paths(struct routed *routed);

@@ -1,8 +1,8 @@
-/* Sync: one cycle reads what HAProxy has, sends the difference and, where that needs a reload, asks
- * its master for one; then it reads again until there is no difference. Every cycle begins with
- * what HAProxy reports, so a restarted routed, a restarted HAProxy and a change of the table are
- * one case. A change is urgent: the difference from what HAProxy had last is sent before the
- * reading, and the cycle corrects it.
+/* Sync: one cycle reads what HAProxy has, sends the difference and, where that needs a reload,
+ * requests one from its master; then it reads again until there is no difference. Every cycle
+ * begins with what HAProxy reports, so a restarted routed, a restarted HAProxy and a change of the
+ * table are one case. A change is urgent: the difference from what HAProxy had last is sent before
+ * the reading, and the cycle corrects it.
  *
  * Until the projection has loaded, HAProxy is only read: it may be newer than the saved table. */
 #include "routed/routed.h"
@@ -119,9 +119,9 @@ static void on_processes(int error, char *const *replies, void *userdata)
 	cycle_end(routed);
 }
 
-/* HAProxy does what the table says, but for what a failed reload leaves out (see
- * routed_route_error). While a `drained` request waits, connections of processes that a reload
- * replaced count too: these serve them to their end. */
+/* HAProxy has the table, except what a failed reload leaves out (see routed_route_error). While a
+ * `drained` request waits, connections of processes that a reload replaced count too: these serve
+ * them to their end. */
 static void cycle_done(struct routed *routed)
 {
 	const struct watermark *watermark = &routed->syncing.watermark;
@@ -157,7 +157,7 @@ static void reload_failed(struct routed *routed, char *why)
 
 /* HAProxy 2.6 ends the connection at once; 2.7 and later answer when the reload is done, with
  * `Success=0` and the reason if it failed. */
-static void on_reload_asked(int error, char *const *replies, void *userdata)
+static void on_reload_reply(int error, char *const *replies, void *userdata)
 {
 	struct routed *routed = userdata;
 
@@ -177,7 +177,7 @@ static void on_reload_asked(int error, char *const *replies, void *userdata)
 	timer_arm(routed->retry, RELOAD_POLL_USEC);
 }
 
-static void ask_reload(struct routed *routed)
+static void request_reload(struct routed *routed)
 {
 	if (routed->reload_error && boot_now_usec() < routed->reload_until) {
 		cycle_done(routed);
@@ -195,7 +195,7 @@ static void ask_reload(struct routed *routed)
 	routed->reloads++;
 	routed->reload_pid = routed->actual.pid;
 	routed->reload_until = boot_now_usec() + RELOAD_USEC;
-	haproxy_master(routed->loop, routed->master, "reload", on_reload_asked, routed,
+	haproxy_master(routed->loop, routed->master, "reload", on_reload_reply, routed,
 		       &routed->session);
 }
 
@@ -234,7 +234,7 @@ static void on_written(int error, char *const *replies, void *userdata)
 		}
 	}
 	if (routed->diff.reload)
-		ask_reload(routed);
+		request_reload(routed);
 	else
 		cycle_done(routed);
 }
@@ -257,7 +257,7 @@ static void write_diff(struct routed *routed)
 		haproxy_session(routed->loop, routed->socket, routed->diff.commands, on_written,
 				routed, &routed->session);
 	} else if (routed->diff.reload) {
-		ask_reload(routed);
+		request_reload(routed);
 	} else {
 		free(steal(routed->reload_error));
 		cycle_done(routed);
@@ -439,7 +439,7 @@ void sync_poll(struct routed *routed)
 
 void sync_start(struct routed *routed)
 {
-	routed->table = prepare_saved(routed->config);
+	routed->table = prepare_saved(routed->config, &routed->last_good);
 	routed->poll = timer_new(routed->loop, on_poll, routed);
 	routed->retry = timer_new(routed->loop, on_retry, routed);
 	timer_arm(routed->poll, POLL_USEC);
@@ -454,6 +454,7 @@ void sync_free(struct routed *routed)
 	actual_clear(&routed->actual);
 	actual_clear(&routed->older);
 	table_free(routed->table);
+	json_decref(routed->last_good);
 	map_clear(&routed->listen_errors, free);
 	free(routed->reload_error);
 	free(routed->proxy_error);

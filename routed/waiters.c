@@ -1,7 +1,7 @@
 /* Waiters: `applied` and `drained` requests that are answered once the proxy is that far. */
 #include "routed/routed.h"
 
-/* Askers repeat their requests: no more than these are kept. */
+/* Requests are repeated by their senders: no more than these are kept. */
 #define WAITERS_MAX 256
 /* HAProxy does not count a connection yet that was assigned its server a moment ago: two polls have
  * to agree. */
@@ -80,7 +80,7 @@ static bool answer_applied(struct routed *routed, struct bus_call *call)
 /* The message has the reason, if it is known, or how far the gateway is. */
 static void refuse(struct routed *routed, struct bus_call *call, const struct watermark *wanted)
 {
-	_cleanup_free_ char *asked = watermark_text(wanted);
+	_cleanup_free_ char *text = watermark_text(wanted);
 	_cleanup_free_ char *applied = watermark_text(&routed->applied.watermark);
 	_cleanup_free_ char *so_far = routed->applied.version
 					      ? xasprintf("the gateway has applied %s", applied)
@@ -88,7 +88,7 @@ static void refuse(struct routed *routed, struct bus_call *call, const struct wa
 	const char *error = routed_error(routed);
 
 	bus_call_failf(call, FAILURE_NOT_READY, "`ployzctl status` shows the gateway; then retry",
-		       "cannot confirm %s: %s", asked, error ? error : so_far);
+		       "cannot confirm %s: %s", text, error ? error : so_far);
 }
 
 void waiters_add_applied(struct routed *routed, struct bus_call *call)

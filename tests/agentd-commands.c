@@ -286,7 +286,8 @@ static void late(void)
 	is_answer("ok", "it may lock again to clean up");
 	ask_start(&d1, "web", 2, RUNNING);
 	is_answer("FENCED", "but starts nothing");
-	ask(SUBJECT_AGENT_RUN, "{%s,'service':{'name':'web','image':'x','pre_deploy':{'command':['x']}}}",
+	ask(SUBJECT_AGENT_RUN,
+	    "{%s,'service':{'name':'web','image':'x','pre_deploy':{'command':['x']}}}",
 	    command(&d1));
 	is_answer("FENCED", "and runs nothing");
 	ask_ref(SUBJECT_AGENT_REMOVE, &d1, "shop-web-1-d1");

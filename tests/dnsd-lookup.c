@@ -318,7 +318,15 @@ static void test_edges(void)
 	is_answer(zone, FOREIGN, "web", KNOT_RRTYPE_A, "NX", "a service of another namespace");
 	is_answer(zone, OPERATOR, "54.1.101.10.in-addr.arpa", KNOT_RRTYPE_PTR, "",
 		  "a pre_deploy container has no name");
+	strbuf_puts(&text, "{\"machine\":\"m1\",\"namespace\":\"shop\",\"instances\":[");
+	add_fact(&text, "app-0-d2", "app", 0, "d2", "starting", kinds[CANDIDATE].address);
+	strbuf_puts(&text, "]}");
+	take(zone, "ployz.v1.facts.m1.shop", &text);
+	zone_settle(zone);
+	is_answer(zone, CANDIDATE, "web", KNOT_RRTYPE_A, "", "a candidate that is gone");
+	zone_free(zone);
 	/* The same facts once the deploy is closed. */
+	zone = make_zone("r", "r");
 	strbuf_puts(&text, "{\"namespace\":\"shop\",\"revision\":7,\"deploy\":\"d1\",\"services\":["
 			   "{\"name\":\"web\",\"slots\":[{\"slot\":0,\"instance\":\"web-0-d1\","
 			   "\"machine\":\"m1\"}]}]}");
@@ -356,11 +364,44 @@ static void test_twice(void)
 	zone_free(zone);
 }
 
+static void is_why(const struct zone *zone, bool candidate, const char *name, const char *expected)
+{
+	const struct caller caller = { .ns = "shop", .candidate = candidate };
+	_cleanup_free_ char *why = NULL;
+	uint8_t wire[KNOT_DNAME_MAXLEN];
+	struct lookup found;
+	struct name parsed;
+
+	name_write(name, wire);
+	name_parse(wire, &parsed);
+	lookup(zone, &caller, &parsed, &found);
+	why = lookup_why(&found, &parsed, &caller, KNOT_RRTYPE_A);
+	is(why, expected, "the reason");
+}
+
+static void test_reasons(void)
+{
+	struct zone *zone = make_zone("rpx", "rs");
+
+	is_why(zone, false, "web",
+	       "web in shop, revision 7: 1 of 3 instances are ready; slot 1: pulling; "
+	       "slot 2: no facts");
+	is_why(zone, true, "web",
+	       "web in shop, open deploy d2: 1 of 2 instances are ready; slot 1: starting");
+	is_why(zone, true, "0.web.ployz.internal",
+	       "slot 0 of web in shop: instance web-0-d2 on m1, ready");
+	is_why(zone, false, "7.web.ployz.internal", "web in shop has 3 slots, none with number 7");
+	is_why(zone, false, "_x._tcp.web.ployz.internal", "web in shop has no tcp port x");
+	is_why(zone, false, "nix", "namespace shop has no service nix");
+	zone_free(zone);
+}
+
 int main(void)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		test_row(&rows[i]);
 	test_edges();
 	test_twice();
+	test_reasons();
 	return tap_done();
 }

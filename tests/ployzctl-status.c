@@ -260,10 +260,14 @@ static const struct {
 	  "leased of machine m1: the container engine does not answer" },
 	{ "errors within lists", nothing, "{\"store\":{\"streams\":[{\"error\":\"lost\"},{}]}}",
 	  FINE, "leased of machine m1: lost" },
+	{ "an error with its next step", nothing, "{\"error\":\"lost\",\"hint\":\"accept it\"}",
+	  FINE, "leased of machine m1: lost; accept it" },
 	{ "a list of errors", nothing,
-	  "{\"errors\":[\"one\",{\"namespace\":\"shop\",\"why\":\"two\"}]}", FINE,
-	  "leased of machine m1: one / leased of machine m1: "
-	  "{\"namespace\":\"shop\",\"why\":\"two\"}" },
+	  "{\"errors\":[\"one\",{\"namespace\":\"shop\",\"machine\":\"m2\",\"error\":\"two\"},"
+	  "{\"why\":\"three\"}]}",
+	  FINE,
+	  "leased of machine m1: one / leased of machine m1: namespace shop, machine m2: two / "
+	  "leased of machine m1: {\"why\":\"three\"}" },
 	{ "an instance that is not ready", instance_unready, IDLE, FINE,
 	  I1 "unready: probe failed" LOGS },
 	{ "an instance without facts", instance_absent, IDLE, FINE, I1 "without facts" LOGS },

@@ -2,7 +2,7 @@
 #include "routed/routed.h"
 #include "tests/tap.h"
 
-/* ---- heads and claims in words ---- */
+/* ---- heads and claims from text ---- */
 
 static void add_route(struct head *head, const char *key)
 {
@@ -225,7 +225,7 @@ static const struct row rows[] = {
 	  "b",
 	  "h.example/api",
 	  "host h.example belongs to namespace a, which does not grant it to b" },
-	{ "the owner has left the host: nobody's right is infringed",
+	{ "the owner no longer has the host",
 	  { "a other.example/", "b h.example/api" },
 	  { "5 h.example a", "6 h.example/api b" },
 	  "b",
@@ -561,7 +561,8 @@ static void test_worlds(void)
 				bool own = world.claims[i] == ns + 1 && world.heads[ns] & 1u << i;
 
 				unclaimed += served[ns] & 1u << i && !own;
-				/* Who is granted everything, or has claimed everything first. */
+				/* The other namespace grants everything; everything was claimed
+				 * first. */
 				granted += own && world.grants[!ns] && !(served[ns] & 1u << i);
 				first += own && world.order == 0 && world.claims[0] == ns + 1 &&
 					 claims_committed(&world, 0) && world.claims[1] == ns + 1 &&
@@ -582,12 +583,12 @@ static void test_worlds(void)
 	is_int(twice, 0, "no key is served for two namespaces");
 	is_int(unclaimed, 0, "nothing is served without its own claim");
 	is_int(traces, 0, "a claim that is not committed changes nothing");
-	is_int(granted, 0, "whom the other namespace grants everything is served");
-	is_int(first, 0, "whoever claimed first is served");
+	is_int(granted, 0, "a namespace to which the other grants everything is served");
+	is_int(first, 0, "the namespace that claimed first is served");
 	is_int(infringed, 0, "no path below another namespace's host without a grant");
 }
 
-/* The lookup of wildcards agrees with the rule that everybody uses. */
+/* The lookup of wildcards agrees with route_host_covers. */
 static void test_covers(void)
 {
 	static const char *const hosts[] = { "example",	    "h.example",     "*.example",

@@ -323,7 +323,7 @@ for reason in 'shop.example/: namespace shop has claimed shop.example' \
 	like "$(status)" "\"${reason%%: *} of late/web is not served: ${reason#*: }\"" '  status names it'
 	like "$(routes)" "\"error\":\"${reason#*: }\"" '  routes names it'
 done
-unlike "$(applied shop)" unserved 'other namespaces are not told'
+unlike "$(applied shop)" unserved 'another namespace gets no such list'
 like "$(applied)" '"unserved": *\["shop.example/: namespace shop' 'a request about all of them is'
 is "$(grep -c "cannot listen on port $other_port" "$work/routed.log")" 1 'the port is logged once'
 end_pid "$other"
@@ -339,15 +339,20 @@ is "$(get shop.example /late/)" '127.0.0.2 late' 'and no longer when the grant i
 
 # --- an entry that cannot be decoded
 commit late '{"namespace":"late","revision":"x"}'
-like "$(applied late)" "\"held\":\"cannot decode entry $intent on ployz.v1.intent.namespace.late: revision: " \
+like "$(applied late)" "\"held\":\"entry $intent on ployz.v1.intent.namespace.late: revision: " \
 	'an entry that cannot be decoded is named at once'
 is "$(get late.example /)" 127.0.0.4 'the last good one is served'
 like "$(status)" '"held": *\["cannot decode entry [0-9]* on ployz.v1.intent.namespace.late' 'status names it'
 unlike "$(applied shop)" '"held"' 'other namespaces are confirmed'
+kill -KILL "$routed_pid"
+wait "$routed_pid" 2>/dev/null
+routed_start
+like "$(applied late)" '"held":"entry' 'a restarted routed holds it back'
+is "$(get late.example /)" 127.0.0.4 'and still serves the last good one'
 commit late "$(head_json late 2 "$(http_route late.example /)" "$(slot_json 0 late-web-0-a 127.0.0.4)")"
 unlike "$(applied late)" '"held"' 'a good entry ends it'
 seen=$(bus "$bus_url" append ployz.v1.facts.m2.late '{"machine":"m2"}' any)
-like "$(applied late)" '"held":"cannot decode entry [0-9]* on ployz.v1.facts.m2.late' "facts of any machine hold their namespace back"
+like "$(applied late)" '"held":"entry [0-9]* on ployz.v1.facts.m2.late' "facts of any machine hold their namespace back"
 member m2 removed
 unlike "$(applied late)" '"held"' 'unless the machine is removed'
 member m1 removed
@@ -381,7 +386,7 @@ is "$(field pid "$(status)")" "$worker" 'a new routed adopts the HAProxy that ru
 is "$(field reloads "$(status)")" 0 'without a reload'
 end_pid "$haproxy_pid"
 within 5 status_shows '"answers": *false'
-like "$(status)" 'does not answer at' 'status says that HAProxy is not there'
+like "$(status)" 'does not answer at' 'status reports that HAProxy does not answer'
 facts shop "$(fact_json shop-web-0-c shop ready 127.0.0.3)"
 like "$(applied shop)" 'NOT_READY.*HAProxy does not answer at' 'a confirmation fails with the reason'
 run prepare
@@ -453,4 +458,113 @@ is "$(perl -MIO::Socket::INET -e '
 	print $s "GET / HTTP/1.1\r\nHost: echo.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 	while (<$s>) { last if /^\r?$/ } print $s "hello"; sysread($s, $b, 100); print $b' "$gateway")" 'echo hello' \
 	'an upgraded connection is passed through'
+
+# --- a reload that fails
+# The pool is full: one backend becomes free.
+commit n5 "$(head_json n5 2 '' '')"
+drained 5000 n5-web-0-a >"$work/out"
+mv "$run_dir/haproxy-master.sock" "$run_dir/moved"
+new_port=$(free_port)
+claim new new.example "tcp/$new_port"
+commit new "$(head_json new 1 "$(http_route new.example /),$(tcp_route "$new_port")" "$(slot_json 0 new-web-0-a 127.0.0.2)")"
+facts new "$(fact_json new-web-0-a new ready 127.0.0.2)"
+like "$(applied new)" "\"unserved\":\[\"tcp/$new_port: HAProxy has no backend for it: cannot reload HAProxy: its master does not answer" \
+	'a route that needs a reload that fails is named'
+is "$(get new.example /)" 127.0.0.2 'everything else of the namespace is served'
+unlike "$(applied shop)" unserved 'and other namespaces are confirmed'
+like "$(routes)" "\"key\":\"tcp/$new_port\",.*\"error\":\"HAProxy has no backend" 'routes shows the error'
+like "$(status)" "\"unserved\":.*tcp/$new_port of new/web is not served" 'so does status'
+mv "$run_dir/moved" "$run_dir/haproxy-master.sock"
+kill -KILL "$routed_pid"
+wait "$routed_pid" 2>/dev/null
+routed_start
+ok 'after a reload it is served' within 20 listens_as 127.0.0.2 "127.0.0.1:$new_port"
+unlike "$(applied new)" unserved 'and confirmed'
+
+# --- a local mirror and a store that are behind what was served
+
+# servers_end: the store and the local bus.
+servers_end() {
+	end_pid "$bus_pid"
+	end_pid "$store_pid"
+}
+
+routed_end() {
+	kill -KILL "$routed_pid"
+	wait "$routed_pid" 2>/dev/null
+}
+
+mirrored() {
+	bus "$bus_url" request "\$JS.$bus_machine.API.STREAM.INFO.$1" '' | grep -q "\"last_seq\": *$2,"
+}
+
+is_served() {
+	[ "$(get shop.example /)" = "$1" ]
+}
+
+# What it serves, and that HAProxy is still told nothing else.
+stays_at() {
+	is "$(get shop.example /)" "$1" "$2"
+}
+
+mirrors_make || bail "no mirrors: $(cat "$work/out")"
+within 20 mirrored PLOYZ_INTENT "$intent" && within 20 mirrored PLOYZ_FACTS "$seen" || bail 'the mirrors do not follow'
+servers_end
+cp -a "$work/bus" "$work/bus.old"
+cp -a "$work/store" "$work/store.old"
+store_start && local_start && within 10 store_linked
+facts shop "$(fact_json shop-web-0-c shop ready 127.0.0.4)"
+ok 'the store is followed again' within 20 is_applied shop
+stays_at 127.0.0.4 'a newer view is served and confirmed'
+
+# The mirror of before, and no store.
+routed_end
+servers_end
+rm -rf "$work/bus"
+cp -a "$work/bus.old" "$work/bus"
+local_start
+routed_start
+ok 'the mirror is there' within 10 mirrored PLOYZ_FACTS "$((seen - 1))"
+like "$(applied shop)" 'NOT_READY.*cannot confirm generation 1' 'nothing is confirmed while neither store nor mirror is new enough'
+stays_at 127.0.0.4 'an older mirror is not served'
+like "$(status)" '"stale_since":"[^"]*","stale_reason":"' 'status has since when, and why'
+like "$(routes)" '"stale_since":"[^"]*".*"address":"127.0.0.4:' 'routes has the saved view, marked as stale'
+end_pid "$haproxy_pid"
+run prepare
+exits 0 'an HAProxy that starts meanwhile'
+haproxy_start
+stays_at 127.0.0.4 'has the saved view'
+store_start
+ok 'once the store is back it is followed' within 20 is_applied shop
+stays_at 127.0.0.4 'with the same view'
+
+# A mirror that is as new as the saved view.
+# It attaches again to the store after 16 s or so.
+ok 'the mirror follows again' within 40 mirrored PLOYZ_FACTS "$seen"
+routed_end
+end_pid "$store_pid"
+routed_start
+ok 'a mirror that is not behind is served' within 20 is_applied shop
+like "$(applied shop)" '"stale_since"' 'and marked as stale'
+
+# The store of before.
+rm -rf "$work/store"
+cp -a "$work/store.old" "$work/store"
+store_start
+ok 'a store that has lost entries is named' within 30 status_shows '"stale_reason":"entries of PLOYZ_FACTS are missing'
+stays_at 127.0.0.4 'the last good view is served'
+last=$seen
+facts shop "$(fact_json shop-web-0-c shop ready 127.0.0.2)"
+is "$seen" "$last" 'an entry of that store with a sequence that was seen already'
+unlike "$(status)" '"applied":{"generation":2' 'is not taken'
+stays_at 127.0.0.4 'and does not change the view'
+routed_end
+routed_start
+ok 'nor after a restart' within 30 status_shows '"stale_reason":"entries of PLOYZ_FACTS are missing'
+stays_at 127.0.0.4 'does it'
+generation=2
+ok 'an operator accepts the store' streams_make 1 test 2
+ok 'then its view is served' within 30 is_served 127.0.0.2
+ok 'and confirmed' within 10 is_applied shop
+unlike "$(status)" 'stale_since' 'without being stale'
 done_testing

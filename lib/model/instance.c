@@ -22,7 +22,7 @@ static const struct codec_field instance_fields[] = {
 	      .note = "the engine's own id of the container"),
 	FIELD_KEY(struct instance, ns, "namespace", CODEC_NAME, .flags = CODEC_REQUIRED),
 	FIELD(struct instance, service, CODEC_NAME, .flags = CODEC_REQUIRED),
-	FIELD(struct instance, slot, CODEC_INT, .min = -1, .max = INT64_MAX,
+	FIELD(struct instance, slot, CODEC_INT, .min = INSTANCE_RUN_SLOT, .max = INT64_MAX,
 	      .note = "number of the replica, from 0; -1: a pre_deploy container"),
 	FIELD(struct instance, deploy, CODEC_STRING, .note = "the deploy that started it"),
 	FIELD(struct instance, epoch, CODEC_INT),

@@ -258,6 +258,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	dnsd.loop = loop;
 	dnsd.zone = zone;
 	TAILQ_INIT(&dnsd.connections);
+	TAILQ_INIT(&dnsd.deferred);
 	HOLDS(upstream_start(&dnsd) == 0);
 	for (int steps = 0; cursor_left(&c) && steps < STEPS_MAX; steps++)
 		step(&dnsd, &c);

@@ -1,7 +1,7 @@
 /* What agentd has around it, in the test's own process: a container engine without containers, a
- * store, callers, and a clock that only the test moves. Everything answers at once, in order, unless
- * the test holds it. Included once in a test, which is linked with agentd's files; what is defined
- * here takes the place of the library's. */
+ * store, callers, and a clock that only the test moves. Everything answers at once, in order,
+ * unless the test holds it. Included once in a test, which is linked with agentd's files; what is
+ * defined here takes the place of the library's. */
 #ifndef PLOYZ_TESTS_SURROUNDINGS_H
 #define PLOYZ_TESTS_SURROUNDINGS_H
 
@@ -20,13 +20,6 @@
 #define MACHINE "m1"
 
 static struct agentd *agentd;
-
-/* --- the clock */
-
-uint64_t boot_now_usec(void)
-{
-	return 1000 * SECOND + fake_now;
-}
 
 /* --- the log: the last lines, for what a test says about them */
 
@@ -285,8 +278,7 @@ static void answer_read(const struct bus_request *request)
 	/* The first one from `sequence` on. */
 	for (const struct entry *older = found; request->sequence && older; older = older->next)
 		if (streq(older->stream, request->stream) &&
-		    streq(older->subject, request->subject) &&
-		    older->sequence >= request->sequence)
+		    streq(older->subject, request->subject) && older->sequence >= request->sequence)
 			found = older;
 	if (found && found->sequence < request->sequence)
 		found = NULL;
@@ -357,15 +349,15 @@ struct reply {
 	struct failure failure;
 	char *text; /* of the answer; NULL: a failure, or none */
 };
-static const struct bus_verb *verbs;
+static const struct bus_endpoint *verbs;
 static size_t n_verbs;
 static bus_status_fn status_fn;
 static struct progress_line {
 	char *id, *text;
-} *progress;
+} * progress;
 static size_t n_progress;
 
-int daemon_serve(_unused_ struct daemon *daemon, const struct bus_verb *served, size_t count,
+int daemon_serve(_unused_ struct daemon *daemon, const struct bus_endpoint *served, size_t count,
 		 bus_status_fn status, _unused_ void *userdata)
 {
 	verbs = served;
@@ -506,8 +498,8 @@ static void container_start(struct container *c)
 	free(c->address);
 	free(c->started_at);
 	c->address = xasprintf("10.101.1.%u", 2 + ++engine.number % 200);
-	c->started_at = xasprintf("2026-01-01T00:00:%02u.%06uZ", engine.number / 60 % 60,
-				  engine.number);
+	c->started_at =
+		xasprintf("2026-01-01T00:00:%02u.%06uZ", engine.number / 60 % 60, engine.number);
 	c->state = "running";
 	engine_event(c, "start");
 }
@@ -654,8 +646,8 @@ static void update(struct http_request *request, struct container *c)
 		return;
 	}
 	free(c->policy);
-	c->policy = xstrdup(json_string_value(
-		json_object_get(json_object_get(body, "RestartPolicy"), "Name")));
+	c->policy = xstrdup(
+		json_string_value(json_object_get(json_object_get(body, "RestartPolicy"), "Name")));
 	respond(request, 200, json_object());
 }
 
@@ -728,9 +720,9 @@ static bool engine_respond(struct http_request *request, const char *path)
 			json_pack("{s:s, s:[{s:s}]}", "Version", "1.0", "Components", "Name",
 				  engine.podman ? "Podman Engine" : "Engine"));
 	else if (str_starts(path, "/info"))
-		respond(request, 200, json_pack("{s:s, s:I, s:I}", "Architecture", "x86_64",
-						"MemTotal", (json_int_t)1 << 30, "NCPU",
-						(json_int_t)4));
+		respond(request, 200,
+			json_pack("{s:s, s:I, s:I}", "Architecture", "x86_64", "MemTotal",
+				  (json_int_t)1 << 30, "NCPU", (json_int_t)4));
 	else if (str_starts(path, "/networks/"))
 		respond(request, 200,
 			json_pack("{s:{s:[{s:s}]}}", "IPAM", "Config", "Subnet", "10.101.1.0/24"));
@@ -784,7 +776,8 @@ static bool engine_answer(void)
 	struct http_request *found[256];
 	size_t n = 0;
 
-	for (struct http_request *r = agentd->http->requests; r && n < ARRAY_SIZE(found); r = r->next)
+	for (struct http_request *r = agentd->http->requests; r && n < ARRAY_SIZE(found);
+	     r = r->next)
 		found[n++] = r;
 	while (n--) {
 		struct http_request *request = found[n];
@@ -893,7 +886,8 @@ static void world_begin(void)
 		exit(1);
 	}
 	store_put(STREAM_INTENT, "ployz.v1.intent.member." MACHINE,
-		  "{\"id\":\"" MACHINE "\",\"subnet\":\"10.101.1.0/24\",\"life_cycle\":\"active\"}");
+		  "{\"id\":\"" MACHINE
+		  "\",\"subnet\":\"10.101.1.0/24\",\"life_cycle\":\"active\"}");
 	agentd_begin();
 }
 
@@ -1067,10 +1061,10 @@ static uint64_t write_head(const struct deploy_of *deploy, bool open, const char
 			   const char *slots)
 {
 	_cleanup_(strv_freep) char **words = strv_split(slots, " ");
-	_cleanup_json_ json_t *head = json_pack(
-		"{s:s, s:s, s:i, s:i, s:s*, s:i, s:[]}", "namespace", "shop", "writer", deploy->id,
-		"epoch", deploy->epoch, "generation", 1, "deploy", committed, "revision",
-		committed ? 1 : 0, "services");
+	_cleanup_json_ json_t *head =
+		json_pack("{s:s, s:s, s:i, s:i, s:s*, s:i, s:[]}", "namespace", "shop", "writer",
+			  deploy->id, "epoch", deploy->epoch, "generation", 1, "deploy", committed,
+			  "revision", committed ? 1 : 0, "services");
 	_cleanup_free_ char *text = NULL;
 
 	if (open)
@@ -1080,11 +1074,10 @@ static uint64_t write_head(const struct deploy_of *deploy, bool open, const char
 	for (char **word = words; word && *word; word++) {
 		_cleanup_(strv_freep) char **parts = strv_split(*word, "/");
 
-		json_array_append_new(
-			json_object_get(head, "services"),
-			json_pack("{s:s, s:[{s:i, s:s, s:s, s:s}]}", "name", parts[0], "slots",
-				  "slot", atoi(parts[1]), "instance", parts[2], "machine", MACHINE,
-				  "deploy", parts[3]));
+		json_array_append_new(json_object_get(head, "services"),
+				      json_pack("{s:s, s:[{s:i, s:s, s:s, s:s}]}", "name", parts[0],
+						"slots", "slot", atoi(parts[1]), "instance",
+						parts[2], "machine", MACHINE, "deploy", parts[3]));
 	}
 	text = json_text(head);
 	return store_put(STREAM_INTENT, "ployz.v1.intent.namespace.shop", text);
