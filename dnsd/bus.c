@@ -214,6 +214,7 @@ static void on_settled(const struct watermark *applied, void *userdata)
 {
 	struct dnsd *dnsd = userdata;
 
+	zone_apply(dnsd->zone, applied);
 	zone_settle(dnsd->zone);
 	if (!dnsd->loaded && dnsd->saved_zone)
 		log_info("the zone is loaded; the stored view is no longer served");
@@ -236,7 +237,7 @@ static void on_stale(bool stale _unused_, void *userdata)
 
 int dnsd_serve(struct dnsd *dnsd)
 {
-	static const struct bus_verb verbs[] = {
+	static const struct bus_endpoint verbs[] = {
 		{ SUBJECT_DNSD_APPLIED, verb_applied },
 		{ SUBJECT_DNSD_RESOLVE, verb_resolve },
 	};

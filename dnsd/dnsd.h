@@ -175,8 +175,9 @@ struct zone_service {
 LIST_HEAD(zone_hosts, zone_host);
 struct zone_namespace {
 	char *ns;
-	struct head *head; /* last good entry, or NULL */
-	struct map facts;  /* machine → struct instances */
+	struct head *head;    /* last good entry, or NULL */
+	struct head *waiting; /* a later one, whose facts were not applied yet, or NULL */
+	struct map facts;     /* machine → struct instances */
 	bool dirty;
 	/* Built from these by zone_settle: */
 	bool unknown; /* the head exists and was never decoded */
@@ -221,6 +222,7 @@ struct zone {
 	struct zone_machine *machines;
 	size_t n_machines;
 	struct zone_hosts hosts[4096]; /* by address */
+	struct watermark applied;      /* as of the last zone_apply */
 };
 struct zone *zone_new(void);
 void zone_free(struct zone *zone);
@@ -230,6 +232,9 @@ DEFINE_CLEANUP(struct zone, zone_free);
  * last good one is kept, zone_error names it). */
 int zone_entry(struct zone *zone, const char *subject, uint64_t sequence, const char *data,
 	       size_t size);
+/* Everything up to `applied` was taken: heads whose facts are among it take effect with the next
+ * zone_settle. */
+void zone_apply(struct zone *zone, const struct watermark *applied);
 /* Rebuilds what changed since; the number of namespaces rebuilt. */
 size_t zone_settle(struct zone *zone);
 /* Takes an earlier entry of a subject whose last one could not be decoded; the error stays. As

@@ -54,6 +54,7 @@ static void drop_namespace(void *value)
 	map_clear(&ns->services, drop_service);
 	map_clear(&ns->candidates, drop_service);
 	head_free(ns->head);
+	head_free(ns->waiting);
 	free(ns->deploy);
 	free(ns->open);
 	free(ns->ns);
@@ -193,9 +194,28 @@ static int take_head(struct zone *zone, const char *name, const char *data, size
 
 	if (data && codec_parse(&head_schema, data, size, CODEC_LENIENT, &head, failure) < 0)
 		return -EBADMSG;
+	head_free(steal(ns->waiting));
+	if (head && !head_may_serve(head, &zone->applied)) {
+		ns->waiting = head;
+		return 0;
+	}
 	head_free(ns->head);
 	ns->head = head;
 	return 0;
+}
+
+void zone_apply(struct zone *zone, const struct watermark *applied)
+{
+	zone->applied = *applied;
+	for (struct map_item *item = NULL; (item = map_next(&zone->namespaces, item));) {
+		struct zone_namespace *ns = item->value;
+
+		if (!ns->waiting || !head_may_serve(ns->waiting, applied))
+			continue;
+		head_free(ns->head);
+		ns->head = steal(ns->waiting);
+		ns->dirty = true;
+	}
 }
 
 static int take_facts(struct zone *zone, const char *machine, const char *name, const char *data,
@@ -483,7 +503,7 @@ size_t zone_settle(struct zone *zone)
 			continue;
 		build(zone, ns);
 		changed++;
-		if (!ns->head && !ns->facts.count && !ns->unknown) {
+		if (!ns->head && !ns->waiting && !ns->facts.count && !ns->unknown) {
 			map_remove(&zone->namespaces, ns->ns);
 			drop_namespace(ns);
 		}

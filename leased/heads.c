@@ -138,6 +138,8 @@ struct head *head_next(const struct rollout *rollout, const char *now, const cha
 	head->hash = manifest_hash(rollout->manifest);
 	head->release = rollout->release;
 	head->release_number = rollout->release_number;
+	head->facts =
+		MAX2(rollout_watermark(rollout).facts, rollout->base ? rollout->base->facts : 0);
 	for (size_t i = 0; i < rollout->manifest->n_services; i++)
 		add_service(rollout, head, &rollout->manifest->services[i]);
 	head_take_routes(head, rollout->manifest);

@@ -35,6 +35,11 @@ static bool must_resume(const struct candidate *c)
 	return c->old_stopped && !c->resumed;
 }
 
+static bool has_settled(enum instance_state state)
+{
+	return state == INSTANCE_READY || state == INSTANCE_FAILED || state == INSTANCE_GONE;
+}
+
 static void ask(struct rollout *r, struct candidate *c)
 {
 	struct agent_ref ref = { .instance = c->slot->old, .grace_ms = -1 };
@@ -51,8 +56,8 @@ static enum phase_result poll_one(struct rollout *r, struct candidate *c)
 	switch (rpc_verdict(&c->rpc, r->now_usec, RESUME_USEC)) {
 	case VERDICT_ANSWER:
 		answer = c->rpc.answer;
-		if (answer->instance && (answer->instance->state == INSTANCE_STOPPED ||
-					 answer->instance->state == INSTANCE_DRAINING))
+		/* Requests wait for it at the gateways while the deploy is open. */
+		if (answer->instance && !has_settled((enum instance_state)answer->instance->state))
 			break;
 		c->resumed = true;
 		return PHASE_DONE;
@@ -68,7 +73,7 @@ static enum phase_result poll_one(struct rollout *r, struct candidate *c)
 		break;
 	}
 	if (r->now_usec - r->phase_usec > RESUME_USEC) {
-		rollout_note(r, "%s on machine %s is not resumed yet; its agentd repeats it",
+		rollout_note(r, "%s on machine %s is not ready again yet",
 			     c->slot->old, candidate_old_machine(c));
 		c->resumed = true;
 		return PHASE_DONE;

@@ -99,6 +99,16 @@ static enum phase_result check(struct rollout *r)
 	return r->renewed ? participants_renew(r) : PHASE_WAIT;
 }
 
+bool rollout_holds(struct rollout *r, const char *point)
+{
+	bool held = r->ops->held && r->ops->held(r, point);
+
+	if (held && !r->held)
+		rollout_note(r, "held before phase %s", point);
+	r->held = held;
+	return held;
+}
+
 static enum phase_result run(struct rollout *r)
 {
 	const struct phase_row *row = &r->table[r->phase];
@@ -108,15 +118,9 @@ static enum phase_result run(struct rollout *r)
 		return result;
 	if (r->entered)
 		return row->poll(r);
-	if (r->phase != PHASE_END && r->ops->held && r->ops->held(r, row->name)) {
-		if (!r->held)
-			rollout_note(r, "held before phase %s", row->name);
-		r->held = true;
+	if (r->phase != PHASE_END && rollout_holds(r, row->name))
 		return PHASE_WAIT;
-	}
-	if (r->held)
-		r->phase_usec = r->now_usec;
-	r->held = false;
+	r->phase_usec = r->now_usec;
 	r->entered = true;
 	return row->start(r);
 }

@@ -100,7 +100,7 @@ enum phase_result run_poll(struct rollout *r, struct run *run)
 		return PHASE_DONE;
 	}
 	if (run->state == RUN_WAITING) {
-		if (!candidate_may_start(r, c) || (r->ops->held && r->ops->held(r, "run")))
+		if (!candidate_may_start(r, c) || rollout_holds(r, "run"))
 			return PHASE_WAIT;
 		rollout_note(r, "running pre_deploy of service %s on machine %s", c->service->name,
 			     c->slot->machine);

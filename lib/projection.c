@@ -296,8 +296,6 @@ static void on_store_lost(const struct failure *why, void *userdata)
 	free(part->why);
 	part->why = xstrdup(why->message);
 	now_stale(p, why->message, why->hint);
-	if (!part->loaded && !part->mirror && !timer_is_armed(p->mirror_timer))
-		timer_arm(p->mirror_timer, 0);
 }
 
 static const struct stream_follow_ops store_ops = {
@@ -414,6 +412,7 @@ static void follow_store(struct part *part, const struct stream_seen *seen)
 	};
 
 	part->store = stream_follow_new(part->projection->bus, &options, &store_ops, part);
+	timer_arm_within(part->projection->mirror_timer, MIRROR_AFTER_USEC);
 }
 
 /* What the mirror has, the store must have too: otherwise it has lost entries. */
@@ -495,7 +494,6 @@ struct projection *projection_new(struct bus *bus, const struct projection_optio
 				     .expected = &p->expected.facts };
 	part_start(p, &p->parts[0], options->intent, seen);
 	part_start(p, &p->parts[1], options->facts, seen);
-	timer_arm(p->mirror_timer, MIRROR_AFTER_USEC);
 	return p;
 }
 

@@ -1,6 +1,8 @@
 /* Build: the routing table of a view. */
 #include "routed/routed.h"
 
+#include <assert.h>
+
 struct build {
 	const struct view *view;
 	struct table *table;
@@ -27,8 +29,16 @@ static enum server_state state_of(int state)
 	return state == INSTANCE_DRAINING || state == INSTANCE_STOPPED ? SERVER_DRAIN : SERVER_DOWN;
 }
 
-/* In a stop-first switch the head still names the instances that were taken out of service (or are
- * being started again after a failed switch) while nothing else is ready. */
+/* Whether requests wait for an instance in this state. One that was resumed after a failed switch
+ * is unready until it answers again; its deploy is open until then. */
+static bool is_awaited(const struct head *head, int state)
+{
+	return state_of(state) == SERVER_DRAIN || state == INSTANCE_STARTING ||
+	       (state == INSTANCE_UNREADY && head->open);
+}
+
+/* In a stop-first switch the head still names the instances that were taken out of service while
+ * nothing else is ready. */
 static void hold(const struct build *build, const struct head *head, struct table_backend *backend)
 {
 	for (size_t i = 0; i < backend->n_servers; i++)
@@ -39,8 +49,7 @@ static void hold(const struct build *build, const struct head *head, struct tabl
 		const struct instance *fact =
 			view_instance(build->view, server->machine, head->ns, server->instance);
 
-		if (fact &&
-		    (state_of(fact->state) == SERVER_DRAIN || fact->state == INSTANCE_STARTING))
+		if (fact && is_awaited(head, fact->state))
 			server->state = SERVER_HELD;
 	}
 }
@@ -176,7 +185,7 @@ static char *refuse(struct build *build, const struct head *head, const struct h
 	holder = map_get(&build->keys, key);
 	if (holder)
 		return xasprintf("the head names it twice; it is served by %s", holder);
-	map_put(&build->keys, key, xasprintf("%s/%s", head->ns, service->name));
+	map_put(&build->keys, key, xasprintf("%s/%s", head->ns, route->service));
 	return NULL;
 }
 
@@ -210,6 +219,8 @@ static void add_route(struct build *build, const struct head *head, const struct
 		route.listen = wanted->listen;
 	}
 	route.error = refuse(build, head, wanted, &route, service, port);
+	/* Otherwise there is an error. */
+	assert(route.error || (service && port));
 	if (!route.error)
 		route.owner = xstrdup(backend_for(build, head, service, port, &route));
 	*array_add(build->table->routes, build->table->n_routes) = route;

@@ -7,8 +7,11 @@ static void on_entry(const char *subject, uint64_t sequence, const char *data, s
 	struct routed *routed = userdata;
 
 	routed->partial = true;
-	if (view_take(&routed->view, subject, sequence, data, size) == -EBADMSG)
-		log_warning("%s", (const char *)map_get(&routed->view.errors, subject));
+	if (view_take(&routed->view, subject, sequence, data, size) != -EBADMSG)
+		return;
+	log_warning("cannot decode %s; serving its last good entry",
+		    (const char *)map_get(&routed->view.errors, subject));
+	view_restore(&routed->view, subject, routed->last_good);
 }
 
 static void on_settled(const struct watermark *applied, void *userdata)
@@ -16,6 +19,9 @@ static void on_settled(const struct watermark *applied, void *userdata)
 	struct routed *routed = userdata;
 
 	routed->partial = false;
+	/* From here on the view has every last good entry itself. */
+	json_decref(steal(routed->last_good));
+	view_settle(&routed->view, applied);
 	sync_table(routed, applied);
 }
 

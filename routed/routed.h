@@ -43,6 +43,7 @@ struct routed_config {
 
 /* The last good entry of a subject. */
 struct view_item {
+	char *subject;
 	const struct codec_schema *schema;
 	void *object;
 	uint64_t sequence;
@@ -52,13 +53,22 @@ struct view {
 	struct map claims;  /* route key → struct view_item of struct route_claim */
 	struct map members; /* machine → struct view_item of struct member */
 	struct map facts;   /* <machine>.<ns> → struct view_item of struct instances */
-	struct map errors;  /* subject → why its newest entry cannot be decoded */
+	struct map errors;  /* subject → `entry N on SUBJECT: why it cannot be decoded` */
+	struct map waiting; /* namespace → the head that waits for its facts: struct view_item */
+	struct watermark applied; /* as of the last view_settle */
 };
+/* Everything up to `applied` was taken: heads whose facts are among it take effect. */
+void view_settle(struct view *view, const struct watermark *applied);
 /* Takes one entry; `data` NULL: the subject is gone. Other subjects are ignored. 1: it was a
  * routing event or a member record; 0: it was not; -EBADMSG: it was and cannot be decoded; the last
  * good entry stays and `errors` has the reason. */
 int view_take(struct view *view, const char *subject, uint64_t sequence, const char *data,
 	      size_t size);
+/* The last good entries as a JSON object {subject: {"sequence", "entry"}}; an own reference. */
+json_t *view_encode(const struct view *view);
+/* A subject whose newest entry cannot be decoded and that has no last good one gets it from
+ * `saved`, which view_encode made (maybe in an earlier process). */
+void view_restore(struct view *view, const char *subject, const json_t *saved);
 void view_clear(struct view *view);
 /* NULL: there is none. Borrowed. */
 const struct head *view_head(const struct view *view, const char *ns);
@@ -118,7 +128,7 @@ struct table_route {
 };
 /* A subject whose newest entry cannot be decoded: its last good entry stays. */
 struct table_held {
-	char *reason;	   /* names the subject */
+	char *reason;	   /* `entry N on SUBJECT: …` */
 	char **namespaces; /* whose confirmations are held back */
 };
 /* Replaced whole, and only by a complete view. */
@@ -273,6 +283,7 @@ struct routed {
 	struct view view;
 	bool partial;	      /* entries arrived since the last complete view */
 	bool loaded;	      /* `table` is of the projection, not only of table.json */
+	json_t *last_good;    /* entries of table.json, until `loaded`; or NULL */
 	struct table *table;  /* wanted; replaced whole */
 	uint64_t version;     /* of `table` */
 	struct actual actual; /* as last read */
@@ -319,12 +330,13 @@ void sync_confirm(struct routed *routed);
 
 /* ---- prepare.c: the files that HAProxy starts from ---- */
 
-/* The table that was saved last, or an empty one. */
-struct table *prepare_saved(const struct routed_config *config);
+/* The table that was saved last, or an empty one. `ret_entries` (may be NULL) gets the entries that
+ * it was made from (see view_restore), or NULL. */
+struct table *prepare_saved(const struct routed_config *config, json_t **ret_entries);
 /* Writes haproxy.cfg and its map when they changed. 0 or a negative errno after having logged the
  * reason. */
 int prepare_write(struct routed *routed);
-/* Saves the table in the state directory. The same. */
+/* Saves the table and the view in the state directory. The same. */
 int prepare_save(struct routed *routed);
 /* Puts the paths of `config` into the struct. */
 void prepare_paths(struct routed *routed);

@@ -142,6 +142,43 @@ static void table(void)
 	ok(reversed, "only a late commit reverses");
 }
 
+/* The whole table, one row a state, one word an event in their order: the next state and the
+ * action.
+ */
+static void whole_table(void)
+{
+	static const char *const actions[] = {
+		"", ":read", ":restore", ":restore-only", ":restore-remove", ":remove", ":reverse"
+	};
+	static const char *const wanted[] = {
+		"held resumed held doubt:read held held done done held done",
+		"held resumed resumed doubt:read resumed resumed done done done done",
+		"held resumed held doubt:read aborted:restore closed:restore-remove "
+		"done done doubt done",
+		"held resumed held aborted aborted closed:restore-remove "
+		"reversed:reverse swept:remove aborted swept:remove",
+		"held closed closed closed closed closed closed swept:remove done "
+		"swept:remove",
+		"held swept swept swept swept swept swept swept done swept",
+		"held resumed reversed reversed reversed reversed reversed done done "
+		"done",
+		"held done done done done done done done done done",
+	};
+
+	for (int state = ABORTING_HELD; state <= ABORTING_DONE; state++) {
+		_cleanup_(strbuf_clear) struct strbuf row = STRBUF_INIT;
+
+		for (int event = 0; event < ABORTING_EVENT_COUNT; event++) {
+			struct aborting_move move = aborting_move((enum aborting_state)state,
+								  (enum aborting_event)event);
+
+			strbuf_printf(&row, "%s%s%s", event ? " " : "",
+				      aborting_state_names[move.next], actions[move.action]);
+		}
+		is(row.text, wanted[state], aborting_state_names[state]);
+	}
+}
+
 static void repeated(void)
 {
 	static const enum aborting_action actions[] = {
@@ -578,6 +615,7 @@ static void unsaved(void)
 int main(void)
 {
 	table();
+	whole_table();
 	repeated();
 	classification();
 	holder_dies();

@@ -124,6 +124,56 @@ static void transitions(void)
 	}
 }
 
+/* The whole table, one row a state, one word an event in their order: the next state and the
+ * action.
+ */
+static void whole_table(void)
+{
+	static const char *const actions[] = { "",	   ":create", ":start", ":probe",
+					       ":unprobe", ":halt",   ":end",	":free" };
+	static const char *const table[] = {
+		"pulling:create created:start starting:probe pulling pulling "
+		"failed:halt failed:halt failed:halt pulling failed pulling "
+		"draining:end stopped pulling draining:end gone:free pulling",
+		"created:start created:start starting:probe created created failed:halt "
+		"failed:halt failed:halt created failed created draining:end stopped "
+		"created:start draining:end gone:free gone:free",
+		"starting starting starting:probe ready starting failed:halt "
+		"failed:halt failed:halt failed:halt failed draining:unprobe "
+		"draining:end stopped:unprobe starting draining:end gone:free gone:free",
+		"ready ready ready ready unready unready unready:unprobe failed:unprobe "
+		"unready:probe failed:unprobe draining:unprobe draining:end "
+		"stopped:unprobe ready draining:end gone:free gone:free",
+		"unready unready unready:probe ready unready unready unready:unprobe "
+		"failed:unprobe unready:probe failed:unprobe draining:unprobe "
+		"draining:end stopped:unprobe unready draining:end gone:free gone:free",
+		"draining draining:end draining draining draining draining draining "
+		"draining draining draining draining draining:end stopped unready:start "
+		"draining:end gone:free gone:free",
+		"stopped stopped unready:probe stopped stopped stopped stopped stopped "
+		"stopped failed stopped stopped stopped unready:start stopped:end "
+		"gone:free gone:free",
+		"gone gone gone gone gone gone gone gone gone gone gone gone gone gone "
+		"gone gone:free gone:free",
+		"failed failed failed failed failed failed failed failed failed failed "
+		"failed failed:end failed unready:start failed:end gone:free "
+		"failed:free",
+	};
+
+	for (int state = INSTANCE_PULLING; state <= INSTANCE_FAILED; state++) {
+		_cleanup_(strbuf_clear) struct strbuf row = STRBUF_INIT;
+
+		for (int event = 0; event < EVENT_COUNT; event++) {
+			struct move move =
+				states_move((enum instance_state)state, (enum event)event);
+
+			strbuf_printf(&row, "%s%s%s", event ? " " : "",
+				      instance_state_names[move.next], actions[move.action]);
+		}
+		is(row.text, table[state], instance_state_names[state]);
+	}
+}
+
 /* Nothing but a deploy's command takes an instance back from an end, and only a probe makes it
  * ready. */
 static void laws(void)
@@ -527,6 +577,7 @@ static void required(void)
 int main(void)
 {
 	transitions();
+	whole_table();
 	laws();
 	probes();
 	restarts();

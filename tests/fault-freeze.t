@@ -51,7 +51,7 @@ keep() {
 }
 
 held() { # held MACHINE CASE
-	grep -q "deploy old-$1-$2: held before step" "$work/leased-$1.log"
+	grep -q "deploy old-$1-$2: held before phase" "$work/leased-$1.log"
 }
 
 starting() {
@@ -68,10 +68,10 @@ begin() {
 		esac
 		deploy "$1" "old-$1-$case" "$(image_of "$case")" "$1-$case" >"$work/out"
 	done
-	within 10 held "$1" renewal || bail 'the walk is not held'
+	within 10 held "$1" renewal || bail 'the rollout is not held'
 	keep "$1" renewal
 	for case in $CASES; do
-		[ -z "$(step_of "$case")" ] || within 10 held "$1" "$case" || fail "$1: the walk comes to $case"
+		[ -z "$(step_of "$case")" ] || within 10 held "$1" "$case" || fail "$1: the rollout reaches $case"
 		[ -z "$(write_of "$case")" ] || within 15 said "$1" kept "$(subject "$(write_of "$case")" "$1-$case")" ||
 			fail "$1: $case is on its way"
 	done

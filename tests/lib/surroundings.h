@@ -349,7 +349,7 @@ struct reply {
 	struct failure failure;
 	char *text; /* of the answer; NULL: a failure, or none */
 };
-static const struct bus_verb *verbs;
+static const struct bus_endpoint *verbs;
 static size_t n_verbs;
 static bus_status_fn status_fn;
 static struct progress_line {
@@ -357,7 +357,7 @@ static struct progress_line {
 } * progress;
 static size_t n_progress;
 
-int daemon_serve(_unused_ struct daemon *daemon, const struct bus_verb *served, size_t count,
+int daemon_serve(_unused_ struct daemon *daemon, const struct bus_endpoint *served, size_t count,
 		 bus_status_fn status, _unused_ void *userdata)
 {
 	verbs = served;
