@@ -435,7 +435,7 @@ static json_t *status(void *userdata)
 
 int agentd_serve(struct agentd *agentd)
 {
-	static const struct bus_verb verbs[] = {
+	static const struct bus_endpoint verbs[] = {
 		{ SUBJECT_AGENT_LOCK, on_lock },       { SUBJECT_AGENT_UNLOCK, on_unlock },
 		{ SUBJECT_AGENT_PREPARE, on_prepare }, { SUBJECT_AGENT_START, on_start },
 		{ SUBJECT_AGENT_RUN, on_run },	       { SUBJECT_AGENT_PROBE, on_probe },

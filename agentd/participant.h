@@ -57,7 +57,7 @@ void heads_forget(struct heads *heads, const char *ns);
 
 /* commands.c: commands that wait for their admission */
 struct command_rule {
-	bus_verb_fn fn; /* executes it */
+	bus_endpoint_fn fn; /* executes it */
 	unsigned needs;
 	/* The instance that must not be in the head any more for an older head to decide; NULL:
 	 * none. */

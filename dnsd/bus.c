@@ -3,9 +3,7 @@
 
 uint64_t dnsd_stale_since(const struct dnsd *dnsd)
 {
-	uint64_t since = dnsd->projection ? projection_stale_since(dnsd->projection) : 0;
-
-	return since || dnsd->loaded ? since : dnsd->started;
+	return dnsd->projection ? projection_stale_since(dnsd->projection) : dnsd->started;
 }
 
 static char *stale_since(const struct dnsd *dnsd)
@@ -143,20 +141,12 @@ static json_t *errors(const struct zone *zone)
 	return list;
 }
 
-/* The projection's, and what is served before it has settled. */
+/* The projection's, with the watermark of what is served. */
 static json_t *log_status(const struct dnsd *dnsd)
 {
 	json_t *log = projection_status(dnsd->projection);
-	_cleanup_free_ char *since = stale_since(dnsd);
 
-	if (!dnsd->loaded && dnsd->saved_zone)
-		json_object_set_new(log, "applied", codec_encode(&watermark_schema, &dnsd->stored));
-	if (since && !json_object_get(log, "stale_since"))
-		json_object_set_new(log, "stale_since", json_string(since));
-	if (since && !json_object_get(log, "stale_reason"))
-		json_object_set_new(log, "stale_reason",
-				    json_string("neither the store nor the local mirror has "
-						"answered yet"));
+	json_object_set_new(log, "applied", codec_encode(&watermark_schema, dnsd_applied(dnsd)));
 	return log;
 }
 
@@ -179,8 +169,8 @@ static json_t *status(void *userdata)
 
 		json_array_append_new(upstreams, json_string(text));
 	}
-	return json_pack("{s:o, s:s, s:o, s:I, s:o, s:o, s:o, s:s*, s:I, s:I, s:I, s:o}", "log",
-			 log_status(dnsd), "serving",
+	return json_pack("{s:o, s:s, s:o, s:I, s:o, s:o, s:o, s:s*, s:I, s:I, s:I, s:I, s:o}",
+			 "log", log_status(dnsd), "serving",
 			 dnsd->loaded ? "projection"
 			 : zone	      ? "stored view"
 				      : "nothing",
@@ -188,7 +178,8 @@ static json_t *status(void *userdata)
 			 zone ? (json_int_t)zone->namespaces.count : 0, "errors", errors(zone),
 			 "listening", listen_status(dnsd), "upstreams", upstreams, "bridge_error",
 			 dnsd->bridge_error, "connections", (json_int_t)dnsd->n_connections,
-			 "pending", (json_int_t)dnsd->forward->count, "confirmations",
+			 "pending", (json_int_t)dnsd->forward->count, "deferred",
+			 (json_int_t)dnsd->n_deferred, "confirmations",
 			 (json_int_t)dnsd->n_confirmations, "counts", counts_status(&dnsd->counts));
 }
 
@@ -223,6 +214,7 @@ static void on_settled(const struct watermark *applied, void *userdata)
 {
 	struct dnsd *dnsd = userdata;
 
+	zone_apply(dnsd->zone, applied);
 	zone_settle(dnsd->zone);
 	if (!dnsd->loaded && dnsd->saved_zone)
 		log_info("the zone is loaded; the stored view is no longer served");
@@ -232,6 +224,7 @@ static void on_settled(const struct watermark *applied, void *userdata)
 	zone_free(steal(dnsd->saved_zone));
 	view_free(steal(dnsd->saved));
 	listen_bridge(dnsd);
+	defer_settled(dnsd);
 	confirmation_poll(dnsd);
 	dnsd_report(dnsd);
 }
@@ -244,7 +237,7 @@ static void on_stale(bool stale _unused_, void *userdata)
 
 int dnsd_serve(struct dnsd *dnsd)
 {
-	static const struct bus_verb verbs[] = {
+	static const struct bus_endpoint verbs[] = {
 		{ SUBJECT_DNSD_APPLIED, verb_applied },
 		{ SUBJECT_DNSD_RESOLVE, verb_resolve },
 	};
@@ -264,6 +257,7 @@ void dnsd_follow(struct dnsd *dnsd)
 		.intent = intent,
 		.facts = facts,
 		.served = dnsd->stored,
+		.seen = dnsd->saved ? dnsd->saved->seen : NULL,
 	};
 
 	dnsd->projection = projection_new(dnsd->bus, &options, &ops, dnsd);

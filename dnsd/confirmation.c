@@ -70,7 +70,11 @@ static int read_stored(struct dnsd *dnsd, const char *path)
 	size_t size = 0;
 	int r = file_read(path, SAVED_VIEW_MAX_BYTES, &text, &size);
 
-	return r < 0 ? r : view_decode(text, size, &dnsd->saved, &dnsd->stored);
+	if (r == 0)
+		r = view_decode(text, size, &dnsd->saved);
+	if (r == 0)
+		dnsd->stored = dnsd->saved->applied;
+	return r;
 }
 
 int confirmation_start(struct dnsd *dnsd)
@@ -138,8 +142,12 @@ static bool try_answer(struct dnsd *dnsd, const struct confirmation *waiting)
 static void store(struct dnsd *dnsd)
 {
 	size_t size;
-	char *text = view_encode(dnsd->view, &dnsd->applied, &size);
+	char *text;
 
+	dnsd->view->applied = dnsd->applied;
+	free(dnsd->view->seen);
+	dnsd->view->seen = projection_seen(dnsd->projection);
+	text = view_encode(dnsd->view, &size);
 	dnsd->saving = dnsd->applied;
 	dnsd->changed = false;
 	save_start(dnsd->save, text, size);

@@ -29,6 +29,7 @@ struct dnsd *dnsd_new(struct daemon *daemon, const struct dnsd_config *config)
 	dnsd->zone = zone_new();
 	dnsd->view = view_new();
 	TAILQ_INIT(&dnsd->connections);
+	TAILQ_INIT(&dnsd->deferred);
 	dnsd->next_id = 1;
 	return dnsd;
 }
@@ -39,6 +40,7 @@ void dnsd_free(struct dnsd *dnsd)
 		return;
 	dnsd_unfollow(dnsd);
 	confirmation_free(dnsd);
+	defer_free(dnsd);
 	upstream_free(dnsd);
 	tcp_free(dnsd);
 	listen_free(dnsd);

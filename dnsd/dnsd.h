@@ -33,7 +33,12 @@
 #define FORWARD_TRY_USEC (1500 * 1000ull)
 #define FORWARD_TCP_USEC (3000 * 1000ull) /* the same over TCP, with its handshake */
 #define FORWARD_TRIES 3			  /* at least; or every upstream once */
-#define BIND_RETRY_USEC (5 * 1000000ull)  /* while the bridge's address cannot be bound */
+/* The facts of a container that has just started arrive long before that. */
+#define DEFER_USEC (1000 * 1000ull)
+#define DEFER_FORGET_USEC (10 * 1000000ull) /* without a query: another container may have it */
+#define DEFER_MAX 256			    /* queries */
+#define DEFER_MAX_OF_ADDRESS 16
+#define BIND_RETRY_USEC (5 * 1000000ull) /* while the bridge's address cannot be bound */
 
 struct dnsd_config {
 	struct daemon_config daemon;
@@ -59,6 +64,14 @@ struct connection;
 struct forward_query;
 struct save;
 TAILQ_HEAD(connection_list, connection);
+struct deferred_query;
+TAILQ_HEAD(deferred_list, deferred_query);
+
+/* An address of this machine's subnet that sent queries and that no fact names. */
+struct newcomer {
+	uint32_t address;     /* host order; 0: no row */
+	uint64_t first, last; /* query, boot time, µs */
+};
 
 /* An `applied` request that is not answered yet. */
 struct confirmation {
@@ -104,6 +117,10 @@ struct dnsd {
 	uint64_t next_id;	  /* of listeners and connections */
 	struct connection_list connections; /* the most recently used first */
 	size_t n_connections;
+	struct newcomer newcomers[64];
+	struct deferred_list deferred; /* queries of newcomers, the oldest first */
+	size_t n_deferred;
+	struct timer *defer_timer; /* earliest deadline of a deferred query */
 	struct forward *forward;
 	struct timer *forward_timer; /* earliest deadline of a pending query */
 	uint16_t rotation;	     /* raised by each query: rotates the order of addresses */
@@ -112,7 +129,9 @@ struct dnsd {
 
 /* view.c, pure: the last decodable entry of each subject, as text, and the file that holds them. */
 struct view {
-	struct map entries; /* subject → struct view_entry */
+	struct map entries;	  /* subject → struct view_entry */
+	struct watermark applied; /* of a view that is stored */
+	char *seen;		  /* the same: projection_seen, or NULL */
 };
 struct view_entry {
 	size_t size;
@@ -126,9 +145,9 @@ void view_put(struct view *view, const char *subject, const char *data, size_t s
 /* Borrowed; NULL: there is none. */
 const struct view_entry *view_get(const struct view *view, const char *subject);
 /* The file's contents, owned by the caller. */
-char *view_encode(const struct view *view, const struct watermark *applied, size_t *ret_size);
+char *view_encode(const struct view *view, size_t *ret_size);
 /* Reads them back; 0, or -EBADMSG when they are not whole. */
-int view_decode(const char *text, size_t size, struct view **ret, struct watermark *ret_applied);
+int view_decode(const char *text, size_t size, struct view **ret);
 
 /* zone.c, pure: heads, members and facts in, what is answered out. */
 struct zone_slot {
@@ -156,8 +175,9 @@ struct zone_service {
 LIST_HEAD(zone_hosts, zone_host);
 struct zone_namespace {
 	char *ns;
-	struct head *head; /* last good entry, or NULL */
-	struct map facts;  /* machine → struct instances */
+	struct head *head;    /* last good entry, or NULL */
+	struct head *waiting; /* a later one, whose facts were not applied yet, or NULL */
+	struct map facts;     /* machine → struct instances */
 	bool dirty;
 	/* Built from these by zone_settle: */
 	bool unknown; /* the head exists and was never decoded */
@@ -202,6 +222,7 @@ struct zone {
 	struct zone_machine *machines;
 	size_t n_machines;
 	struct zone_hosts hosts[4096]; /* by address */
+	struct watermark applied;      /* as of the last zone_apply */
 };
 struct zone *zone_new(void);
 void zone_free(struct zone *zone);
@@ -211,6 +232,9 @@ DEFINE_CLEANUP(struct zone, zone_free);
  * last good one is kept, zone_error names it). */
 int zone_entry(struct zone *zone, const char *subject, uint64_t sequence, const char *data,
 	       size_t size);
+/* Everything up to `applied` was taken: heads whose facts are among it take effect with the next
+ * zone_settle. */
+void zone_apply(struct zone *zone, const struct watermark *applied);
 /* Rebuilds what changed since; the number of namespaces rebuilt. */
 size_t zone_settle(struct zone *zone);
 /* Takes an earlier entry of a subject whose last one could not be decoded; the error stays. As
@@ -228,8 +252,9 @@ const struct zone_slot *zone_slot(const struct zone_service *service, int64_t sl
 /* The instance that has this address: ready ones before others, then committed ones and candidates
  * before others. */
 const struct zone_host *zone_host(const struct zone *zone, uint32_t address);
-/* Whether the address (host order) is in a member's subnet. */
+/* Whether the address (host order) is in a member's subnet, or in that of this one. */
 bool zone_is_inside(const struct zone *zone, uint32_t address);
+bool zone_is_on(const struct zone *zone, const char *machine, uint32_t address);
 /* The bridge's address of a machine: the first of its subnet, host order. False: no subnet. */
 bool zone_bridge(const struct zone *zone, const char *machine, uint32_t *ret);
 
@@ -430,9 +455,20 @@ void query_identify(const struct zone *zone, const struct client *client,
 /* Whether an answer is to be sent now; its size in *ret_size. */
 bool query_answer(struct dnsd *dnsd, const struct client *client, const uint8_t *wire, size_t size,
 		  uint8_t *out, size_t *ret_size);
+/* Answers a deferred query. */
+void query_answer_later(struct dnsd *dnsd, const struct client *client, const uint8_t *wire,
+			size_t size);
 /* Sends a forwarded query's answer. */
 void query_answered(struct dnsd *dnsd, const struct client *client, const uint8_t *wire,
 		    size_t size);
+
+/* defer.c: queries of containers that no fact names yet. */
+/* Whether the query waits; it is answered by query_answer_later. */
+bool defer_query(struct dnsd *dnsd, const struct client *client, uint32_t address,
+		 const uint8_t *wire, size_t size);
+/* The zone has changed. */
+void defer_settled(struct dnsd *dnsd);
+void defer_free(struct dnsd *dnsd);
 
 /* upstream.c: queries to other resolvers. */
 /* The upstreams of the configuration, or of /etc/resolv.conf. 0 or a negative errno after logging

@@ -18,8 +18,20 @@ void query_identify(const struct zone *zone, const struct client *client, struct
 	ret->caller.candidate = host->role == ZONE_CANDIDATE;
 }
 
-bool query_answer(struct dnsd *dnsd, const struct client *client, const uint8_t *wire, size_t size,
-		  uint8_t *out, size_t *ret_size)
+/* A container of this machine that no fact names yet; *ret is its address. The bridge's own address
+ * is the machine's. */
+static bool is_newcomer(const struct dnsd *dnsd, const struct zone *zone,
+			const struct client *client, const struct answer_caller *caller,
+			uint32_t *ret)
+{
+	return caller->allowed && !caller->caller.ns && !address_is_loopback(&client->from) &&
+	       address_ipv4(&client->from, ret) && *ret != dnsd->bridge &&
+	       zone_is_on(zone, dnsd->machine, *ret);
+}
+
+/* Whether an answer is to be sent now. */
+static bool answer(struct dnsd *dnsd, const struct client *client, bool may_defer,
+		   const uint8_t *wire, size_t size, uint8_t *out, size_t *ret_size)
 {
 	const struct zone *zone = dnsd_zone(dnsd);
 	struct answer_caller caller = {
@@ -28,12 +40,18 @@ bool query_answer(struct dnsd *dnsd, const struct client *client, const uint8_t 
 		.rotation = dnsd->rotation++,
 		.self = dnsd->bridge,
 	};
+	uint32_t address;
 
 	if (!zone)
 		zone = dnsd->zone;
 	query_identify(zone, client, &caller);
 	switch (answer_make(zone, &caller, wire, size, out, ret_size)) {
 	case ANSWER_SEND:
+		/* Only an answer of the zone is authoritative. */
+		if (may_defer && knot_wire_get_aa(out) &&
+		    is_newcomer(dnsd, zone, client, &caller, &address) &&
+		    defer_query(dnsd, client, address, wire, size))
+			return false;
 		dnsd->counts.answered++;
 		return true;
 	case ANSWER_FORWARD:
@@ -49,6 +67,22 @@ bool query_answer(struct dnsd *dnsd, const struct client *client, const uint8_t 
 	}
 	dnsd->counts.dropped++;
 	return false;
+}
+
+bool query_answer(struct dnsd *dnsd, const struct client *client, const uint8_t *wire, size_t size,
+		  uint8_t *out, size_t *ret_size)
+{
+	return answer(dnsd, client, true, wire, size, out, ret_size);
+}
+
+void query_answer_later(struct dnsd *dnsd, const struct client *client, const uint8_t *wire,
+			size_t size)
+{
+	uint8_t out[UINT16_MAX];
+	size_t answered;
+
+	if (answer(dnsd, client, false, wire, size, out, &answered))
+		query_answered(dnsd, client, out, answered);
 }
 
 void query_answered(struct dnsd *dnsd, const struct client *client, const uint8_t *wire,

@@ -2,6 +2,7 @@
  * keeps them across a restart:
  *
  *   ployz-dnsd-view 1 GENERATION INTENT FACTS COUNT
+ *   SEEN
  *   SUBJECT SIZE
  *   DATA                      these two for each entry
  *   end */
@@ -11,7 +12,7 @@
 
 #define MAGIC "ployz-dnsd-view 1"
 #define END "end\n"
-#define SUBJECT_MAX 256 /* bytes: longer than every subject that dnsd follows */
+#define LINE_MAX_BYTES 1024 /* longer than every subject that dnsd follows, and than SEEN */
 
 struct view *view_new(void)
 {
@@ -23,6 +24,7 @@ void view_free(struct view *view)
 	if (!view)
 		return;
 	map_clear(&view->entries, free);
+	free(view->seen);
 	free(view);
 }
 
@@ -46,12 +48,14 @@ const struct view_entry *view_get(const struct view *view, const char *subject)
 	return map_get(&view->entries, subject);
 }
 
-char *view_encode(const struct view *view, const struct watermark *applied, size_t *ret_size)
+char *view_encode(const struct view *view, size_t *ret_size)
 {
+	const struct watermark *applied = &view->applied;
 	struct strbuf text = STRBUF_INIT;
 
-	strbuf_printf(&text, MAGIC " %lld %lld %lld %zu\n", (long long)applied->generation,
-		      (long long)applied->intent, (long long)applied->facts, view->entries.count);
+	strbuf_printf(&text, MAGIC " %lld %lld %lld %zu\n%s\n", (long long)applied->generation,
+		      (long long)applied->intent, (long long)applied->facts, view->entries.count,
+		      view->seen ? view->seen : "");
 	for (struct map_item *item = NULL; (item = map_next(&view->entries, item));) {
 		const struct view_entry *entry = item->value;
 
@@ -82,15 +86,17 @@ static bool read_line(struct reader *reader, size_t max, const char **ret, size_
 	return true;
 }
 
-static bool read_header(struct reader *reader, struct watermark *ret, int64_t *ret_count)
+static bool read_header(struct reader *reader, struct view *view, int64_t *ret_count)
 {
-	int64_t *const numbers[] = { &ret->generation, &ret->intent, &ret->facts, ret_count };
+	struct watermark *applied = &view->applied;
+	int64_t *const numbers[] = { &applied->generation, &applied->intent, &applied->facts,
+				     ret_count };
 	_cleanup_(strv_freep) char **words = NULL;
 	_cleanup_free_ char *text = NULL;
 	const char *line;
 	size_t size;
 
-	if (!read_line(reader, SUBJECT_MAX, &line, &size))
+	if (!read_line(reader, LINE_MAX_BYTES, &line, &size))
 		return false;
 	text = xstrndup(line, size);
 	if (!str_starts(text, MAGIC " "))
@@ -101,6 +107,9 @@ static bool read_header(struct reader *reader, struct watermark *ret, int64_t *r
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		if (int_parse(words[i], 0, INT64_MAX, numbers[i]) < 0)
 			return false;
+	if (!read_line(reader, LINE_MAX_BYTES, &line, &size))
+		return false;
+	view->seen = size ? xstrndup(line, size) : NULL;
 	return true;
 }
 
@@ -112,7 +121,7 @@ static bool read_entry(struct reader *reader, struct view *view)
 	int64_t length;
 	size_t size;
 
-	if (!read_line(reader, SUBJECT_MAX, &line, &size))
+	if (!read_line(reader, LINE_MAX_BYTES, &line, &size))
 		return false;
 	text = xstrndup(line, size);
 	space = strchr(text, ' ');
@@ -127,14 +136,13 @@ static bool read_entry(struct reader *reader, struct view *view)
 	return true;
 }
 
-int view_decode(const char *text, size_t size, struct view **ret, struct watermark *ret_applied)
+int view_decode(const char *text, size_t size, struct view **ret)
 {
 	_cleanup_(view_freep) struct view *view = view_new();
 	struct reader reader = { text, text + size };
-	struct watermark applied = { 0 };
 	int64_t count;
 
-	if (!read_header(&reader, &applied, &count))
+	if (!read_header(&reader, view, &count))
 		return -EBADMSG;
 	for (int64_t i = 0; i < count; i++)
 		if (!read_entry(&reader, view))
@@ -143,6 +151,5 @@ int view_decode(const char *text, size_t size, struct view **ret, struct waterma
 	    memcmp(reader.at, END, strlen(END)) != 0)
 		return -EBADMSG;
 	*ret = steal(view);
-	*ret_applied = applied;
 	return 0;
 }

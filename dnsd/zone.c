@@ -54,6 +54,7 @@ static void drop_namespace(void *value)
 	map_clear(&ns->services, drop_service);
 	map_clear(&ns->candidates, drop_service);
 	head_free(ns->head);
+	head_free(ns->waiting);
 	free(ns->deploy);
 	free(ns->open);
 	free(ns->ns);
@@ -72,7 +73,7 @@ static void drop_error(void *value)
 	free(error);
 }
 
-/* Whoever asks for it is about to change it. */
+/* The caller is about to change it. */
 static struct zone_namespace *namespace_get(struct zone *zone, const char *name)
 {
 	struct zone_namespace *ns = map_get(&zone->namespaces, name);
@@ -127,7 +128,7 @@ static void set_removed(struct zone *zone, const char *machine, bool removed)
 	}
 }
 
-static struct zone_machine *find_machine(struct zone *zone, const char *id)
+static struct zone_machine *find_machine(const struct zone *zone, const char *id)
 {
 	for (size_t i = 0; i < zone->n_machines; i++)
 		if (streq(zone->machines[i].id, id))
@@ -193,9 +194,28 @@ static int take_head(struct zone *zone, const char *name, const char *data, size
 
 	if (data && codec_parse(&head_schema, data, size, CODEC_LENIENT, &head, failure) < 0)
 		return -EBADMSG;
+	head_free(steal(ns->waiting));
+	if (head && !head_may_serve(head, &zone->applied)) {
+		ns->waiting = head;
+		return 0;
+	}
 	head_free(ns->head);
 	ns->head = head;
 	return 0;
+}
+
+void zone_apply(struct zone *zone, const struct watermark *applied)
+{
+	zone->applied = *applied;
+	for (struct map_item *item = NULL; (item = map_next(&zone->namespaces, item));) {
+		struct zone_namespace *ns = item->value;
+
+		if (!ns->waiting || !head_may_serve(ns->waiting, applied))
+			continue;
+		head_free(ns->head);
+		ns->head = steal(ns->waiting);
+		ns->dirty = true;
+	}
 }
 
 static int take_facts(struct zone *zone, const char *machine, const char *name, const char *data,
@@ -483,7 +503,7 @@ size_t zone_settle(struct zone *zone)
 			continue;
 		build(zone, ns);
 		changed++;
-		if (!ns->head && !ns->facts.count && !ns->unknown) {
+		if (!ns->head && !ns->waiting && !ns->facts.count && !ns->unknown) {
 			map_remove(&zone->namespaces, ns->ns);
 			drop_namespace(ns);
 		}
@@ -538,13 +558,19 @@ bool zone_is_inside(const struct zone *zone, uint32_t address)
 	return false;
 }
 
+bool zone_is_on(const struct zone *zone, const char *id, uint32_t address)
+{
+	const struct zone_machine *machine = find_machine(zone, id);
+
+	return machine && (address & machine->mask) == machine->subnet;
+}
+
 bool zone_bridge(const struct zone *zone, const char *machine, uint32_t *ret)
 {
-	for (size_t i = 0; i < zone->n_machines; i++) {
-		if (!streq(zone->machines[i].id, machine))
-			continue;
-		*ret = zone->machines[i].subnet + 1;
-		return true;
-	}
-	return false;
+	const struct zone_machine *found = find_machine(zone, machine);
+
+	if (!found)
+		return false;
+	*ret = found->subnet + 1;
+	return true;
 }

@@ -278,7 +278,7 @@ static json_t *status(void *userdata)
 
 int leased_serve(struct leased *leased)
 {
-	static const struct bus_verb verbs[] = {
+	static const struct bus_endpoint verbs[] = {
 		{ SUBJECT_DEPLOY, on_deploy },	       { SUBJECT_ROLLBACK, on_rollback },
 		{ SUBJECT_SWEEP, on_sweep },	       { SUBJECT_ATTACH, on_attach },
 		{ SUBJECT_CANCEL, on_cancel },	       { SUBJECT_LEASE_LIST, on_lease_list },

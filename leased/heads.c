@@ -108,11 +108,13 @@ static void add_volumes(const struct rollout *rollout, struct head *head)
 				&base->volumes[i]);
 	for (size_t i = 0; i < rollout->plan->n_volumes; i++) {
 		const struct plan_volume *planned = &rollout->plan->volumes[i];
-		struct head_volume *volume;
+		struct head_volume *volume =
+			(struct head_volume *)head_volume(head, planned->name, planned->machine);
 
-		if (!planned->new_ ||
-		    head_volume(head, planned->name,
-				planned->mode == VOLUME_SHARED ? planned->machine : NULL))
+		/* Its mode may have changed; where the data is has not. */
+		if (volume)
+			volume->mode = planned->mode;
+		if (volume || !planned->new_)
 			continue;
 		volume = array_add(head->volumes, head->n_volumes);
 		volume->name = xstrdup(planned->name);
@@ -138,6 +140,8 @@ struct head *head_next(const struct rollout *rollout, const char *now, const cha
 	head->hash = manifest_hash(rollout->manifest);
 	head->release = rollout->release;
 	head->release_number = rollout->release_number;
+	head->facts =
+		MAX2(rollout_watermark(rollout).facts, rollout->base ? rollout->base->facts : 0);
 	for (size_t i = 0; i < rollout->manifest->n_services; i++)
 		add_service(rollout, head, &rollout->manifest->services[i]);
 	head_take_routes(head, rollout->manifest);

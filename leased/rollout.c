@@ -261,7 +261,11 @@ uint64_t rollout_grace(const struct rollout *r, const char *name)
 
 struct watermark rollout_watermark(const struct rollout *r)
 {
-	struct watermark wanted = { .generation = r->generation, .intent = (int64_t)r->sequence };
+	struct watermark wanted = {
+		.generation = r->generation,
+		.intent = (int64_t)r->sequence,
+		.facts = r->head ? r->head->facts : 0,
+	};
 
 	for (size_t i = 0; i < r->n_candidates; i++)
 		wanted.facts = MAX2(wanted.facts, r->candidates[i]->facts);

@@ -266,7 +266,7 @@ int daemon_open_bus(struct daemon *daemon)
 	return r < 0 ? log_errno(LOG_ERR, r, "no bus at %s", daemon->config->bus) : 1;
 }
 
-int daemon_serve(struct daemon *daemon, const struct bus_verb *verbs, size_t count,
+int daemon_serve(struct daemon *daemon, const struct bus_endpoint *verbs, size_t count,
 		 bus_status_fn status, void *userdata)
 {
 	int r = bus_serve(daemon->bus, daemon->name, daemon->config->machine, verbs, count, status,

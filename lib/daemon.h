@@ -72,8 +72,8 @@ int daemon_new(const char *name, const char *summary, const struct config_row *r
  * waits, saying so once, until there is one. Returns 1 to go on; 0 when it was told to end
  * meanwhile; a negative errno after having said why. */
 int daemon_open_bus(struct daemon *daemon);
-/* Opens its doorplate on the bus (see bus_serve). 0 or negative errno after having said why. */
-int daemon_serve(struct daemon *daemon, const struct bus_verb *verbs, size_t count,
+/* Serves its endpoints on the bus (see bus_serve). 0, or a negative errno after logging why. */
+int daemon_serve(struct daemon *daemon, const struct bus_endpoint *verbs, size_t count,
 		 bus_status_fn status, void *userdata);
 /* READY=1, the loop until it ends, STOPPING=1. The loop's exit code. */
 int daemon_loop(struct daemon *daemon);

@@ -38,6 +38,38 @@ bool mirror_outdated(const struct polled_stream *mirror, const struct marker *ma
 	return mirror->generation != marker->generation || !streq(mirror->store, marker->store);
 }
 
+bool mirror_stalled(struct stall *stall, const struct polled_stream *mirror,
+		    const struct polled_stream *stream, uint64_t now)
+{
+	bool behind = mirror->result == POLL_PRESENT && stream->result == POLL_PRESENT &&
+		      mirror->last_sequence < stream->last_sequence;
+
+	if (!behind) {
+		*stall = (struct stall){ .since = 0 };
+		return false;
+	}
+	if (!stall->since || stall->sequence != mirror->last_sequence)
+		*stall = (struct stall){ .sequence = mirror->last_sequence, .since = now };
+	return now - stall->since >= MIRROR_STALLED_USEC;
+}
+
+enum mirror_step mirror_decide(const struct polled_stream *mirror,
+			       const struct polled_stream *stream, const struct marker *marker,
+			       int64_t per_subject, bool stalled)
+{
+	bool empty = stream->messages == 0;
+
+	if (mirror->result == POLL_SILENT)
+		return MIRROR_LEAVE;
+	if (mirror->result == POLL_ABSENT)
+		return empty ? MIRROR_CREATE : MIRROR_REBUILD;
+	if (mirror_outdated(mirror, marker))
+		return empty ? MIRROR_DELETE : MIRROR_REBUILD;
+	if (stalled && !empty)
+		return MIRROR_REBUILD;
+	return mirror->per_subject == per_subject ? MIRROR_LEAVE : MIRROR_UPDATE;
+}
+
 static void raise_seen(struct seen *seen, const struct polled_stream *stream)
 {
 	bool dated = stream->last_sequence == seen->sequence && !seen->time_usec;

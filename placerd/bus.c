@@ -41,7 +41,7 @@ static json_t *status(void *userdata)
 
 int placerd_serve(struct placerd *placerd)
 {
-	static const struct bus_verb verbs[] = {
+	static const struct bus_endpoint verbs[] = {
 		{ SUBJECT_PROBE, on_probe },
 		{ SUBJECT_PLAN, on_plan },
 	};

@@ -31,10 +31,11 @@ static void show_plan(const struct deploy_task *task, const struct plan *plan)
 static int refused(const struct deploy_task *task, const struct plan *plan)
 {
 	const struct plan_refusal *first = &plan->refusals[0];
+	const char *verb = streq(task->verb, "rollback") ? "roll back" : task->verb;
 
-	return session_refuse(FAILURE_REFUSED, first->hint, "cannot %s namespace %s: %s%s%s",
-			      task->verb, plan->ns, first->path ? first->path : "",
-			      first->path ? ": " : "", first->message);
+	return session_refuse(FAILURE_REFUSED, first->hint, "cannot %s namespace %s: %s%s%s", verb,
+			      plan->ns, first->path ? first->path : "", first->path ? ": " : "",
+			      first->message);
 }
 
 /* A plan that removes everything needs --yes, or a person who agrees. */

@@ -1,6 +1,8 @@
 /* Build: the routing table of a view. */
 #include "routed/routed.h"
 
+#include <assert.h>
+
 struct build {
 	const struct view *view;
 	struct table *table;
@@ -27,8 +29,8 @@ static enum server_state state_of(int state)
 	return state == INSTANCE_DRAINING || state == INSTANCE_STOPPED ? SERVER_DRAIN : SERVER_DOWN;
 }
 
-/* Whether requests wait for an instance in this state. One that was resumed after a failed switch is
- * unready until it answers again; its deploy is open until then. */
+/* Whether requests wait for an instance in this state. One that was resumed after a failed switch
+ * is unready until it answers again; its deploy is open until then. */
 static bool is_awaited(const struct head *head, int state)
 {
 	return state_of(state) == SERVER_DRAIN || state == INSTANCE_STARTING ||
@@ -183,7 +185,7 @@ static char *refuse(struct build *build, const struct head *head, const struct h
 	holder = map_get(&build->keys, key);
 	if (holder)
 		return xasprintf("the head names it twice; it is served by %s", holder);
-	map_put(&build->keys, key, xasprintf("%s/%s", head->ns, service->name));
+	map_put(&build->keys, key, xasprintf("%s/%s", head->ns, route->service));
 	return NULL;
 }
 
@@ -217,12 +219,14 @@ static void add_route(struct build *build, const struct head *head, const struct
 		route.listen = wanted->listen;
 	}
 	route.error = refuse(build, head, wanted, &route, service, port);
+	/* Otherwise there is an error. */
+	assert(route.error || (service && port));
 	if (!route.error)
 		route.owner = xstrdup(backend_for(build, head, service, port, &route));
 	*array_add(build->table->routes, build->table->n_routes) = route;
 }
 
-/* ---- held items and ended instances ---- */
+/* ---- held items, needed facts, ended instances ---- */
 
 /* Every namespace with a route that needs the claim with this key. */
 static void add_claimants(const struct build *build, const char *token, struct table_held *held)
@@ -265,6 +269,17 @@ static void add_held(struct build *build, const char *subject, const char *reaso
 	}
 }
 
+static void add_needs(struct build *build, const struct map *heads)
+{
+	for (struct map_item *i = NULL; (i = map_next(heads, i));) {
+		const struct head *head = ((const struct view_item *)i->value)->object;
+
+		if (head->facts && head->generation == build->table->watermark.generation)
+			*array_add(build->table->needs, build->table->n_needs) =
+				(struct table_need){ xstrdup(i->key), head->facts };
+	}
+}
+
 static void add_ended(struct build *build, const struct instances *facts)
 {
 	if (view_machine_is_removed(build->view, facts->machine))
@@ -294,6 +309,8 @@ struct table *table_build(const struct view *view, const struct watermark *water
 		add_ended(&build, ((const struct view_item *)i->value)->object);
 	for (struct map_item *i = NULL; (i = map_next(&view->errors, i));)
 		add_held(&build, i->key, i->value);
+	add_needs(&build, &view->heads);
+	add_needs(&build, &view->waiting);
 	map_clear(&build.keys, free);
 	return build.table;
 }

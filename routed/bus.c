@@ -94,8 +94,13 @@ static json_t *held_list(const struct routed *routed)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < routed->table->n_held; i++)
-		add_text(list, routed->table->held[i].reason);
+	for (size_t i = 0; i < routed->table->n_held; i++) {
+		_cleanup_free_ char *text =
+			xasprintf("cannot decode %s; serving its last good entry",
+				  routed->table->held[i].reason);
+
+		add_text(list, text);
+	}
 	return list;
 }
 
@@ -140,8 +145,6 @@ static json_t *proxy_status(const struct routed *routed)
 		json_object_set_new(proxy, "uptime_s", json_integer(routed->actual.uptime_s));
 	}
 	json_object_set_new(proxy, "reloads", json_integer(routed->reloads));
-	if (routed->files_error)
-		json_object_set_new(proxy, "error", json_words(routed->files_error));
 	return proxy;
 }
 
@@ -162,7 +165,7 @@ static json_t *status(void *userdata)
 	return json;
 }
 
-static const struct bus_verb verbs[] = {
+static const struct bus_endpoint verbs[] = {
 	{ SUBJECT_ROUTED_APPLIED, on_applied },
 	{ SUBJECT_ROUTED_DRAINED, on_drained },
 	{ SUBJECT_ROUTED_ROUTES, on_routes },

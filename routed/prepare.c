@@ -8,7 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SAVED_MAX_BYTES (16u * 1024 * 1024)
+/* More than the streams can hold for one gateway. */
+#define SAVED_MAX_BYTES (256u * 1024 * 1024)
 
 void prepare_paths(struct routed *routed)
 {
@@ -21,11 +22,12 @@ void prepare_paths(struct routed *routed)
 	routed->saved_path = xasprintf("%s/table.json", config->state);
 }
 
-struct table *prepare_saved(const struct routed_config *config)
+struct table *prepare_saved(const struct routed_config *config, json_t **ret_entries)
 {
 	_cleanup_free_ char *path = xasprintf("%s/table.json", config->daemon.state);
+	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 	_cleanup_free_ char *text = NULL;
-	struct failure failure = FAILURE_INIT;
+	_cleanup_json_ json_t *json = NULL;
 	void *table = NULL;
 	size_t size;
 	int r;
@@ -33,14 +35,17 @@ struct table *prepare_saved(const struct routed_config *config)
 	r = file_read(path, SAVED_MAX_BYTES, &text, &size);
 	if (r == -ENOENT)
 		return codec_new(&table_schema);
-	if (r >= 0)
-		r = codec_parse(&table_schema, text, size, CODEC_LENIENT, &table, &failure);
+	if (r >= 0) {
+		json = json_loadb(text, size, 0, NULL);
+		r = codec_decode_new(&table_schema, json, CODEC_LENIENT, &table, &failure);
+	}
 	if (r < 0) {
 		log_errno(LOG_WARNING, r, "cannot read %s; starting without routes: %s", path,
 			  failure.message ? failure.message : "");
-		failure_clear(&failure);
 		return codec_new(&table_schema);
 	}
+	if (ret_entries)
+		*ret_entries = json_incref(json_object_get(json, "entries"));
 	return table;
 }
 
@@ -98,9 +103,13 @@ int prepare_write(struct routed *routed)
 
 int prepare_save(struct routed *routed)
 {
-	_cleanup_free_ char *text = codec_print(&table_schema, routed->table);
-	int r = file_write_atomic(routed->saved_path, text, strlen(text), 0600);
+	_cleanup_json_ json_t *json = codec_encode(&table_schema, routed->table);
+	_cleanup_free_ char *text = NULL;
+	int r;
 
+	json_object_set_new(json, "entries", view_encode(&routed->view));
+	text = json_text(json);
+	r = file_write_atomic(routed->saved_path, text, strlen(text), 0600);
 	if (r < 0)
 		return write_failed(routed, routed->saved_path, r);
 	routed->saved = routed->version;
@@ -250,7 +259,7 @@ int routed_prepare(const struct routed_config *config)
 	_cleanup_(routed_freep) struct routed *routed = routed_new(NULL, config);
 	int r;
 
-	routed->table = prepare_saved(config);
+	routed->table = prepare_saved(config, NULL);
 	if (!master_answers(routed->master)) {
 		r = check_binds(config);
 		if (r < 0)

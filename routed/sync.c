@@ -439,7 +439,7 @@ void sync_poll(struct routed *routed)
 
 void sync_start(struct routed *routed)
 {
-	routed->table = prepare_saved(routed->config);
+	routed->table = prepare_saved(routed->config, &routed->last_good);
 	routed->poll = timer_new(routed->loop, on_poll, routed);
 	routed->retry = timer_new(routed->loop, on_retry, routed);
 	timer_arm(routed->poll, POLL_USEC);
@@ -454,6 +454,7 @@ void sync_free(struct routed *routed)
 	actual_clear(&routed->actual);
 	actual_clear(&routed->older);
 	table_free(routed->table);
+	json_decref(routed->last_good);
 	map_clear(&routed->listen_errors, free);
 	free(routed->reload_error);
 	free(routed->proxy_error);

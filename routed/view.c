@@ -76,6 +76,7 @@ static void item_free(void *p)
 	if (!item)
 		return;
 	codec_destroy(item->schema, item->object);
+	free(item->subject);
 	free(item);
 }
 
@@ -96,12 +97,35 @@ static int decode(const struct kind *kind, const char *a, const char *b, const c
 	return 0;
 }
 
-static int take(struct view *view, const struct kind *kind, const char *a, const char *b,
-		uint64_t sequence, const char *data, size_t size, struct failure *failure)
+static struct map *map_of(const struct view *view, const struct kind *kind)
 {
-	struct map *map = (struct map *)((char *)view + kind->map);
+	return (struct map *)((char *)view + kind->map);
+}
+
+static void put(struct map *map, const char *key, const struct kind *kind, const char *subject,
+		uint64_t sequence, void *object)
+{
+	struct view_item *item = xcalloc(1, sizeof(*item));
+
+	*item = (struct view_item){ xstrdup(subject), kind->schema, object, sequence };
+	item_free(map_put(map, key, item));
+}
+
+/* The kind of a subject, with its placeholders (owned by the caller), or NULL. */
+static const struct kind *kind_of(const char *subject, char **ret_a, char **ret_b)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (subject_match(kinds[i].subject, subject, ret_a, ret_b))
+			return &kinds[i];
+	return NULL;
+}
+
+static int take(struct view *view, const struct kind *kind, const char *subject, const char *a,
+		const char *b, uint64_t sequence, const char *data, size_t size,
+		struct failure *failure)
+{
 	_cleanup_free_ char *key = kind->key(a, b);
-	struct view_item *item;
+	struct map *map = map_of(view, kind);
 	void *object = NULL;
 	int r;
 
@@ -111,38 +135,88 @@ static int take(struct view *view, const struct kind *kind, const char *a, const
 			    : 0;
 	if (!data) {
 		item_free(map_remove(map, key));
+		if (kind->subject == SUBJECT_NAMESPACE)
+			item_free(map_remove(&view->waiting, key));
 		return 0;
 	}
 	r = decode(kind, a, b, data, size, &object, failure);
 	if (r < 0)
 		return r;
-	item = xcalloc(1, sizeof(*item));
-	*item = (struct view_item){ kind->schema, object, sequence };
-	item_free(map_put(map, key, item));
+	if (kind->subject == SUBJECT_NAMESPACE)
+		map = &view->waiting;
+	put(map, key, kind, subject, sequence, object);
 	return 0;
 }
 
 int view_take(struct view *view, const char *subject, uint64_t sequence, const char *data,
 	      size_t size)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		_cleanup_free_ char *a = NULL, *b = NULL;
-		_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
+	_cleanup_free_ char *a = NULL, *b = NULL;
+	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
+	const struct kind *kind = kind_of(subject, &a, &b);
 
-		if (!subject_match(kinds[i].subject, subject, &a, &b))
+	if (!kind)
+		return 0;
+	free(map_remove(&view->errors, subject));
+	if (take(view, kind, subject, a, b, sequence, data, size, &failure) >= 0)
+		return 1;
+	map_put(&view->errors, subject,
+		xasprintf("entry %llu on %s: %s%s%s", (unsigned long long)sequence, subject,
+			  failure.path ? failure.path : "", failure.path ? ": " : "",
+			  failure.message));
+	return -EBADMSG;
+}
+
+json_t *view_encode(const struct view *view)
+{
+	json_t *json = json_object();
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		for (struct map_item *j = NULL; (j = map_next(map_of(view, &kinds[i]), j));) {
+			const struct view_item *item = j->value;
+
+			json_object_set_new(json, item->subject,
+					    json_pack("{s:I, s:o}", "sequence",
+						      (json_int_t)item->sequence, "entry",
+						      codec_encode(item->schema, item->object)));
+		}
+	return json;
+}
+
+/* A subject without an item gets its last good entry from `saved`. */
+static void restore(struct view *view, const char *subject, const json_t *saved)
+{
+	const json_t *last = json_object_get(saved, subject);
+	_cleanup_free_ char *a = NULL, *b = NULL, *key = NULL, *text = NULL;
+	const struct kind *kind = kind_of(subject, &a, &b);
+	json_int_t sequence = json_integer_value(json_object_get(last, "sequence"));
+	void *object = NULL;
+
+	if (!kind || !last)
+		return;
+	key = kind->key(a, b);
+	if (!key || map_get(map_of(view, kind), key))
+		return;
+	text = json_text(json_object_get(last, "entry"));
+	if (decode(kind, a, b, text, strlen(text), &object, NULL) >= 0)
+		put(map_of(view, kind), key, kind, subject, (uint64_t)sequence, object);
+}
+
+void view_settle(struct view *view, const struct watermark *applied, const json_t *saved)
+{
+	for (struct map_item *i = NULL; (i = map_next(&view->errors, i));)
+		restore(view, i->key, saved);
+	for (struct map_item *i = NULL; (i = map_next(&view->waiting, i));) {
+		struct view_item *item = i->value;
+		_cleanup_free_ char *ns = xstrdup(i->key);
+
+		if (!head_may_serve(item->object, applied)) {
+			restore(view, item->subject, saved);
 			continue;
-		free(map_remove(&view->errors, subject));
-		if (take(view, &kinds[i], a, b, sequence, data, size, &failure) >= 0)
-			return 1;
-		map_put(&view->errors, subject,
-			xasprintf("cannot decode entry %llu on %s: %s%s%s; serving its last good "
-				  "entry",
-				  (unsigned long long)sequence, subject,
-				  failure.path ? failure.path : "", failure.path ? ": " : "",
-				  failure.message));
-		return -EBADMSG;
+		}
+		map_remove(&view->waiting, ns);
+		item_free(map_put(&view->heads, ns, item));
 	}
-	return 0;
 }
 
 const struct head *view_head(const struct view *view, const char *ns)
@@ -178,6 +252,7 @@ const struct instance *view_instance(const struct view *view, const char *machin
 void view_clear(struct view *view)
 {
 	map_clear(&view->heads, item_free);
+	map_clear(&view->waiting, item_free);
 	map_clear(&view->claims, item_free);
 	map_clear(&view->members, item_free);
 	map_clear(&view->facts, item_free);

@@ -243,6 +243,42 @@ static void test_unknown(struct zone *zone)
 	       "a namespace that is gone");
 }
 
+/* The streams of heads and of facts have no common order: a head waits for the facts that it relies
+ * on. */
+static void test_waiting(void)
+{
+	static const struct {
+		const char *what;
+		int64_t generation, facts;
+		const char *deploy;
+	} rows[] = {
+		{ "the facts are not applied yet", 1, 6, "d1" },
+		{ "they are", 1, 7, "d2" },
+		{ "facts of another generation are not compared", 2, 3, "d2" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct zone *zone = zone_new();
+		const struct watermark before = { .generation = 1, .facts = 5 };
+		const struct watermark applied = { .generation = rows[i].generation,
+						   .facts = rows[i].facts };
+
+		take(zone, HEAD_SHOP,
+		     "{\"namespace\":\"shop\",\"revision\":1,\"generation\":1,\"deploy\":\"d1\"}");
+		zone_apply(zone, &before);
+		take(zone, HEAD_SHOP,
+		     "{\"namespace\":\"shop\",\"revision\":2,\"generation\":1,\"facts\":7,"
+		     "\"deploy\":\"d2\"}");
+		is(zone_find(zone, "shop")->deploy, "d1", "a head whose facts are not there waits");
+		zone_apply(zone, &applied);
+		zone_settle(zone);
+		is(zone_find(zone, "shop")->deploy, rows[i].deploy, rows[i].what);
+		take(zone, HEAD_SHOP, NULL);
+		ok(!zone_find(zone, "shop"), "and goes with its subject");
+		zone_free(zone);
+	}
+}
+
 /* 2,000 slots on one machine: a rebuild is linear in their number. */
 static void test_size(void)
 {
@@ -296,6 +332,7 @@ int main(void)
 	take(zone, HEAD_SHOP, NULL);
 	ok(!zone_find(zone, "shop"), "a namespace that is gone");
 	zone_free(zone);
+	test_waiting();
 	test_size();
 	return tap_done();
 }

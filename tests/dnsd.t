@@ -14,9 +14,10 @@ fi
 . tests/lib/bus.sh
 
 ip link set lo up
-for address in 10.101.7.1 10.101.7.10 10.101.7.11 10.101.7.20 10.101.7.40 10.101.7.41 10.101.7.42 10.101.7.99 192.0.2.77; do
-	ip addr add "$address/32" dev lo
+for number in 1 10 11 20 40 41 42 43 44 99; do
+	ip addr add "10.101.7.$number/32" dev lo
 done
+ip addr add 192.0.2.77/32 dev lo
 
 bus_start || bail 'no servers'
 streams_make || bail 'no streams'
@@ -129,6 +130,12 @@ is "$(short from 10.101.7.10 web.ployz.internal A)" '10.101.7.10 10.101.7.20 ' '
 is "$(short from 10.101.7.10 0.web.ployz.internal A)" '10.101.7.10 ' 'a slot in the own namespace'
 is "$(status loop web A)" NXDOMAIN 'a client without a namespace has no single labels'
 is "$(status from 10.101.7.99 web A)" NXDOMAIN 'an address without an instance has no namespace'
+ms() {
+	date +%s%3N
+}
+before=$(ms)
+is "$(status from 10.101.7.99 web A)" NXDOMAIN 'nor has it for the second query'
+ok 'which is answered at once' test $(($(ms) - before)) -lt 500
 is "$(status dig -b 192.0.2.77 @10.101.7.1 +tries=1 +time=3 web.shop.ployz.internal)" REFUSED 'strangers are refused'
 is "$(status loop nix.shop.ployz.internal A)" NXDOMAIN 'no such service'
 is "$(status loop idle.shop.ployz.internal A)" NOERROR 'a service without a ready instance exists'
@@ -223,20 +230,35 @@ is "$(status from 10.101.7.40 db AAAA)" NOERROR 'the name exists for every type'
 is "$(status loop db.duo.ployz.internal A)" NXDOMAIN 'nobody else finds it'
 is "$(status from 10.101.7.10 db.duo.ployz.internal A)" NXDOMAIN "nor does another namespace's instance"
 like "$(request resolve '{"name":"db","namespace":"duo"}')" NXDOMAIN 'nor does resolve'
+# A container that asks before its facts have arrived.
+before=$(ms)
+from 10.101.7.43 db A +short >"$work/early" &
+early=$!
+from 10.101.7.43 db A +short +tcp >"$work/early.tcp" &
+early_tcp=$!
+within 5 sh -c "bus $bus_url request ployz.v1.m1.dnsd.status '{}' | grep -q '\"deferred\":2'"
+facts m1 duo "$(fact duo app -1 d1 starting 10.101.7.42)" "$(fact duo app 0 d1 starting 10.101.7.40)" \
+	"$(fact duo db 0 d1 starting 10.101.7.41)" "$(fact duo app 1 d1 starting 10.101.7.43)" >/dev/null
+wait "$early" "$early_tcp"
+is "$(cat "$work/early" "$work/early.tcp" | tr '\n' ' ')" '10.101.7.41 10.101.7.41 ' \
+	'a container that asks before its facts have arrived is answered when they have'
+ok 'at once' test $(($(ms) - before)) -lt 1000
+is "$(from 10.101.7.44 good.example A +short)" 192.0.2.1 'what is not of the zone does not wait'
+
 intent namespace.duo '{"namespace":"duo","revision":1,"deploy":"d1","writer":"d1","epoch":1,"services":[{"name":"db",
 	"slots":[{"slot":0,"instance":"duo-db-0-d1","machine":"m1"}]}]}' >/dev/null
 facts m1 duo "$(fact duo db 0 d1 ready 10.101.7.41)" >/dev/null
-like "$(applied duo 5 4)" '"ok"' 'the commit'
+like "$(applied duo 5 5)" '"ok"' 'the commit'
 is "$(short loop db.duo.ployz.internal A)" '10.101.7.41 ' 'makes it known to all'
 
 # Facts of a removed member.
 member m2 10.101.8.0/24 active >/dev/null
 facts m2 shop "$(fact shop web 1 a ready 10.101.8.20)" >/dev/null
 intent namespace.shop "$(head_of shop 2 a | sed 's/\("instance":"shop-web-1-a","machine":"\)m1/\1m2/')" >/dev/null
-like "$(applied shop 7 5)" '"ok"' 'an instance on another machine'
+like "$(applied shop 7 6)" '"ok"' 'an instance on another machine'
 is "$(short loop web.shop.ployz.internal A)" '10.101.7.11 10.101.8.20 ' 'has an address'
 member m2 10.101.8.0/24 removed >/dev/null
-like "$(applied shop 8 5)" '"ok"' 'once its machine is removed'
+like "$(applied shop 8 6)" '"ok"' 'once its machine is removed'
 is "$(short loop web.shop.ployz.internal A)" '10.101.7.11 ' 'it has none'
 
 # An entry that cannot be decoded.
@@ -245,8 +267,8 @@ ok 'an entry that cannot be decoded is logged' within 5 grep -q \
 	'cannot decode entry 9 on ployz.v1.intent.namespace.blog: revision: .*; serving its last good entry' "$work/dnsd.log"
 is "$(status loop web.blog.ployz.internal A)" NOERROR 'its last good entry is served'
 like "$(request status '{}')" '"errors":\[\{"namespace":"blog"' 'status names it'
-like "$(applied blog 9 5)" '"held":"entry 9 on ployz.v1.intent.namespace.blog: revision' 'its namespace is held back'
-unlike "$(applied shop 9 5)" '"held"' 'no other namespace is'
+like "$(applied blog 9 6)" '"held":"entry 9 on ployz.v1.intent.namespace.blog: revision' 'its namespace is held back'
+unlike "$(applied shop 9 6)" '"held"' 'no other namespace is'
 
 # A restart, with the entry still there: the stored view has its last good one.
 dnsd_restart() {
@@ -256,37 +278,38 @@ dnsd_restart() {
 	listens_on_bridge
 }
 dnsd_restart
-like "$(applied blog 9 5)" '"held":"entry 9' 'after a restart it is still held back'
+like "$(applied blog 9 6)" '"held":"entry 9' 'after a restart it is still held back'
 is "$(status loop web.blog.ployz.internal A)" NOERROR 'and served from its last good entry'
 
 # The view cannot be stored.
 intent namespace.blog "$(head_of blog 5 c)" >/dev/null
 mv "$view" "$work/view"
 mkdir "$view"
-like "$(applied blog 10 5)" "FAILED.*cannot store the view in $view: Is a directory" 'a view that cannot be stored'
+like "$(applied blog 10 6)" "FAILED.*cannot store the view in $view: Is a directory" 'a view that cannot be stored'
 ok 'is logged' grep -q "cannot store the view in $view: Is a directory" "$work/dnsd.log"
 rmdir "$view"
-like "$(applied blog 10 5)" '"ok":.*"intent":10' 'is stored when it can be'
-unlike "$(applied blog 10 5)" '"held"' 'a good entry ends the error'
+like "$(applied blog 10 6)" '"ok":.*"intent":10' 'is stored when it can be'
+unlike "$(applied blog 10 6)" '"held"' 'a good entry ends the error'
 
 # Requests that arrive while a view is being stored.
 for i in $(seq 20); do
 	facts m1 shop "$(fact shop web 0 a ready 10.101.7.$((10 + i % 2)))" >/dev/null
-	applied shop 10 $((5 + i)) >"$work/applied.$i" &
+	applied shop 10 $((6 + i)) >"$work/applied.$i" &
 	pids="${pids-} $!"
 done
 # shellcheck disable=SC2086 # a list
 wait $pids
 is "$(cat "$work"/applied.* | grep -c '"ok"')" 20 '20 requests, each for a newer view'
 facts m1 shop "$(fact shop web 0 a ready 10.101.7.11)" >/dev/null
-like "$(applied shop 10 26)" '"facts":26' 'and the last one'
-ok 'which is stored' grep -q '^ployz-dnsd-view 1 1 10 26 ' "$view"
+like "$(applied shop 10 27)" '"facts":27' 'and the last one'
+ok 'which is stored' grep -q '^ployz-dnsd-view 1 1 10 27 ' "$view"
 
 # More addresses than a packet over UDP holds.
 slots=$(for i in $(seq 0 99); do slot shop web "$i" 10.101.9.9; done | sed 's/}{/},{/g')
-intent namespace.many "$(printf '{"namespace":"many","revision":1,"services":[{"name":"web","slots":[%s]}]}' "$slots")" >/dev/null
+intent namespace.many \
+	"$(printf '{"namespace":"many","revision":1,"services":[{"name":"web","slots":[%s]}]}' "$slots")" >/dev/null
 facts m1 many "$(for i in $(seq 0 99); do fact shop web "$i" a ready 10.101.9.$i; done | sed 's/}{/},{/g')" >/dev/null
-like "$(applied many 11 27)" '"ok"' '100 instances'
+like "$(applied many 11 28)" '"ok"' '100 instances'
 like "$(loop +ignore +noedns web.many.ployz.internal A)" 'flags: qr aa tc' 'are truncated over UDP'
 is "$(loop +tcp +short web.many.ployz.internal A | grep -c .)" 100 'and whole over TCP'
 
@@ -297,7 +320,7 @@ dnsd_restart
 ok 'after a restart from the local mirror' within 10 grep -q 'local mirror' "$work/dnsd.log"
 like "$(request status '{}')" '"stale_since"' 'with stale since in its status'
 is "$(short loop web.shop.ployz.internal A)" '10.101.7.11 ' 'with the same answers'
-like "$(applied shop 11 27)" '"stale_since"' 'and confirms what it has'
+like "$(applied shop 11 28)" '"stale_since"' 'and confirms what it has'
 
 # Without the mirror either.
 end_pid "$bus_pid"
@@ -315,21 +338,21 @@ like "$(request status '{}')" '"serving":"nothing"' 'status says so'
 end_pid "$dnsd_pid"
 dnsd_start
 listens_on_bridge
-ok 'after a restart without store and mirror' grep -q 'serving the stored view as of generation 1, intent 11, facts 27' \
-	"$work/dnsd.log"
+ok 'after a restart without store and mirror' \
+	grep -q 'serving the stored view as of generation 1, intent 11, facts 28' "$work/dnsd.log"
 is "$(short loop web.shop.ployz.internal A)" '10.101.7.11 ' 'the stored view is served'
 is "$(short from 10.101.7.11 web A)" '10.101.7.11 ' 'also to its instances'
 like "$(request status '{}')" '"serving":"stored view"' 'status says so'
 like "$(request status '{}')" '"stale_since"' 'with stale since'
 like "$(request status '{}')" '"stale_reason"' 'and the reason'
-like "$(applied shop 11 27)" '"ok":.*"intent":11.*"stale_since"' 'what it was stored for is confirmed'
+like "$(applied shop 11 28)" '"ok":.*"intent":11.*"stale_since"' 'what it was stored for is confirmed'
 
 # A request that arrives before that.
 kill -KILL "$dnsd_pid"
 wait "$dnsd_pid" 2>/dev/null
 dnsd_start
 within 10 grep -q ready "$work/dnsd.log"
-like "$(applied shop 11 27)" '"ok":.*"intent":11.*"stale_since"' 'a request waits for the stored view'
+like "$(applied shop 11 28)" '"ok":.*"intent":11.*"stale_since"' 'a request waits for the stored view'
 
 # Without the bus.
 end_pid "$bus_pid"
@@ -350,10 +373,62 @@ end_pid "$dnsd_pid"
 echo damaged >"$view"
 dnsd_start
 listens_on_bridge
-ok 'a damaged view is logged' grep -q "cannot read the stored view in $view; waiting for the store or the local mirror: " \
-	"$work/dnsd.log"
-like "$(applied shop 11 27)" '"ok"' 'and replaced'
-like "$(head -n 1 "$view")" '^ployz-dnsd-view 1 1 11 27 ' 'by the one that is confirmed'
+ok 'a damaged view is logged' \
+	grep -q "cannot read the stored view in $view; waiting for the store or the local mirror: " "$work/dnsd.log"
+like "$(applied shop 11 28)" '"ok"' 'and replaced'
+like "$(head -n 1 "$view")" '^ployz-dnsd-view 1 1 11 28 ' 'by the one that is confirmed'
+
+# A store that has lost entries: a copy of an earlier one is put back.
+store_kill() {
+	kill -KILL "$store_pid"
+	wait "$store_pid" 2>/dev/null
+}
+store_back() {
+	store_start
+	within 10 store_linked
+}
+reason() {
+	request status '{}' | grep -q "\"stale_reason\":\"[^\"]*$1"
+}
+store_kill
+cp -a "$work/store" "$work/store.saved"
+store_back
+facts m1 shop "$(fact shop web 0 a ready 10.101.7.20)" >/dev/null
+like "$(applied shop 11 29)" '"facts":29' 'an entry'
+store_kill
+rm -rf "$work/store"
+mv "$work/store.saved" "$work/store"
+store_back
+ok 'that its store has lost' within 30 reason 'entries of PLOYZ_FACTS are missing'
+is "$(short loop web.shop.ployz.internal A)" '10.101.7.20 ' 'is served'
+like "$(request status '{}')" '"stale_since"' 'with stale since'
+facts m1 shop "$(fact shop web 0 a ready 10.101.7.10)" >/dev/null
+ok 'another entry with its sequence' within 10 reason 'entries of PLOYZ_FACTS are missing: 29 is another one'
+is "$(short loop web.shop.ployz.internal A)" '10.101.7.20 ' 'is not'
+like "$(applied shop 11 29)" '"ok":.*"stale_since"' 'what was stored is confirmed, as stale'
+dnsd_restart
+is "$(short loop web.shop.ployz.internal A)" '10.101.7.20 ' 'nor is it after a restart'
+like "$(request status '{}')" '"stale_since"' 'which does not change what is known'
+ok 'an operator accepts the store' streams_make 1 test 2
+like "$(applied shop 11 29 2)" '"ok":.*"generation":2,"intent":11,"facts":29' 'its entries are applied'
+unlike "$(applied shop 11 29 2)" '"stale_since"' 'nothing is stale'
+is "$(short loop web.shop.ployz.internal A)" '10.101.7.10 ' 'and served'
+ok 'and stored' grep -q '^ployz-dnsd-view 1 2 11 29 ' "$view"
+like "$(applied shop 11 29 1)" 'NOT_READY' 'the generation before is no longer confirmed'
+
+# A store that was created again.
+store_kill
+rm -rf "$work/store"
+store_back
+ok 'without streams' within 30 reason 'PLOYZ_INTENT'
+ok 'another store is created' streams_make 1 second 2
+ok 'it is noticed' within 30 reason 'PLOYZ_INTENT was created again'
+is "$(short loop web.shop.ployz.internal A)" '10.101.7.10 ' 'the last known good view is served'
+dnsd_restart
+is "$(short loop web.shop.ployz.internal A)" '10.101.7.10 ' 'also after a restart'
+ok 'an operator accepts it' streams_make 1 second 3
+ok 'then its names are gone' within 20 eval '[ "$(status loop web.shop.ployz.internal A)" = NXDOMAIN ]'
+like "$(applied shop 0 0 3)" '"ok":.*"generation":3' 'and that is confirmed'
 
 other=$(free_port)
 start "$work/squat.log" perl -MIO::Socket::INET -e \

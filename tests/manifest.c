@@ -78,8 +78,31 @@ static const struct row rows[] = {
 	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a?b'}}]", "not a path" },
 	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a;b'}}]", "not a path" },
 	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a|b'}}]", "not a path" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: /a/..b/.c/d.}}]", NULL },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: /a/}}]", NULL },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a//b'}}]",
+	  "routes[0].http.path: '/a//b' has an empty segment; write /a/b" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '//'}}]", "segment; write /" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a/../b'}}]",
+	  "'/a/../b' has a segment that consists of dots; write /b" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a/./b'}}]", "; write /a/b" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/../..'}}]", "; write /" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a/b/..'}}]", "; write /a" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a/.'}}]", "; write /a" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/api/*'}}]",
+	  "'/api/*' has a *: a path matches everything below it; write /api" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/*'}}]", "; write /" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a/b*/c'}}]", "; write /a" },
+	{ "routes: [{http: {port: http, hosts: [a.example], strip: true, path: "
+	  "/1/2/3/4/5/6/7/8}}]",
+	  NULL },
+	{ "routes: [{http: {port: http, hosts: [a.example], strip: true, path: "
+	  "/1/2/3/4/5/6/7/8/9}}]",
+	  "routes[0].http.strip: strip removes at most 8 segments, '/1/2/3/4/5/6/7/8/9' has 9" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: /1/2/3/4/5/6/7/8/9}}]", NULL },
 	{ "routes: [{http: {port: http, hosts: [a.example], strip: yes}}]", "wants true or false" },
 	{ "routes: [{http: {port: http, hosts: [a_b]}}]", "hosts[0]: 'a_b' is not a host name" },
+	{ "routes: [{http: {port: http, hosts: [tcp]}}]", "hosts[0]: the host name 'tcp' stands for" },
 	{ "routes: [{http: {port: http, hosts: []}}]", "hosts: must not be empty" },
 	{ "routes: [{http: {port: http}}]", "routes[0].http.hosts: is missing" },
 	{ "routes: [{http: {hosts: [a]}}]", "routes[0].http.port: is missing" },
@@ -113,6 +136,9 @@ static const struct row rows[] = {
 	{ "ready: {http: {port: http, status: ok}}", "wants an HTTP status" },
 	{ "ready: {http: {port: http, status: true}}", "wants an HTTP status" },
 	{ "ready: {http: {port: http, path: h}}", "not a path" },
+	{ "ready: {http: {port: http, path: '/h?deep=1'}}", NULL },
+	{ "ready: {http: {port: http, path: '/h#x'}}", "not a path" },
+	{ "ready: {http: {port: http, path: '/h x'}}", "not a path" },
 	{ "ready: {http: {port: nope}}", "there is no port 'nope'" },
 	{ "ready: {tcp: {port: http}}", NULL },
 	{ "ready: {tcp: {port: dns}}", "not a tcp port" },
@@ -298,14 +324,19 @@ static void test_all_at_once(void)
 
 static void test_large(void)
 {
+	static const char small[] = "{\"namespace\":\"a\",\"services\":{}}";
 	_cleanup_free_ char *text = xcalloc(1, MANIFEST_MAX_BYTES + 2);
-	_cleanup_(strv_freep) char **errors = NULL;
+	_cleanup_(strv_freep) char **errors = NULL, **none = NULL;
 	struct manifest *manifest = NULL;
 
 	memset(text, ' ', MANIFEST_MAX_BYTES + 1);
+	memcpy(text, small, strlen(small));
 	ok(manifest_parse("m", text, MANIFEST_MAX_BYTES + 1, &manifest, &errors) < 0 &&
-		   strstr(errors[0], "larger than"),
+		   strstr(errors[0], "larger than 262144 bytes"),
 	   "a manifest that is too large");
+	ok(manifest_parse("m", text, MANIFEST_MAX_BYTES, &manifest, &none) == 0 && !none,
+	   "and one that is as large as is allowed");
+	manifest_free(manifest);
 }
 
 /* The limits of a namespace, at exactly N and one over it. */

@@ -177,7 +177,7 @@ is "$(cat "$requests/leased.rollback")" '' 'nothing was submitted'
 answer placerd.plan "{\"ok\":{\"namespace\":\"shop\",\"sequence\":$last,\"revision\":2,\"changes\":true,\"refusals\":[{\"path\":\"services.web.image\",\"message\":\"no machine has it\",\"hint\":\"push it\"}]}}"
 run ctl rollback shop --yes
 exits 6 'a rollback that the plan refuses'
-is "$(printf '%s\n' "$err" | tail -n 1)" 'ployzctl: cannot rollback namespace shop: services.web.image: no machine has it; push it' 'says why and what to do'
+is "$(printf '%s\n' "$err" | tail -n 1)" 'ployzctl: cannot roll back namespace shop: services.web.image: no machine has it; push it' 'says why and what to do'
 
 # --- how a deploy ends
 answer placerd.plan "{\"ok\":{\"namespace\":\"shop\",\"sequence\":$last,\"revision\":2,\"changes\":true}}"

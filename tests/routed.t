@@ -339,15 +339,20 @@ is "$(get shop.example /late/)" '127.0.0.2 late' 'and no longer when the grant i
 
 # --- an entry that cannot be decoded
 commit late '{"namespace":"late","revision":"x"}'
-like "$(applied late)" "\"held\":\"cannot decode entry $intent on ployz.v1.intent.namespace.late: revision: " \
+like "$(applied late)" "\"held\":\"entry $intent on ployz.v1.intent.namespace.late: revision: " \
 	'an entry that cannot be decoded is named at once'
 is "$(get late.example /)" 127.0.0.4 'the last good one is served'
 like "$(status)" '"held": *\["cannot decode entry [0-9]* on ployz.v1.intent.namespace.late' 'status names it'
 unlike "$(applied shop)" '"held"' 'other namespaces are confirmed'
+kill -KILL "$routed_pid"
+wait "$routed_pid" 2>/dev/null
+routed_start
+like "$(applied late)" '"held":"entry' 'a restarted routed holds it back'
+is "$(get late.example /)" 127.0.0.4 'and still serves the last good one'
 commit late "$(head_json late 2 "$(http_route late.example /)" "$(slot_json 0 late-web-0-a 127.0.0.4)")"
 unlike "$(applied late)" '"held"' 'a good entry ends it'
 seen=$(bus "$bus_url" append ployz.v1.facts.m2.late '{"machine":"m2"}' any)
-like "$(applied late)" '"held":"cannot decode entry [0-9]* on ployz.v1.facts.m2.late' "facts of any machine hold their namespace back"
+like "$(applied late)" '"held":"entry [0-9]* on ployz.v1.facts.m2.late' "facts of any machine hold their namespace back"
 member m2 removed
 unlike "$(applied late)" '"held"' 'unless the machine is removed'
 member m1 removed

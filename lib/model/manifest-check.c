@@ -1,9 +1,11 @@
+/* What a manifest's rows cannot say: references, claims, limits (pure). */
 #include "lib/model/manifest-check.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
 
 #include "lib/map.h"
+#include "lib/model/route-path.h"
 #include "lib/model/route.h"
 #include "lib/str.h"
 
@@ -75,18 +77,6 @@ static const struct port *refer(struct check *c, const struct service *s, const 
 	return port;
 }
 
-/* What could be misread in a URL or in the gateway's configuration is no path. */
-static bool path_valid(const char *path)
-{
-	if (path[0] != '/')
-		return false;
-	for (const char *p = path; *p; p++)
-		if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f ||
-		    strchr("\"'\\#?<>{};|", *p))
-			return false;
-	return true;
-}
-
 static bool file_path_valid(const char *path)
 {
 	if (path[0] != '/' || !path[1])
@@ -103,18 +93,26 @@ static bool file_path_valid(const char *path)
 static void check_http_route(struct check *c, const struct service *s, size_t i)
 {
 	const struct http_route *http = s->routes[i].http;
+	_cleanup_free_ char *error = route_path_error(http->path);
+	int segments = route_path_segments(http->path);
 
 	refer(c, s, http->port, PROTOCOL_TCP, AT(s, "routes[%zu].http.port", i));
-	if (!path_valid(http->path))
-		say(c, AT(s, "routes[%zu].http.path", i),
-		    "'%s' is not a path: it begins with / and has no blanks, quotes, ?, #, ; or |",
-		    http->path);
+	if (error)
+		say(c, AT(s, "routes[%zu].http.path", i), "%s", error);
+	if (http->strip && segments > MANIFEST_MAX_STRIP)
+		say(c, AT(s, "routes[%zu].http.strip", i),
+		    "strip removes at most %d segments, '%s' has %d; write a shorter path or no "
+		    "strip",
+		    MANIFEST_MAX_STRIP, http->path, segments);
 	for (size_t j = 0; http->hosts[j]; j++) {
 		_cleanup_free_ char *what = route_key_http(http->hosts[j], http->path);
 
 		if (!hostname_valid(http->hosts[j]))
 			say(c, AT(s, "routes[%zu].http.hosts[%zu]", i, j),
 			    "'%s' is not a host name (a-z, 0-9, - and dots)", http->hosts[j]);
+		else if (streq(http->hosts[j], "tcp"))
+			say(c, AT(s, "routes[%zu].http.hosts[%zu]", i, j),
+			    "the host name 'tcp' stands for tcp routes; choose another one");
 		else
 			claim(c, xstrdup(what), AT(s, "routes[%zu].http.hosts[%zu]", i, j), what);
 	}
@@ -171,7 +169,7 @@ static void check_ready(struct check *c, const struct service *s)
 		say(c, AT_KEY(s, "ready"), "wants at most one of http, tcp, exec, running");
 	if (ready->http) {
 		refer(c, s, ready->http->port, PROTOCOL_TCP, AT_KEY(s, "ready.http.port"));
-		if (!path_valid(ready->http->path))
+		if (!route_path_valid(ready->http->path, "?"))
 			say(c, AT_KEY(s, "ready.http.path"), "'%s' is not a path",
 			    ready->http->path);
 	}

@@ -105,7 +105,7 @@ void prepare_paths(struct routed *routed)
 	routed->map_path = xstrdup(ROUTES_MAP);
 }
 
-struct table *prepare_saved(_unused_ const struct routed_config *of)
+struct table *prepare_saved(_unused_ const struct routed_config *of, _unused_ json_t **ret_entries)
 {
 	return codec_new(&table_schema);
 }

@@ -54,7 +54,7 @@ struct reply {
 	struct failure failure;
 	char *text; /* of the answer; NULL: a failure, or none */
 };
-static const struct bus_verb *verbs;
+static const struct bus_endpoint *verbs;
 static size_t n_verbs;
 static bus_status_fn status_fn;
 static struct progress_line {
@@ -72,7 +72,7 @@ static void progress_clear(void)
 	n_progress = 0;
 }
 
-int daemon_serve(_unused_ struct daemon *daemon, const struct bus_verb *served, size_t count,
+int daemon_serve(_unused_ struct daemon *daemon, const struct bus_endpoint *served, size_t count,
 		 bus_status_fn status, _unused_ void *userdata)
 {
 	verbs = served;

@@ -304,7 +304,7 @@ static void on_drained(struct bus_call *call, _unused_ void *request, _unused_ v
 	bus_call_ok(call, &drained);
 }
 
-static const struct bus_verb agent_verbs[] = {
+static const struct bus_endpoint agent_verbs[] = {
 	{ SUBJECT_AGENT_LOCK, on_lock },       { SUBJECT_AGENT_UNLOCK, on_unlock },
 	{ SUBJECT_AGENT_PREPARE, on_prepare }, { SUBJECT_AGENT_START, on_start },
 	{ SUBJECT_AGENT_DRAIN, on_ref },       { SUBJECT_AGENT_STOP, on_stop },
@@ -312,11 +312,11 @@ static const struct bus_verb agent_verbs[] = {
 	{ SUBJECT_AGENT_LIST, on_list },       { SUBJECT_AGENT_PROBE, on_probe },
 	{ SUBJECT_AGENT_RUN, on_run },
 };
-static const struct bus_verb routed_verbs[] = {
+static const struct bus_endpoint routed_verbs[] = {
 	{ SUBJECT_ROUTED_APPLIED, on_applied },
 	{ SUBJECT_ROUTED_DRAINED, on_drained },
 };
-static const struct bus_verb dnsd_verbs[] = {
+static const struct bus_endpoint dnsd_verbs[] = {
 	{ SUBJECT_DNSD_APPLIED, on_applied },
 };
 
