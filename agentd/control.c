@@ -242,7 +242,8 @@ bool control_died(struct control *control, int64_t exit_code, const char *how)
 static bool take_seen(struct control *control, struct container_seen *seen)
 {
 	struct instance *fact = control->fact, *now = seen->instance;
-	bool changed = false, restarted = now->restarts > fact->restarts;
+	bool changed = false, more = now->restarts > fact->restarts;
+	bool restarted = more && !control->count_unknown;
 
 	control_set_container(control, seen->id);
 	control->engine_restarts = seen->engine_restarts;
@@ -261,7 +262,8 @@ static bool take_seen(struct control *control, struct container_seen *seen)
 		fact->digest = steal(now->digest);
 		changed = true;
 	}
-	if (restarted) {
+	control->count_unknown = false;
+	if (more) {
 		fact->restarts = now->restarts;
 		changed = true;
 	}
