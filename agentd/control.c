@@ -314,8 +314,12 @@ static bool judge_ended(struct control *control, const struct container_seen *se
 /* False: the control is gone. */
 static bool judge(struct control *control, struct container_seen *seen)
 {
-	bool restarted = take_seen(control, seen);
+	bool adopted = control->count_unknown, restarted = take_seen(control, seen);
 
+	/* The engine restarts only what was ready once: it does not fail for being slow now. */
+	if (adopted && seen->engine_restarts && control->fact->state == INSTANCE_STARTING)
+		facts_state(control->agentd->facts, control->fact, INSTANCE_UNREADY,
+			    "it was adopted without a fact", NULL);
 	/* dockerd starts a container with policy `always` when it starts itself. */
 	if (seen->running && control->fact->state == INSTANCE_STOPPED && !control->start_wanted) {
 		control->want = MAX2(control->want, WANT_STOP);

@@ -232,6 +232,29 @@ static void read_back(void)
 	world_end();
 }
 
+/* A healthy instance whose facts are lost, while its probe fails. */
+static void lost(void)
+{
+	world_with_deploy(&d1);
+	ask_start(&d1, "web", 0,
+		  "'ports':{'http':{'port':80}},'ready':{'http':{'port':'http','path':'/'},"
+		  "'interval':'1s','retries':3}");
+	pass(3 * SECOND);
+	is_state(WEB, "ready", "an instance is ready");
+	agentd_kill();
+	store_put(STREAM_FACTS, "ployz.v1.facts.m1.shop",
+		  "{\"machine\":\"m1\",\"namespace\":\"shop\",\"instances\":[]}");
+	engine.sick = true;
+	agentd_begin();
+	pass(60 * SECOND);
+	is(engine_state(WEB), "running", "its facts are lost and it is slow: it is not stopped");
+	is_state(WEB, "unready", "it is unready");
+	engine.sick = false;
+	pass(20 * SECOND);
+	is_state(WEB, "ready", "until it is ready again");
+	world_end();
+}
+
 static void judged(void)
 {
 	static const struct {
@@ -406,6 +429,7 @@ int main(void)
 	late_write();
 	refused();
 	read_back();
+	lost();
 	judged();
 	pre_deploy();
 	pre_deploy_restarts();
