@@ -4,14 +4,14 @@
 
 #include "lib/stream.h"
 
-/* The StreamConfig of a bucket with history 1, no age limit and no deletes; an own reference. */
-json_t *bucket_config(const char *bucket, uint64_t max_bytes, int replicas);
-/* As stream_last and stream_append on the key's subject; revision = sequence. */
+/* The stream of a bucket, the subject of a key in it, and the subject through which another domain
+ * writes that key; owned by the caller. */
+char *bucket_stream(const char *bucket);
+char *bucket_subject(const char *bucket, const char *key);
+char *bucket_write_subject(const char *bucket, const char *key);
+/* Reads a key from the leader, as stream_last; its revision is the entry's sequence. */
 void bucket_get(struct bus *bus, const char *bucket, const char *key, uint64_t timeout_usec,
 		stream_entry_fn fn, void *userdata, struct bus_request **ret);
-void bucket_put(struct bus *bus, const char *bucket, const char *key, const void *data, size_t size,
-		uint64_t revision, uint64_t timeout_usec, stream_append_fn fn, void *userdata,
-		struct bus_request **ret);
 /* The key of an entry's subject; borrowed from it. */
 const char *bucket_key(const char *subject);
 /* A follower of all keys, last values first. */

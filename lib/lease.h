@@ -61,17 +61,24 @@ struct held_lease *held_lease_new(struct bus *bus, struct lease_watch *watch,
 				  const struct lease *holder, const struct held_lease_ops *ops,
 				  void *userdata);
 enum held_state held_lease_state(const struct held_lease *held);
-/* Why it was refused or lost; borrowed; empty otherwise. */
+/* Why it was refused or lost, or why it is not known whether it was released; borrowed; empty
+ * otherwise. */
 const struct failure *held_lease_failure(const struct held_lease *held);
 /* What is held, with its epoch; borrowed. */
 const struct lease *held_lease_get(const struct held_lease *held);
+/* The lease that it was taken over from, held by an earlier incarnation, an ended deploy or a
+ * holder that has not renewed it; NULL: it was free. Borrowed. */
+const struct lease *held_lease_previous(const struct held_lease *held);
 /* Until when (boot-time clock) the holder may act: counted from when its last acknowledged write
- * was sent. */
+ * was first sent; 0 unless it is held. */
 uint64_t held_lease_deadline(const struct held_lease *held);
-/* Writes an epoch higher than `above`; the state is HELD_RAISING until that is acknowledged. */
+/* Writes an epoch higher than `above`; the state is HELD_RAISING until that is acknowledged. Does
+ * nothing when the epoch is higher already, or when it is not held. */
 void held_lease_raise(struct held_lease *held, int64_t above);
 /* From the watch: another value means that the lease is lost. */
 void held_lease_observe(struct held_lease *held, const struct lease *lease, uint64_t revision);
+/* Frees it: HELD_RELEASING, then HELD_RELEASED. A write under way is waited for. Does nothing when
+ * it was refused or lost. */
 void held_lease_release(struct held_lease *held);
 /* Forgets it; what is held lapses by itself. */
 void held_lease_free(struct held_lease *held);
@@ -80,11 +87,13 @@ DEFINE_CLEANUP(struct held_lease, held_lease_free);
 /* --- lease-break.c: frees a held lease for an operator; the epoch stays. */
 struct lease_breaking;
 /* `lease` and `revision` are those after the write; NULL with `failure`. Borrowed. Called once
- * unless it is freed. A lease that is free already is left as it is and given as it is. */
+ * unless it is freed, never before lease_break has returned; may free it. A lease that is free
+ * already is left as it is; a value that cannot be decoded is replaced. */
 typedef void (*lease_broken_fn)(const struct failure *failure, const struct lease *lease,
 				uint64_t revision, void *userdata);
 struct lease_breaking *lease_break(struct bus *bus, const char *key, const char *operator_,
 				   lease_broken_fn fn, void *userdata);
 void lease_breaking_free(struct lease_breaking *breaking);
+DEFINE_CLEANUP(struct lease_breaking, lease_breaking_free);
 
 #endif

@@ -1,216 +1,499 @@
+/* Projection: the last entry of each wanted subject of PLOYZ_INTENT and PLOYZ_FACTS. What comes
+ * before a stream is live is collected and handed over at once, so that the reader sees the old
+ * view or the new one and nothing between. */
 #include "lib/projection.h"
 
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/map.h"
 #include "lib/str.h"
+#include "lib/streams.h"
 
-/* How long the store may take before the machine's own copy serves. */
-#define COPY_AFTER_USEC 1000000ull
-#define EXPECT_USEC 250000ull /* an entry that was acknowledged is here long before that */
+/* How long the store may take before the local mirror serves. */
+#define MIRROR_AFTER_USEC 1000000ull
+#define MIRROR_RETRY_USEC 5000000ull
+#define PROBE_USEC 1000000ull /* one answer of the local bus */
+#define EXPECT_USEC 250000ull /* an acknowledged entry arrives long before that */
 
-/* What an entry says is its listener's to keep. */
+/* The entry of a subject that the reader has. */
 struct item {
-	uint64_t sequence;
-	uint64_t load; /* number of the load that saw it last */
+	uint64_t sequence, time_usec;
+};
+
+/* An entry that the reader does not have yet. */
+struct pending {
+	uint64_t sequence, time_usec;
+	size_t size;
+	char *data;
+};
+
+/* One of the two streams. */
+struct part {
+	struct projection *projection;
+	const char *stream;
+	char **filters;		   /* NULL: not followed */
+	struct bus_request *probe; /* of the local mirror, before the store is followed */
+	struct stream_follow *store;
+	struct stream_follow *mirror; /* read once while the store does not answer */
+	struct map items;	      /* subject → struct item */
+	struct map arrived;	      /* subject → struct pending, from the store */
+	struct map mirrored;	      /* subject → struct pending, from the mirror */
+	bool loaded;		      /* the reader has a whole view of it */
+	bool replacing;		      /* `arrived` will be all that there is */
+	uint64_t ready;		      /* everything up to here is in `items` or in `arrived` */
+	int64_t generation;	      /* of what the reader has */
+	int64_t served;		      /* options.served of it */
+	struct stream_seen known;     /* by the saved view */
+	char *why;		      /* it was lost the last time */
+	int64_t *applied, *expected;  /* its sequences in the projection's watermarks */
 };
 
 struct projection {
 	struct bus *bus;
 	char *machine;
-	char *filter; /* NULL: everything */
 	const struct projection_ops *ops;
 	void *userdata;
-	struct stream_follow *store;
-	struct stream_follow *copy; /* the local copy, read once while the store does not answer */
-	struct map items;	    /* subject → struct item */
-	uint64_t load;		    /* raised when everything is read from the beginning */
-	uint64_t sequence;
-	uint64_t expected;    /* somebody knows of an entry with this sequence */
-	uint64_t stale_since; /* CLOCK_REALTIME; 0: fresh */
-	struct timer *copy_timer, *expect_timer;
+	struct part parts[2];
+	struct watermark applied, expected;
+	int64_t served_generation;
+	uint64_t stale_since; /* CLOCK_REALTIME; 0: live */
+	bool stale_told;
+	char *reason;
+	struct timer *mirror_timer, *expect_timer;
 	struct deferred *settle;
 };
 
-static void set_stale(struct projection *p, bool stale)
+static struct part *next_part(const struct projection *p, struct part *after)
 {
-	if (stale == (p->stale_since != 0))
+	struct part *part = after ? after + 1 : (struct part *)p->parts;
+
+	while (part < p->parts + ARRAY_SIZE(p->parts) && !part->filters)
+		part++;
+	return part < p->parts + ARRAY_SIZE(p->parts) ? part : NULL;
+}
+
+static void pending_free(void *p)
+{
+	struct pending *pending = p;
+
+	if (!pending)
 		return;
-	p->stale_since = stale ? time_now_usec() : 0;
+	free(pending->data);
+	free(pending);
+}
+
+static bool part_is_live(const struct part *part)
+{
+	return part->store && stream_follow_is_live(part->store);
+}
+
+static bool stores_are_live(const struct projection *p)
+{
+	for (struct part *part = NULL; (part = next_part(p, part));)
+		if (!part_is_live(part))
+			return false;
+	return true;
+}
+
+bool projection_is_live(const struct projection *p)
+{
+	for (struct part *part = NULL; (part = next_part(p, part));)
+		if (!part_is_live(part) || part->replacing)
+			return false;
+	return true;
+}
+
+static bool is_loaded(const struct projection *p)
+{
+	for (struct part *part = NULL; (part = next_part(p, part));)
+		if (!part->loaded)
+			return false;
+	return true;
+}
+
+static void now_stale(struct projection *p, const char *reason, const char *hint)
+{
+	free(p->reason);
+	p->reason = xasprintf("%s%s%s", reason, hint ? "; " : "", hint ? hint : "");
+	if (!p->stale_since)
+		p->stale_since = time_now_usec();
+	if (p->stale_told)
+		return;
+	p->stale_told = true;
 	if (p->ops->stale)
-		p->ops->stale(stale, p->userdata);
+		p->ops->stale(true, p->userdata);
+}
+
+static void now_fresh(struct projection *p)
+{
+	if (!p->stale_since)
+		return;
+	p->stale_since = 0;
+	p->stale_told = false;
+	free(steal(p->reason));
+	if (p->ops->stale)
+		p->ops->stale(false, p->userdata);
 }
 
 static void on_settle(void *userdata)
 {
 	struct projection *p = userdata;
 
-	p->ops->settled(p->sequence, p->userdata);
+	if (is_loaded(p))
+		p->ops->settled(&p->applied, p->userdata);
 }
 
-static void entry(struct projection *p, const struct stream_entry *e)
+/* The reader's watermark after a part has moved; of two generations the lower one is reached. */
+static void applied_up_to(struct part *part, uint64_t sequence)
 {
-	struct item *item = map_get(&p->items, e->subject);
+	struct projection *p = part->projection;
+	int64_t generation = INT64_MAX;
 
+	*part->applied = (int64_t)sequence;
+	for (struct part *other = NULL; (other = next_part(p, other));)
+		if (other->loaded)
+			generation = MIN2(generation, other->generation);
+	p->applied.generation = generation == INT64_MAX ? 0 : generation;
+	deferred_schedule(p->settle);
+}
+
+static void hand_over(struct part *part, const char *subject, const struct pending *entry)
+{
+	struct projection *p = part->projection;
+	struct item *item = map_get(&part->items, subject);
+
+	/* The same sequence alone may be another entry, of another store. */
+	if (item && item->sequence == entry->sequence && item->time_usec &&
+	    item->time_usec == entry->time_usec)
+		return;
 	if (!item) {
 		item = xcalloc(1, sizeof(*item));
-		map_put(&p->items, e->subject, item);
+		map_put(&part->items, subject, item);
 	}
-	item->load = p->load;
-	if (item->sequence == e->sequence)
-		return;
-	item->sequence = e->sequence;
-	p->ops->entry(e->subject, e->sequence, e->data, e->size, p->userdata);
+	item->sequence = entry->sequence;
+	item->time_usec = entry->time_usec;
+	p->ops->entry(subject, entry->sequence, entry->data, entry->size, p->userdata);
 }
 
-/* A load is complete: what it did not see is gone. */
-static void sweep(struct projection *p)
+static void collect(struct map *map, const struct stream_entry *e)
 {
-	for (struct map_item *i = NULL; (i = map_next(&p->items, i));) {
-		_cleanup_free_ char *subject = NULL;
-		struct item *item = i->value;
+	struct pending *pending = xcalloc(1, sizeof(*pending));
 
-		if (item->load == p->load)
+	pending->sequence = e->sequence;
+	pending->time_usec = e->time_usec;
+	pending->size = e->size;
+	pending->data = xmemdup(e->data, e->size);
+	pending_free(map_put(map, e->subject, pending));
+}
+
+/* Hands over what was collected in `map`; with `whole`, what is not in it is gone. */
+static void take_over(struct part *part, struct map *map, bool whole, uint64_t sequence)
+{
+	struct projection *p = part->projection;
+
+	for (struct map_item *i = NULL; (i = map_next(map, i));)
+		hand_over(part, i->key, i->value);
+	for (struct map_item *i = NULL; whole && (i = map_next(&part->items, i));) {
+		_cleanup_free_ char *subject = xstrdup(i->key);
+
+		if (map_get(map, subject))
 			continue;
-		subject = xstrdup(i->key);
-		free(map_remove(&p->items, subject));
-		p->ops->entry(subject, p->sequence, NULL, 0, p->userdata);
+		free(map_remove(&part->items, subject));
+		p->ops->entry(subject, sequence, NULL, 0, p->userdata);
+	}
+	map_clear(map, pending_free);
+	part->loaded = true;
+	applied_up_to(part, sequence);
+}
+
+/* A view that replaces another one is taken only when every stream of the store can be followed: a
+ * store that lacks entries of one stream may lack facts too, and nothing proves that. */
+static void take_arrived(struct projection *p)
+{
+	bool whole = stores_are_live(p);
+
+	for (struct part *part = NULL; (part = next_part(p, part));) {
+		if (!part_is_live(part) || (part->replacing && part->loaded && !whole))
+			continue;
+		if (!part->replacing && !part->arrived.count &&
+		    (uint64_t)*part->applied >= part->ready)
+			continue;
+		part->generation = stream_follow_seen(part->store)->generation;
+		take_over(part, &part->arrived, part->replacing, part->ready);
+		part->replacing = false;
 	}
 }
+
+/* --- the store --- */
 
 static void on_store_entry(const struct stream_entry *e, void *userdata)
 {
-	struct projection *p = userdata;
+	struct part *part = userdata;
+	struct pending entry = { e->sequence, e->time_usec, e->size, (char *)e->data };
 
-	entry(p, e);
-	/* While loading, entries come in the order of the log but the view is not whole. */
-	if (!stream_follow_is_live(p->store))
+	if (!part_is_live(part) || part->replacing) {
+		collect(&part->arrived, e);
+		part->ready = MAX2(part->ready, e->sequence);
 		return;
-	p->sequence = e->sequence;
-	deferred_schedule(p->settle);
+	}
+	part->ready = e->sequence;
+	hand_over(part, e->subject, &entry);
+	applied_up_to(part, e->sequence);
+}
+
+/* `store accept` raises the generation of one stream after the other. */
+static void check_generations(struct projection *p, int64_t generation)
+{
+	for (struct part *part = NULL; (part = next_part(p, part));)
+		if (part_is_live(part) && stream_follow_seen(part->store)->generation < generation)
+			stream_follow_check(part->store);
 }
 
 static void on_store_live(uint64_t sequence, void *userdata)
 {
-	struct projection *p = userdata;
+	struct part *part = userdata;
+	struct projection *p = part->projection;
 
-	timer_disarm(p->copy_timer);
-	stream_follow_free(steal(p->copy));
-	p->sequence = sequence;
-	sweep(p);
-	set_stale(p, false);
-	deferred_schedule(p->settle);
+	stream_follow_free(steal(part->mirror));
+	map_clear(&part->mirrored, pending_free);
+	part->ready = sequence;
+	take_arrived(p);
+	check_generations(p, stream_follow_seen(part->store)->generation);
+	if (!projection_is_live(p))
+		return;
+	timer_disarm(p->mirror_timer);
+	now_fresh(p);
+}
+
+static void on_store_reached(uint64_t sequence, void *userdata)
+{
+	struct part *part = userdata;
+
+	part->ready = MAX2(part->ready, sequence);
+	if (!part->replacing && part->ready > (uint64_t)*part->applied)
+		applied_up_to(part, part->ready);
 }
 
 static void on_store_restart(void *userdata)
 {
-	struct projection *p = userdata;
+	struct part *part = userdata;
 
-	p->load++;
+	map_clear(&part->arrived, pending_free);
+	part->replacing = true;
+	part->ready = 0;
 }
 
 static void on_store_lost(const struct failure *why, void *userdata)
 {
-	struct projection *p = userdata;
+	struct part *part = userdata;
+	struct projection *p = part->projection;
 
-	/* At the start of a machine the store comes up beside us: that is no news. */
-	if (!p->stale_since && p->sequence)
-		log_warning("the log cannot be followed, the last known state stays: %s",
-			    why->message);
-	set_stale(p, true);
-	if (!p->sequence && !p->copy && !timer_is_armed(p->copy_timer))
-		timer_arm(p->copy_timer, 0);
-}
-
-static void on_copy_entry(const struct stream_entry *e, void *userdata)
-{
-	entry(userdata, e);
-}
-
-static void on_copy_live(uint64_t sequence, void *userdata)
-{
-	struct projection *p = userdata;
-
-	stream_follow_free(steal(p->copy));
-	if (p->sequence)
-		return;
-	log_notice("the store does not answer: serving from this machine's copy, as of %llu",
-		   (unsigned long long)sequence);
-	p->sequence = sequence;
-	set_stale(p, true);
-	/* The store's first load then tells what the copy has and the store has not. */
-	p->load++;
-	deferred_schedule(p->settle);
-}
-
-static void on_copy_lost(const struct failure *why, void *userdata)
-{
-	struct projection *p = userdata;
-
-	log_debug("no copy of the log on this machine: %s", why->message);
-	stream_follow_free(steal(p->copy));
-	if (!p->sequence)
-		timer_arm(p->copy_timer, COPY_AFTER_USEC);
+	/* When a machine boots, the store starts beside this daemon: that is no failure. */
+	if (part->loaded && (!p->stale_told || !streq(part->why, why->message)))
+		log_warning("cannot follow %s: %s; serving the last known state%s%s", part->stream,
+			    why->message, why->code == FAILURE_REFUSED ? ": " : "",
+			    why->code == FAILURE_REFUSED ? why->hint : "");
+	free(part->why);
+	part->why = xstrdup(why->message);
+	now_stale(p, why->message, why->hint);
 }
 
 static const struct stream_follow_ops store_ops = {
 	.entry = on_store_entry,
 	.live = on_store_live,
+	.reached = on_store_reached,
 	.restart = on_store_restart,
 	.lost = on_store_lost,
 };
 
-static const struct stream_follow_ops copy_ops = {
-	.entry = on_copy_entry,
-	.live = on_copy_live,
-	.lost = on_copy_lost,
+/* --- the local mirror --- */
+
+/* Whether the mirror is as new as what is served already. */
+static bool mirror_suits(const struct part *part, const struct stream_seen *mirror)
+{
+	int64_t served = part->projection->served_generation;
+
+	if (mirror->generation && served && mirror->generation != served)
+		return mirror->generation > served;
+	/* A mirror that was behind when the store was reverted has entries of the store's second
+	 * history. */
+	if (mirror->store && part->known.store && !streq(mirror->store, part->known.store))
+		return false;
+	if (mirror->sequence == part->known.sequence && part->known.time_usec &&
+	    mirror->time_usec != part->known.time_usec)
+		return false;
+	return mirror->sequence >= (uint64_t)part->served;
+}
+
+static void on_mirror_entry(const struct stream_entry *e, void *userdata)
+{
+	struct part *part = userdata;
+
+	collect(&part->mirrored, e);
+}
+
+static void mirror_end(struct part *part)
+{
+	stream_follow_free(steal(part->mirror));
+	map_clear(&part->mirrored, pending_free);
+	if (!part->loaded)
+		timer_arm_within(part->projection->mirror_timer, MIRROR_RETRY_USEC);
+}
+
+static void on_mirror_live(uint64_t sequence, void *userdata)
+{
+	struct part *part = userdata;
+	const struct stream_seen *seen = stream_follow_seen(part->mirror);
+
+	if (!part->loaded && mirror_suits(part, seen)) {
+		log_notice("the store cannot be followed: serving %s from the local mirror, as of "
+			   "%llu",
+			   part->stream, (unsigned long long)sequence);
+		part->generation =
+			seen->generation ? seen->generation : part->projection->served_generation;
+		stream_follow_learn(part->store, seen);
+		take_over(part, &part->mirrored, true, sequence);
+	}
+	mirror_end(part);
+}
+
+static void on_mirror_lost(const struct failure *why, void *userdata)
+{
+	struct part *part = userdata;
+
+	log_debug("no local mirror of %s: %s", part->stream, why->message);
+	mirror_end(part);
+}
+
+static const struct stream_follow_ops mirror_ops = {
+	.entry = on_mirror_entry,
+	.live = on_mirror_live,
+	.lost = on_mirror_lost,
 };
 
-static void start_copy(void *userdata)
+static void start_mirrors(void *userdata)
 {
 	struct projection *p = userdata;
-	const struct stream_follow_options options = {
-		.domain = p->machine,
-		.stream = STREAM_INTENT,
-		.filter = p->filter,
-		.from = STREAM_FROM_LAST_PER_SUBJECT,
-		.once = true,
-	};
 
-	if (!p->copy && !p->sequence)
-		p->copy = stream_follow_new(p->bus, &options, &copy_ops, p);
+	for (struct part *part = NULL; (part = next_part(p, part));) {
+		const struct stream_follow_options options = {
+			.domain = p->machine,
+			.stream = part->stream,
+			.filters = (const char *const *)part->filters,
+			.from = STREAM_FROM_LAST_PER_SUBJECT,
+			.once = true,
+		};
+
+		if (part->store && !part->mirror && !part->loaded)
+			part->mirror = stream_follow_new(p->bus, &options, &mirror_ops, part);
+	}
 }
+
+/* --- starting and ending --- */
 
 static void on_expect(void *userdata)
 {
 	struct projection *p = userdata;
+	bool newer = p->expected.generation > p->applied.generation;
 
-	if (p->sequence < p->expected)
-		stream_follow_kick(p->store);
+	for (struct part *part = NULL; (part = next_part(p, part));)
+		if (part->store && (newer || *part->applied < *part->expected))
+			stream_follow_check(part->store);
 }
 
-struct projection *projection_new(struct bus *bus, const char *machine, const char *filter,
-				  const struct projection_ops *ops, void *userdata)
+static void follow_store(struct part *part, const struct stream_seen *seen)
 {
 	const struct stream_follow_options options = {
 		.domain = STORE_DOMAIN,
-		.stream = STREAM_INTENT,
-		.filter = filter,
+		.stream = part->stream,
+		.filters = (const char *const *)part->filters,
 		.from = STREAM_FROM_LAST_PER_SUBJECT,
+		.seen = seen,
 	};
+
+	part->store = stream_follow_new(part->projection->bus, &options, &store_ops, part);
+	timer_arm_within(part->projection->mirror_timer, MIRROR_AFTER_USEC);
+}
+
+/* What the mirror has, the store must have too: otherwise it has lost entries. */
+static void on_probe(const struct failure *failure, const json_t *info, void *userdata)
+{
+	struct part *part = userdata;
+	struct stream_seen seen = { 0 }, mirror = { 0 };
+
+	part->probe = NULL;
+	stream_seen_copy(&seen, &part->known);
+	if (!failure)
+		stream_seen_parse(info, &mirror);
+	if (!failure && mirror_suits(part, &mirror)) {
+		seen.generation = MAX2(seen.generation, mirror.generation);
+		seen.sequence = mirror.sequence;
+		seen.time_usec = mirror.time_usec;
+		free(seen.store);
+		seen.store = steal(mirror.store);
+	}
+	follow_store(part, &seen);
+	stream_seen_clear(&mirror);
+	stream_seen_clear(&seen);
+}
+
+/* `seen`: of projection_seen, of whatever process wrote it. */
+static void part_know(struct part *part, const json_t *seen)
+{
+	const json_t *row = json_object_get(seen, part->stream);
+	json_int_t sequence = json_integer_value(json_object_get(row, "sequence"));
+	json_int_t time_usec = json_integer_value(json_object_get(row, "time_usec"));
+
+	part->known = (struct stream_seen){
+		.generation = part->projection->served_generation,
+		.sequence = (uint64_t)part->served,
+		.created = xstrdup(json_string_value(json_object_get(row, "created"))),
+		.store = xstrdup(json_string_value(json_object_get(row, "store"))),
+	};
+	if (sequence >= part->served && sequence > 0 && time_usec > 0) {
+		part->known.sequence = (uint64_t)sequence;
+		part->known.time_usec = (uint64_t)time_usec;
+	}
+}
+
+static void part_start(struct projection *p, struct part *part, const char *const *filters,
+		       const json_t *seen)
+{
+	part->projection = p;
+	if (!filters)
+		return;
+	part_know(part, seen);
+	part->filters = strv_copy((char *const *)filters);
+	part->replacing = true;
+	stream_info(p->bus, p->machine, part->stream, PROBE_USEC, on_probe, part, &part->probe);
+}
+
+struct projection *projection_new(struct bus *bus, const struct projection_options *options,
+				  const struct projection_ops *ops, void *userdata)
+{
 	struct projection *p = xcalloc(1, sizeof(*p));
+	_cleanup_json_ json_t *seen = options->seen ? json_loads(options->seen, 0, NULL) : NULL;
 
 	p->bus = bus;
-	p->machine = xstrdup(machine);
-	p->filter = xstrdup(filter);
+	p->machine = xstrdup(options->machine);
 	p->ops = ops;
 	p->userdata = userdata;
-	p->load = 1;
+	p->served_generation = options->served.generation;
+	p->stale_since = time_now_usec();
+	p->reason = xstrdup("the store was not read yet");
 	p->settle = deferred_new(bus_loop(bus), on_settle, p);
-	p->copy_timer = timer_new(bus_loop(bus), start_copy, p);
+	p->mirror_timer = timer_new(bus_loop(bus), start_mirrors, p);
 	p->expect_timer = timer_new(bus_loop(bus), on_expect, p);
-	p->store = stream_follow_new(bus, &options, &store_ops, p);
-	timer_arm(p->copy_timer, COPY_AFTER_USEC);
+	p->parts[0] = (struct part){ .stream = STREAM_INTENT,
+				     .served = options->served.intent,
+				     .applied = &p->applied.intent,
+				     .expected = &p->expected.intent };
+	p->parts[1] = (struct part){ .stream = STREAM_FACTS,
+				     .served = options->served.facts,
+				     .applied = &p->applied.facts,
+				     .expected = &p->expected.facts };
+	part_start(p, &p->parts[0], options->intent, seen);
+	part_start(p, &p->parts[1], options->facts, seen);
 	return p;
 }
 
@@ -218,23 +501,56 @@ void projection_free(struct projection *p)
 {
 	if (!p)
 		return;
-	stream_follow_free(p->store);
-	stream_follow_free(p->copy);
-	timer_free(p->copy_timer);
+	for (struct part *part = NULL; (part = next_part(p, part));) {
+		bus_request_cancel(part->probe);
+		stream_follow_free(part->store);
+		stream_follow_free(part->mirror);
+		map_clear(&part->items, free);
+		map_clear(&part->arrived, pending_free);
+		map_clear(&part->mirrored, pending_free);
+		stream_seen_clear(&part->known);
+		strv_free(part->filters);
+		free(part->why);
+	}
+	timer_free(p->mirror_timer);
 	timer_free(p->expect_timer);
 	deferred_free(p->settle);
-	map_clear(&p->items, free);
 	free(p->machine);
-	free(p->filter);
+	free(p->reason);
 	free(p);
 }
 
-void projection_expect(struct projection *p, uint64_t sequence)
+void projection_expect(struct projection *p, const struct watermark *wanted)
 {
-	if (sequence <= p->sequence)
+	if (wanted->generation < p->applied.generation || watermark_reached(&p->applied, wanted))
 		return;
-	p->expected = MAX2(p->expected, sequence);
+	if (wanted->generation > p->expected.generation)
+		p->expected = *wanted;
+	else
+		watermark_raise(&p->expected, wanted);
 	timer_arm_within(p->expect_timer, EXPECT_USEC);
+}
+
+const struct watermark *projection_applied(const struct projection *p)
+{
+	return &p->applied;
+}
+
+char *projection_seen(const struct projection *p)
+{
+	_cleanup_json_ json_t *json = json_object();
+
+	for (struct part *part = NULL; (part = next_part(p, part));) {
+		const struct stream_seen *seen =
+			part->store ? stream_follow_seen(part->store) : &part->known;
+
+		json_object_set_new(json, part->stream,
+				    json_pack("{s:s*, s:s*, s:I, s:I}", "created", seen->created,
+					      "store", seen->store, "sequence",
+					      (json_int_t)seen->sequence, "time_usec",
+					      (json_int_t)seen->time_usec));
+	}
+	return json_text(json);
 }
 
 uint64_t projection_stale_since(const struct projection *p)
@@ -242,17 +558,23 @@ uint64_t projection_stale_since(const struct projection *p)
 	return p->stale_since;
 }
 
+const char *projection_stale_reason(const struct projection *p)
+{
+	return p->reason;
+}
+
 json_t *projection_status(const struct projection *p)
 {
-	json_t *json = json_pack("{s:I}", "subjects", (json_int_t)p->items.count);
+	json_t *json = json_pack("{s:I, s:o}", "subjects",
+				 (json_int_t)(p->parts[0].items.count + p->parts[1].items.count),
+				 "applied", codec_encode(&watermark_schema, &p->applied));
 
-	/* The last entry of a part says nothing of how far the whole log is known. */
-	if (!p->filter)
-		json_object_set_new(json, "sequence", json_integer((json_int_t)p->sequence));
 	if (p->stale_since) {
 		_cleanup_free_ char *since = time_format(p->stale_since);
 
 		json_object_set_new(json, "stale_since", json_string(since));
 	}
+	if (p->reason)
+		json_object_set_new(json, "stale_reason", json_words(p->reason));
 	return json;
 }

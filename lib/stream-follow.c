@@ -1,7 +1,7 @@
 /* Following a stream: an ephemeral push consumer of JetStream (nats-server 2.10:
- * $JS.API.CONSUMER.CREATE; deliveries name their place in their reply subject, ADR-15) that is made
- * anew from the last sequence whenever something is missing: a heartbeat, a delivery, the
- * connection. */
+ * $JS.API.CONSUMER.CREATE; deliveries name their place in their reply subject, ADR-15) that is
+ * replaced by one from the last sequence on whenever something is missing: a heartbeat, a delivery,
+ * the connection, or an entry that the leader has. */
 #include <errno.h>
 #include <stdio.h>
 
@@ -11,36 +11,52 @@
 #include "lib/stream-private.h"
 
 #define HEARTBEAT_USEC 5000000ull
-#define ATTACH_USEC 5000000ull	   /* for each of the two requests of an attachment */
+#define ATTACH_USEC 5000000ull	   /* for each request of an attachment */
 #define RETRY_FIRST_USEC 100000ull /* doubled from try to try */
 #define RETRY_MAX_USEC 5000000ull
-#define GONE_AFTER_USEC 60000000ull /* the server forgets a consumer that nobody listens to */
+#define INACTIVE_USEC 60000000ull /* the server deletes a consumer without a subscriber */
+#define LAG_USEC 1000000ull	  /* without a delivery: the consumer's replica is behind */
+#define VERIFY_USEC 30000000ull	  /* between two questions to the leader while live */
+#define ALL_SUBJECTS ">"
+
+/* The question for the last entry of one filter. */
+struct target {
+	struct stream_follow *follow;
+	struct bus_request *request;
+};
 
 struct stream_follow {
 	struct bus *bus;
-	char *domain, *stream, *filter;
+	char *domain, *stream;
+	char **filters; /* NULL: all */
 	enum stream_from from;
-	uint64_t start; /* of STREAM_FROM_SEQUENCE */
+	uint64_t start; /* first sequence that is wanted; 0: not known, or any */
 	uint64_t heartbeat_usec;
 	bool once;
+	bool headers_only;
 	const struct stream_follow_ops *ops;
 	void *userdata;
 
-	bool dead; /* freed while one of its callbacks runs */
-	int busy;  /* callbacks that run now */
-	bool live;
-	char *created;		    /* the stream's birth: another one is another stream */
+	bool dead;		    /* freed while one of its callbacks runs */
+	int busy;		    /* callbacks that run now */
+	struct stream_seen seen;    /* the stream as it is known */
+	struct stream_seen now;	    /* as the leader has just described it */
 	uint64_t last;		    /* last stream sequence that was handed over */
-	uint64_t head;		    /* the stream's last sequence when this attachment began */
 	uint64_t consumer_sequence; /* last delivery of this consumer */
 	bool attached;		    /* the consumer's creation was answered */
-	bool nothing_pending;	    /* nothing was waiting when it was created */
-	bool drained;		    /* the last delivery said that nothing waits behind it */
-	char *consumer;		    /* its name on the server */
+	bool live;
+	bool checking;		/* the leader was asked while live */
+	uint64_t head;		/* the stream's last sequence when the leader was asked … */
+	uint64_t target;	/* … and then its last for the filters */
+	size_t targets_pending; /* filters whose last entry is not known yet */
+	struct target *targets;
+	uint64_t lag_last; /* `last` when the lag timer was armed */
+	char *consumer;	   /* its name on the server */
 	char *inbox;
 	struct bus_subscription *subscription;
-	struct bus_request *request;
-	struct timer *silence, *retry;
+	struct bus_request *request;  /* the stream's description, or an entry of it */
+	struct bus_request *creation; /* of the consumer */
+	struct timer *silence, *retry, *lag, *verify;
 	uint64_t retry_usec;
 };
 
@@ -55,19 +71,30 @@ static void consumer_delete(struct stream_follow *f)
 	api = stream_api(f->domain, "CONSUMER.DELETE", f->stream, f->consumer);
 	/* Nobody waits for the answer: a consumer that stays behind ends by itself. */
 	if (bus_publish(f->bus, api, NULL, NULL, "", 0) < 0)
-		log_debug("could not delete consumer %s of %s", f->consumer, f->stream);
+		log_debug("cannot delete consumer %s of %s: the bus is not connected", f->consumer,
+			  f->stream);
 	free(steal(f->consumer));
+}
+
+static size_t n_targets(const struct stream_follow *f)
+{
+	return f->filters ? strv_count(f->filters) : 1;
 }
 
 static void detach(struct stream_follow *f)
 {
 	consumer_delete(f);
 	bus_subscription_free(steal(f->subscription));
-	if (f->request)
-		bus_request_cancel(steal(f->request));
+	bus_request_cancel(steal(f->request));
+	bus_request_cancel(steal(f->creation));
+	for (size_t i = 0; i < n_targets(f); i++)
+		bus_request_cancel(steal(f->targets[i].request));
+	f->targets_pending = 0;
 	timer_disarm(f->silence);
 	timer_disarm(f->retry);
-	f->attached = f->nothing_pending = f->drained = f->live = false;
+	timer_disarm(f->lag);
+	timer_disarm(f->verify);
+	f->attached = f->live = f->checking = false;
 	f->consumer_sequence = 0;
 }
 
@@ -75,10 +102,14 @@ static void destroy(struct stream_follow *f)
 {
 	timer_free(f->silence);
 	timer_free(f->retry);
+	timer_free(f->lag);
+	timer_free(f->verify);
+	stream_seen_clear(&f->seen);
+	stream_seen_clear(&f->now);
+	strv_free(f->filters);
+	free(f->targets);
 	free(f->domain);
 	free(f->stream);
-	free(f->filter);
-	free(f->created);
 	free(f->inbox);
 	free(f);
 }
@@ -94,7 +125,7 @@ void stream_follow_free(struct stream_follow *f)
 		destroy(f);
 }
 
-/* Callbacks may free the follower: it then goes when the outermost of them has returned. */
+/* Callbacks may free the follower: it is destroyed when the outermost of them has returned. */
 static bool leave(struct stream_follow *f)
 {
 	f->busy--;
@@ -107,10 +138,8 @@ static bool leave(struct stream_follow *f)
 
 static void lost(struct stream_follow *f, const struct failure *why)
 {
-	bool again = !f->once;
-
 	detach(f);
-	if (again) {
+	if (!f->once) {
 		f->retry_usec =
 			MIN2(f->retry_usec ? f->retry_usec * 2 : RETRY_FIRST_USEC, RETRY_MAX_USEC);
 		timer_arm(f->retry, f->retry_usec);
@@ -121,53 +150,150 @@ static void lost(struct stream_follow *f, const struct failure *why)
 	leave(f);
 }
 
-static void now_live(struct stream_follow *f)
-{
-	f->live = true;
-	f->retry_usec = 0;
-	f->busy++;
-	if (f->ops->live)
-		f->ops->live(MAX2(f->last, f->head), f->userdata);
-	leave(f);
-}
-
-static void check_live(struct stream_follow *f)
-{
-	if (!f->live && f->attached && (f->consumer_sequence ? f->drained : f->nothing_pending))
-		now_live(f);
-}
-
 static void on_silence(void *userdata)
 {
 	struct stream_follow *f = userdata;
-	struct failure why = FAILURE_INIT;
+	_cleanup_(failure_clear) struct failure why = FAILURE_INIT;
 
 	failure_set(&why, FAILURE_NO_QUORUM, "is the store running and linked to the local bus?",
-		    "nothing was heard of %s for %llu s", f->stream,
+		    "no heartbeat of %s for %llu s", f->stream,
 		    (unsigned long long)(f->heartbeat_usec * 5 / 2 / 1000000));
 	f->retry_usec = 0;
 	lost(f, &why);
-	failure_clear(&why);
 }
+
+/* --- whether everything that the leader has was delivered --- */
+
+static bool is_complete(const struct stream_follow *f)
+{
+	uint64_t before = f->start ? f->start - 1 : 0;
+
+	return MAX2(f->last, before) >= f->target;
+}
+
+static void lag_arm(struct stream_follow *f)
+{
+	f->lag_last = f->last;
+	timer_arm(f->lag, LAG_USEC);
+}
+
+/* An attachment, or a question to the leader, may have come to its end. */
+static void check_complete(struct stream_follow *f)
+{
+	uint64_t reached = MAX2(f->last, f->head);
+	bool was_live = f->live;
+
+	if (!f->attached || f->targets_pending || (f->live && !f->checking))
+		return;
+	if (!is_complete(f)) {
+		if (!timer_is_armed(f->lag))
+			lag_arm(f);
+		return;
+	}
+	timer_disarm(f->lag);
+	timer_arm(f->verify, VERIFY_USEC);
+	f->live = true;
+	f->checking = false;
+	f->retry_usec = 0;
+	f->busy++;
+	if (!was_live && f->ops->live)
+		f->ops->live(reached, f->userdata);
+	else if (was_live && f->ops->reached)
+		f->ops->reached(reached, f->userdata);
+	leave(f);
+}
+
+static void on_lag(void *userdata)
+{
+	struct stream_follow *f = userdata;
+	_cleanup_(failure_clear) struct failure why = FAILURE_INIT;
+
+	if (f->last > f->lag_last) {
+		lag_arm(f);
+		return;
+	}
+	/* The next consumer may be on another replica. */
+	failure_set(&why, FAILURE_NO_QUORUM, "retrying",
+		    "a replica of %s is behind: %llu was delivered, the leader has %llu", f->stream,
+		    (unsigned long long)f->last, (unsigned long long)f->target);
+	lost(f, &why);
+}
+
+static void on_target(const struct failure *failure, const struct stream_entry *entry,
+		      void *userdata)
+{
+	struct target *target = userdata;
+	struct stream_follow *f = target->follow;
+
+	target->request = NULL;
+	if (failure) {
+		lost(f, failure);
+		return;
+	}
+	if (entry)
+		f->target = MAX2(f->target, entry->sequence);
+	f->targets_pending--;
+	check_complete(f);
+}
+
+/* `now` is adopted; what the leader has for the filters is asked after that, so that everything up
+ * to `head` is covered. */
+static void ask_targets(struct stream_follow *f)
+{
+	stream_seen_copy(&f->seen, &f->now);
+	f->head = f->now.sequence;
+	f->target = 0;
+	f->targets_pending = n_targets(f);
+	for (size_t i = 0; i < n_targets(f); i++)
+		stream_last(f->bus, f->domain, f->stream, f->filters ? f->filters[i] : ALL_SUBJECTS,
+			    ATTACH_USEC, on_target, &f->targets[i], &f->targets[i].request);
+}
+
+static void on_check_info(const struct failure *failure, const json_t *info, void *userdata)
+{
+	struct stream_follow *f = userdata;
+
+	f->request = NULL;
+	if (failure) {
+		lost(f, failure);
+		return;
+	}
+	stream_seen_clear(&f->now);
+	stream_seen_parse(info, &f->now);
+	/* What else has become of it is the attachment's to find out. */
+	if (stream_seen_compare(&f->seen, &f->now, f->stream, NULL) == STREAM_SAME)
+		ask_targets(f);
+	else
+		stream_follow_kick(f);
+}
+
+static void on_verify(void *userdata)
+{
+	struct stream_follow *f = userdata;
+
+	f->checking = true;
+	stream_info(f->bus, f->domain, f->stream, ATTACH_USEC, on_check_info, f, &f->request);
+}
+
+/* --- deliveries --- */
 
 /* $JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<consumer sequence>.<time>.<pending>, or with
  * <domain>.<account> before the stream and a token at the end (ADR-15). */
 static int delivery_parse(const char *reply, uint64_t *sequence, uint64_t *consumer_sequence,
-			  uint64_t *time_nsec, uint64_t *pending)
+			  uint64_t *time_nsec)
 {
 	_cleanup_(strv_freep) char **words = strv_split(reply ? reply : "", ".");
 	size_t n = strv_count(words), base = n >= 11 ? 6 : 4;
-	int64_t values[4];
+	int64_t values[3];
 
 	if (n < 9 || !streq(words[0], "$JS") || !streq(words[1], "ACK"))
 		return -EBADMSG;
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
 		if (int_parse(words[base + 1 + i], 0, INT64_MAX, &values[i]) < 0)
 			return -EBADMSG;
 	*sequence = (uint64_t)values[0];
 	*consumer_sequence = (uint64_t)values[1];
 	*time_nsec = (uint64_t)values[2];
-	*pending = (uint64_t)values[3];
 	return 0;
 }
 
@@ -181,11 +307,11 @@ static void on_control(struct stream_follow *f, const struct bus_message *messag
 	int64_t n;
 
 	if (answer && bus_publish(f->bus, answer, NULL, NULL, "", 0) < 0)
-		log_debug("could not answer flow control of %s", f->stream);
+		log_debug("cannot answer flow control of %s: the bus is not connected", f->stream);
 	if (delivered && int_parse(delivered, 0, INT64_MAX, &n) == 0 &&
 	    (uint64_t)n > f->consumer_sequence) {
-		log_info("deliveries of %s are missing (%llu of %lld): following it anew",
-			 f->stream, (unsigned long long)f->consumer_sequence, (long long)n);
+		log_info("deliveries of %s are missing (%llu of %lld); attaching again", f->stream,
+			 (unsigned long long)f->consumer_sequence, (long long)n);
 		stream_follow_kick(f);
 	}
 }
@@ -196,7 +322,8 @@ static void on_delivery(const struct bus_message *message, void *userdata)
 	struct stream_entry entry = { .subject = message->subject,
 				      .data = message->data,
 				      .size = message->size };
-	uint64_t consumer_sequence, time_nsec, pending;
+	uint64_t consumer_sequence, time_nsec;
+	int64_t size;
 	int status = bus_status(message);
 
 	timer_arm(f->silence, f->heartbeat_usec * 5 / 2);
@@ -205,79 +332,89 @@ static void on_delivery(const struct bus_message *message, void *userdata)
 		return;
 	}
 	if (status) { /* 409 and the like: the consumer or its leader is gone */
-		log_info("the server ended the consumer of %s (status %d): following it anew",
+		log_info("the server ended the consumer of %s (status %d); attaching again",
 			 f->stream, status);
 		stream_follow_kick(f);
 		return;
 	}
-	if (delivery_parse(message->reply, &entry.sequence, &consumer_sequence, &time_nsec,
-			   &pending) < 0)
+	if (delivery_parse(message->reply, &entry.sequence, &consumer_sequence, &time_nsec) < 0)
 		return;
-	/* Whoever keeps what was handed over counts on the order. */
+	/* Readers rely on the order. */
 	if (consumer_sequence != f->consumer_sequence + 1 || entry.sequence <= f->last) {
-		log_info("a delivery of %s was skipped, or came twice: following it anew",
-			 f->stream);
+		log_info("a delivery of %s was skipped or repeated; attaching again", f->stream);
 		stream_follow_kick(f);
 		return;
 	}
 	entry.time_usec = time_nsec / 1000;
+	if (f->headers_only &&
+	    int_parse(bus_header(message, "Nats-Msg-Size"), 0, INT64_MAX, &size) == 0)
+		entry.size = (size_t)size;
 	f->consumer_sequence = consumer_sequence;
 	f->last = entry.sequence;
-	f->drained = pending == 0;
+	if (entry.sequence > f->seen.sequence) {
+		f->seen.sequence = entry.sequence;
+		f->seen.time_usec = entry.time_usec;
+	}
 	f->busy++;
 	f->ops->entry(&entry, f->userdata);
 	if (leave(f))
-		check_live(f);
+		check_complete(f);
 }
+
+/* --- attaching --- */
 
 static json_t *consumer_config(const struct stream_follow *f)
 {
-	json_t *config = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:b, s:i, s:I, s:i}", "name",
-				   f->consumer, "deliver_subject", f->inbox, "ack_policy", "none",
-				   "replay_policy", "instant", "flow_control", 1, "idle_heartbeat",
-				   (json_int_t)f->heartbeat_usec * 1000, "mem_storage", 1,
-				   "num_replicas", 1, "inactive_threshold",
-				   (json_int_t)GONE_AFTER_USEC * 1000, "max_deliver", 1);
-	const char *policy = "all";
+	json_t *config =
+		json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:b, s:i, s:I, s:i}", "name", f->consumer,
+			  "deliver_subject", f->inbox, "ack_policy", "none", "replay_policy",
+			  "instant", "flow_control", 1, "idle_heartbeat",
+			  (json_int_t)f->heartbeat_usec * 1000, "mem_storage", 1, "num_replicas", 1,
+			  "inactive_threshold", (json_int_t)INACTIVE_USEC * 1000, "max_deliver", 1);
 	uint64_t sequence = f->last ? f->last + 1 : f->start;
+	const char *policy = "all";
+	json_t *filters;
 
-	if (f->last || f->from == STREAM_FROM_SEQUENCE) {
+	if (sequence) {
 		policy = "by_start_sequence";
 		json_object_set_new(config, "opt_start_seq", json_integer((json_int_t)sequence));
 	} else if (f->from == STREAM_FROM_LAST_PER_SUBJECT) {
 		policy = "last_per_subject";
-	} else if (f->from == STREAM_FROM_NEW) {
-		policy = "new";
 	}
 	json_object_set_new(config, "deliver_policy", json_string(policy));
-	if (f->filter || f->from == STREAM_FROM_LAST_PER_SUBJECT)
+	if (f->headers_only)
+		json_object_set_new(config, "headers_only", json_true());
+	if (n_targets(f) > 1) {
+		filters = json_array();
+		for (size_t i = 0; f->filters[i]; i++)
+			json_array_append_new(filters, json_string(f->filters[i]));
+		json_object_set_new(config, "filter_subjects", filters);
+	} else if (f->filters || f->from == STREAM_FROM_LAST_PER_SUBJECT) {
 		json_object_set_new(config, "filter_subject",
-				    json_string(f->filter ? f->filter : ">"));
+				    json_string(f->filters ? f->filters[0] : ALL_SUBJECTS));
+	}
 	return config;
 }
 
 static void on_created(int error, const struct bus_message *reply, void *userdata)
 {
 	struct stream_follow *f = userdata;
-	struct failure failure = FAILURE_INIT;
+	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 	_cleanup_json_ json_t *json = NULL;
-	int code = 0;
 
-	f->request = NULL;
+	f->creation = NULL;
 	if (error < 0) {
 		stream_transport_failure(error, f->stream, &failure);
 	} else {
 		json = json_loadb(reply->data, reply->size, 0, NULL);
-		code = stream_api_error(json, f->stream, &failure);
+		stream_api_error(json, f->stream, &failure);
 	}
-	if (error < 0 || code != 0) {
+	if (failure_is_set(&failure)) {
 		lost(f, &failure);
-		failure_clear(&failure);
 		return;
 	}
 	f->attached = true;
-	f->nothing_pending = json_integer_value(json_object_get(json, "num_pending")) == 0;
-	check_live(f);
+	check_complete(f);
 }
 
 static void create(struct stream_follow *f)
@@ -286,11 +423,11 @@ static void create(struct stream_follow *f)
 	_cleanup_free_ char *api = NULL, *text = NULL, *more = NULL;
 	const char *filter;
 
-	free(f->consumer);
 	f->consumer = id_new();
 	free(f->inbox);
 	f->inbox = bus_inbox(f->bus);
 	if (bus_subscribe(f->bus, f->inbox, on_delivery, f, &f->subscription) < 0) {
+		detach(f);
 		timer_arm(f->retry, RETRY_FIRST_USEC);
 		return;
 	}
@@ -301,44 +438,92 @@ static void create(struct stream_follow *f)
 	api = stream_api(f->domain, "CONSUMER.CREATE", f->stream, more);
 	text = json_text(request);
 	timer_arm(f->silence, f->heartbeat_usec * 5 / 2);
-	bus_request(f->bus, api, NULL, text, strlen(text), ATTACH_USEC, on_created, f, &f->request);
+	bus_request(f->bus, api, NULL, text, strlen(text), ATTACH_USEC, on_created, f,
+		    &f->creation);
 }
 
-/* The stream first: one that was made anew, or that is shorter than what was seen of it, is another
- * stream, and nothing that was handed over counts any more. */
-static void on_stream_info(const struct failure *failure, const json_t *info, void *userdata)
+static void begin(struct stream_follow *f)
+{
+	if (f->from == STREAM_FROM_NEW && !f->start)
+		f->start = f->now.sequence + 1;
+	ask_targets(f);
+	create(f);
+}
+
+static void begin_anew(struct stream_follow *f, const char *why)
+{
+	log_notice("%s %s: reading it from the beginning", f->stream, why);
+	f->last = 0;
+	if (f->from == STREAM_FROM_NEW)
+		f->start = 0;
+	f->busy++;
+	if (f->ops->restart)
+		f->ops->restart(f->userdata);
+	if (leave(f))
+		begin(f);
+}
+
+/* The entry that is the last one known: what follows it continues what was handed over. */
+static void on_evidence(const struct failure *failure, const struct stream_entry *entry,
+			void *userdata)
 {
 	struct stream_follow *f = userdata;
-	const json_t *state = json_object_get(info, "state");
-	const char *created = json_string_value(json_object_get(info, "created"));
+	_cleanup_(failure_clear) struct failure reverted = FAILURE_INIT;
+
+	f->request = NULL;
+	if (failure) {
+		lost(f, failure);
+	} else if (entry && entry->time_usec != f->seen.time_usec) {
+		stream_seen_reverted(&f->seen, f->stream, &reverted);
+		lost(f, &reverted);
+	} else if (!entry && f->last && f->from == STREAM_FROM_LAST_PER_SUBJECT) {
+		begin_anew(f, "has dropped the last entry that was read");
+	} else {
+		begin(f);
+	}
+}
+
+static void on_info(const struct failure *failure, const json_t *info, void *userdata)
+{
+	struct stream_follow *f = userdata;
+	_cleanup_(failure_clear) struct failure foreign = FAILURE_INIT;
 
 	f->request = NULL;
 	if (failure) {
 		lost(f, failure);
 		return;
 	}
-	f->head = (uint64_t)json_integer_value(json_object_get(state, "last_seq"));
-	if (f->created && (!streq(f->created, created) || f->head < f->last)) {
-		log_notice("stream %s is another one than before: reading it from the beginning",
-			   f->stream);
-		f->last = 0;
-		f->busy++;
-		if (f->ops->restart)
-			f->ops->restart(f->userdata);
-		if (!leave(f))
+	stream_seen_clear(&f->now);
+	stream_seen_parse(info, &f->now);
+	switch (stream_seen_compare(&f->seen, &f->now, f->stream, &foreign)) {
+	case STREAM_FOREIGN:
+		/* A generation above this one is the operator's decision for it. */
+		if (!f->seen.generation)
+			f->seen.generation = f->now.generation;
+		lost(f, &foreign);
+		return;
+	case STREAM_NEWER:
+		begin_anew(f, "is of a higher store generation");
+		return;
+	case STREAM_SAME:
+		if (f->seen.time_usec && f->now.sequence > f->seen.sequence) {
+			stream_at(f->bus, f->domain, f->stream, f->seen.sequence, ATTACH_USEC,
+				  on_evidence, f, &f->request);
 			return;
+		}
+		begin(f);
+		return;
+	case STREAM_FIRST:
+		begin(f);
+		return;
 	}
-	free(f->created);
-	f->created = xstrdup(created);
-	create(f);
 }
 
 static void attach(void *userdata)
 {
 	struct stream_follow *f = userdata;
 
-	detach(f);
-	stream_info(f->bus, f->domain, f->stream, ATTACH_USEC, on_stream_info, f, &f->request);
+	stream_info(f->bus, f->domain, f->stream, ATTACH_USEC, on_info, f, &f->request);
 }
 
 void stream_follow_kick(struct stream_follow *f)
@@ -347,10 +532,20 @@ void stream_follow_kick(struct stream_follow *f)
 	timer_arm(f->retry, 0);
 }
 
+void stream_follow_check(struct stream_follow *f)
+{
+	if (timer_is_armed(f->retry)) {
+		timer_arm(f->retry, 0);
+	} else if (f->live && !f->checking) {
+		timer_disarm(f->verify);
+		on_verify(f);
+	}
+}
+
 static void on_bus(bool connected, void *userdata)
 {
 	struct stream_follow *f = userdata;
-	struct failure why = FAILURE_INIT;
+	_cleanup_(failure_clear) struct failure why = FAILURE_INIT;
 
 	if (connected) {
 		stream_follow_kick(f);
@@ -359,7 +554,6 @@ static void on_bus(bool connected, void *userdata)
 	failure_set(&why, FAILURE_UNREACHABLE, "is nats-server running on this machine?",
 		    "the local bus is not connected");
 	lost(f, &why);
-	failure_clear(&why);
 }
 
 struct stream_follow *stream_follow_new(struct bus *bus,
@@ -371,15 +565,23 @@ struct stream_follow *stream_follow_new(struct bus *bus,
 	f->bus = bus;
 	f->domain = xstrdup(options->domain);
 	f->stream = xstrdup(options->stream);
-	f->filter = xstrdup(options->filter);
+	f->filters = options->filters ? strv_copy((char *const *)options->filters) : NULL;
+	f->targets = xcalloc(n_targets(f), sizeof(*f->targets));
+	for (size_t i = 0; i < n_targets(f); i++)
+		f->targets[i].follow = f;
 	f->from = options->from;
-	f->start = options->sequence;
+	f->start = options->from == STREAM_FROM_SEQUENCE ? options->sequence : 0;
 	f->heartbeat_usec = options->heartbeat_usec ? options->heartbeat_usec : HEARTBEAT_USEC;
 	f->once = options->once;
+	f->headers_only = options->headers_only;
+	if (options->seen)
+		stream_seen_copy(&f->seen, options->seen);
 	f->ops = ops;
 	f->userdata = userdata;
 	f->silence = timer_new(bus_loop(bus), on_silence, f);
 	f->retry = timer_new(bus_loop(bus), attach, f);
+	f->lag = timer_new(bus_loop(bus), on_lag, f);
+	f->verify = timer_new(bus_loop(bus), on_verify, f);
 	bus_watch_state(bus, on_bus, f);
 	timer_arm(f->retry, 0);
 	return f;
@@ -388,4 +590,17 @@ struct stream_follow *stream_follow_new(struct bus *bus,
 bool stream_follow_is_live(const struct stream_follow *f)
 {
 	return f->live;
+}
+
+const struct stream_seen *stream_follow_seen(const struct stream_follow *f)
+{
+	return &f->seen;
+}
+
+void stream_follow_learn(struct stream_follow *f, const struct stream_seen *seen)
+{
+	if (seen->sequence <= f->seen.sequence)
+		return;
+	f->seen.sequence = seen->sequence;
+	f->seen.time_usec = seen->time_usec;
 }

@@ -88,6 +88,18 @@ int stream_api_error(const json_t *json, const char *what, struct failure *failu
 	return code ? code : -1;
 }
 
+/* Code 503: the store cannot do it now. One replica that could not write to its disk answers this
+ * although the others may have stored the entry. Only a limit of the stream itself (`maximum bytes
+ * exceeded`), which carries the same code, is the same on each replica. */
+static bool is_temporary(const json_t *json)
+{
+	const json_t *error = json_object_get(json, "error");
+	const char *text = json_string_value(json_object_get(error, "description"));
+
+	return json_integer_value(json_object_get(error, "code")) == 503 &&
+	       !str_starts(text ? text : "", "maximum ");
+}
+
 static void on_appended(int error, const struct bus_message *reply, void *userdata)
 {
 	struct js_call *call = userdata;
@@ -107,15 +119,15 @@ static void on_appended(int error, const struct bus_message *reply, void *userda
 		if (code == JS_ERR_WRONG_LAST_SEQUENCE ||
 		    code == JS_ERR_WRONG_LAST_SEQUENCE_CONSTANT) {
 			outcome = STREAM_CONFLICT;
-			failure_set(&failure, FAILURE_STALE, "read it again and decide anew",
-				    "somebody else has written %s meanwhile", call->what);
+			failure_set(&failure, FAILURE_STALE, "read it again and retry",
+				    "cannot append to %s: another writer changed it", call->what);
 		} else if (code != 0) {
-			outcome = STREAM_REFUSED;
+			outcome = is_temporary(json) ? STREAM_UNKNOWN : STREAM_REFUSED;
 		} else if (!sequence) {
 			/* Neither an acknowledgement nor an error: as good as no answer. */
 			outcome = STREAM_UNKNOWN;
 			failure_set(&failure, FAILURE_NO_QUORUM, "the store's log says more",
-				    "the store's answer for %s cannot be read", call->what);
+				    "cannot decode the store's answer for %s", call->what);
 		}
 	}
 	call->fn.append(outcome, sequence, outcome == STREAM_DONE ? NULL : &failure,
@@ -137,10 +149,6 @@ void stream_append(struct bus *bus, const struct stream_append *append, stream_a
 		snprintf(number, sizeof(number), "%" PRIu64, append->expected);
 		headers.keys[headers.count] = "Nats-Expected-Last-Subject-Sequence";
 		headers.values[headers.count++] = number;
-	}
-	if (append->rollup) {
-		headers.keys[headers.count] = "Nats-Rollup";
-		headers.values[headers.count++] = "sub";
 	}
 	bus_request(bus, append->subject, &headers, append->data, append->size,
 		    append->timeout_usec ? append->timeout_usec : APPEND_USEC, on_appended, call,
@@ -173,7 +181,7 @@ static int entry_decode(const json_t *message, struct stream_entry *entry, char 
 	return 0;
 }
 
-static void on_last(int error, const struct bus_message *reply, void *userdata)
+static void on_message(int error, const struct bus_message *reply, void *userdata)
 {
 	struct js_call *call = userdata;
 	struct failure failure = FAILURE_INIT;
@@ -192,7 +200,7 @@ static void on_last(int error, const struct bus_message *reply, void *userdata)
 		else if (code == 0 &&
 			 entry_decode(json_object_get(json, "message"), &entry, &data) < 0)
 			failure_set(&failure, FAILURE_BUG, "the store's log says more",
-				    "the store's answer for %s cannot be read", call->what);
+				    "cannot decode the store's answer for %s", call->what);
 	}
 	call->fn.entry(failure_is_set(&failure) ? &failure : NULL, data ? &entry : NULL,
 		       call->userdata);
@@ -200,21 +208,48 @@ static void on_last(int error, const struct bus_message *reply, void *userdata)
 	js_call_free(call);
 }
 
-void stream_last(struct bus *bus, const char *domain, const char *stream, const char *subject,
-		 uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
-		 struct bus_request **ret)
+static void message_get(struct bus *bus, const char *domain, const char *stream,
+			const json_t *which, const char *what, uint64_t timeout_usec,
+			stream_entry_fn fn, void *userdata, struct bus_request **ret)
 {
 	_cleanup_free_ char *api = stream_api(domain, "STREAM.MSG.GET", stream, NULL);
-	_cleanup_json_ json_t *json = json_pack("{s:s}", "last_by_subj", subject);
-	_cleanup_free_ char *text = json_text(json);
-	struct js_call *call = js_call_new(subject, userdata);
+	_cleanup_free_ char *text = json_text(which);
+	struct js_call *call = js_call_new(what, userdata);
 	struct bus_request *handle;
 
 	call->fn.entry = fn;
-	bus_request(bus, api, NULL, text, strlen(text), timeout_usec, on_last, call, &handle);
+	bus_request(bus, api, NULL, text, strlen(text), timeout_usec, on_message, call, &handle);
 	bus_request_own(handle, js_call_free);
 	if (ret)
 		*ret = handle;
+}
+
+void stream_last(struct bus *bus, const char *domain, const char *stream, const char *filter,
+		 uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
+		 struct bus_request **ret)
+{
+	_cleanup_json_ json_t *which = json_pack("{s:s}", "last_by_subj", filter);
+
+	message_get(bus, domain, stream, which, filter, timeout_usec, fn, userdata, ret);
+}
+
+void stream_next(struct bus *bus, const char *domain, const char *stream, const char *filter,
+		 uint64_t sequence, uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
+		 struct bus_request **ret)
+{
+	_cleanup_json_ json_t *which =
+		json_pack("{s:I, s:s}", "seq", (json_int_t)sequence, "next_by_subj", filter);
+
+	message_get(bus, domain, stream, which, filter, timeout_usec, fn, userdata, ret);
+}
+
+void stream_at(struct bus *bus, const char *domain, const char *stream, uint64_t sequence,
+	       uint64_t timeout_usec, stream_entry_fn fn, void *userdata, struct bus_request **ret)
+{
+	_cleanup_json_ json_t *which = json_pack("{s:I}", "seq", (json_int_t)sequence);
+	_cleanup_free_ char *what = xasprintf("entry %" PRIu64 " of %s", sequence, stream);
+
+	message_get(bus, domain, stream, which, what, timeout_usec, fn, userdata, ret);
 }
 
 static void on_info(int error, const struct bus_message *reply, void *userdata)
@@ -229,7 +264,7 @@ static void on_info(int error, const struct bus_message *reply, void *userdata)
 		json = json_loadb(reply->data, reply->size, 0, NULL);
 		if (!json_is_object(json))
 			failure_set(&failure, FAILURE_BUG, "the store's log says more",
-				    "the store's answer for %s cannot be read", call->what);
+				    "cannot decode the store's answer for %s", call->what);
 		else
 			stream_api_error(json, call->what, &failure);
 	}
@@ -239,18 +274,32 @@ static void on_info(int error, const struct bus_message *reply, void *userdata)
 	js_call_free(call);
 }
 
-void stream_info(struct bus *bus, const char *domain, const char *stream, uint64_t timeout_usec,
-		 stream_info_fn fn, void *userdata, struct bus_request **ret)
+static void info_get(struct bus *bus, const char *domain, const char *stream, const char *request,
+		     uint64_t timeout_usec, stream_info_fn fn, void *userdata,
+		     struct bus_request **ret)
 {
 	_cleanup_free_ char *api = stream_api(domain, "STREAM.INFO", stream, NULL);
 	struct js_call *call = js_call_new(stream, userdata);
 	struct bus_request *handle;
 
 	call->fn.info = fn;
-	bus_request(bus, api, NULL, "", 0, timeout_usec, on_info, call, &handle);
+	bus_request(bus, api, NULL, request, strlen(request), timeout_usec, on_info, call, &handle);
 	bus_request_own(handle, js_call_free);
 	if (ret)
 		*ret = handle;
+}
+
+void stream_info(struct bus *bus, const char *domain, const char *stream, uint64_t timeout_usec,
+		 stream_info_fn fn, void *userdata, struct bus_request **ret)
+{
+	info_get(bus, domain, stream, "", timeout_usec, fn, userdata, ret);
+}
+
+void stream_info_subjects(struct bus *bus, const char *domain, const char *stream,
+			  uint64_t timeout_usec, stream_info_fn fn, void *userdata,
+			  struct bus_request **ret)
+{
+	info_get(bus, domain, stream, "{\"subjects_filter\":\">\"}", timeout_usec, fn, userdata, ret);
 }
 
 /* stream_ensure: create; where the name is in use with another configuration, update. */

@@ -4,6 +4,7 @@
 #define PLOYZ_STREAM_H
 
 #include "lib/bus.h"
+#include "lib/stream-seen.h"
 
 /* JetStream's error codes that decisions rest on (server/errors.json). */
 #define JS_ERR_WRONG_LAST_SEQUENCE 10071
@@ -15,10 +16,11 @@
 #define JS_ERR_STORE_FAILED 10077
 
 enum stream_outcome {
-	STREAM_DONE,	 /* stored; `sequence` is its place */
-	STREAM_CONFLICT, /* somebody else's entry is there: never repeat */
-	STREAM_UNKNOWN,	 /* no answer: neither done nor failed; read the subject back */
-	STREAM_REFUSED,	 /* the store says no (full, too large …): `failure` says why */
+	STREAM_DONE,	 /* stored at `sequence` */
+	STREAM_CONFLICT, /* not stored: another writer's entry is there; never repeat */
+	STREAM_UNKNOWN,	 /* no answer, or one that leaves it open (FAILURE_REFUSED: the store names
+			    its reason, for example a full disk): read the subject back */
+	STREAM_REFUSED,	 /* not stored: `failure` says why (full, too large …) */
 };
 typedef void (*stream_append_fn)(enum stream_outcome outcome, uint64_t sequence,
 				 const struct failure *failure, void *userdata);
@@ -29,7 +31,6 @@ struct stream_append {
 	size_t size;
 	uint64_t expected;     /* last sequence of this subject that the writer read; 0: none yet;
 				  STREAM_ANY: no condition */
-	bool rollup;	       /* this entry replaces all earlier ones of its subject */
 	uint64_t timeout_usec; /* 0: 5 s */
 };
 /* Appends to the store. `fn` is called once; *ret (may be NULL) cancels as a bus_request. */
@@ -43,22 +44,43 @@ struct stream_entry {
 	const char *data;   /* zero-terminated beyond `size` */
 	size_t size;
 };
-/* Reads from the stream's leader the last entry of a subject. `entry` NULL with no failure: there
- * is none. Decisions still rest on the write's answer. */
+/* Reads from the stream's leader the last entry of a subject or of all subjects that match a
+ * filter. `entry` NULL with no failure: there is none. Decisions still rest on the write's answer.
+ */
 typedef void (*stream_entry_fn)(const struct failure *failure, const struct stream_entry *entry,
 				void *userdata);
-void stream_last(struct bus *bus, const char *domain, const char *stream, const char *subject,
+void stream_last(struct bus *bus, const char *domain, const char *stream, const char *filter,
 		 uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
 		 struct bus_request **ret);
+/* The same for the first of these entries at `sequence` or later. */
+void stream_next(struct bus *bus, const char *domain, const char *stream, const char *filter,
+		 uint64_t sequence, uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
+		 struct bus_request **ret);
+
+/* Reads from the stream's leader the entry at a sequence. `entry` NULL with no failure: the stream
+ * does not have it (any more). */
+void stream_at(struct bus *bus, const char *domain, const char *stream, uint64_t sequence,
+	       uint64_t timeout_usec, stream_entry_fn fn, void *userdata, struct bus_request **ret);
 
 /* Makes the stream of this configuration (JetStream's StreamConfig) or updates it to it. */
 typedef void (*stream_done_fn)(const struct failure *failure, void *userdata);
 void stream_ensure(struct bus *bus, const char *domain, const json_t *config, stream_done_fn fn,
 		   void *userdata);
+/* One request that changes a stream: `config` is its whole StreamConfig (NULL for STREAM_DELETE).
+ * Unlike stream_ensure, STREAM_CREATE never changes a stream that exists with another
+ * configuration: JetStream refuses it. *ret (may be NULL) cancels. */
+enum stream_verb { STREAM_CREATE, STREAM_UPDATE, STREAM_DELETE };
+void stream_manage(struct bus *bus, const char *domain, enum stream_verb verb, const char *stream,
+		   const json_t *config, stream_done_fn fn, void *userdata,
+		   struct bus_request **ret);
 /* STREAM.INFO; `info` is borrowed. */
 typedef void (*stream_info_fn)(const struct failure *failure, const json_t *info, void *userdata);
 void stream_info(struct bus *bus, const char *domain, const char *stream, uint64_t timeout_usec,
 		 stream_info_fn fn, void *userdata, struct bus_request **ret);
+/* The same with `state.subjects`: how many entries each subject has (100,000 subjects at most). */
+void stream_info_subjects(struct bus *bus, const char *domain, const char *stream,
+			  uint64_t timeout_usec, stream_info_fn fn, void *userdata,
+			  struct bus_request **ret);
 
 /* Whether the server that keeps the streams of a domain says that it is well. `server` is its name,
  * `trouble` in its own words or NULL; with `failure` nobody has said anything. A server of 2.14 or
@@ -73,35 +95,50 @@ char *stream_health_subject(const char *domain);
  * in an operator's words. `server` may be NULL. */
 bool stream_disk_full(const char *words, const char *server, struct failure *failure);
 
-/* Follows a stream in order without a gap: an ephemeral push consumer with heartbeats, made anew
- * from the last sequence when one is missed, a delivery skipped or the connection comes back. */
+/* Follows a stream in order without a gap: an ephemeral push consumer with heartbeats, which is
+ * replaced by one from the last sequence on when a heartbeat or a delivery is missing or the
+ * connection comes back.
+ *
+ * It is live when the last delivered entry has reached what the stream's leader has for the
+ * filters: a consumer may be on a replica that is behind. Every 30 s the leader is asked again.
+ *
+ * A stream that was created again, lacks entries that were seen or is of a lower store generation
+ * is refused (`lost` names the reason) until its generation is higher than the one that was seen.
+ */
 struct stream_follow;
 enum stream_from {
 	STREAM_FROM_LAST_PER_SUBJECT, /* the last entry of each subject, then what follows */
 	STREAM_FROM_ALL,	      /* every entry that is still there, then what follows */
-	STREAM_FROM_NEW,	      /* what follows */
+	STREAM_FROM_NEW,	      /* what follows the first attachment */
 	STREAM_FROM_SEQUENCE,	      /* from `sequence` on */
 };
 struct stream_follow_ops {
 	/* One entry, in order, each once. */
 	void (*entry)(const struct stream_entry *entry, void *userdata);
-	/* Everything that was stored when the follower attached has been handed over; `sequence` is
-	 * the stream's last then. Called after each attachment. May free the follower. */
+	/* Everything up to `sequence` has been handed over: the leader's last at this attachment.
+	 * Called after each attachment. May free the follower. */
 	void (*live)(uint64_t sequence, void *userdata);
-	/* The stream is not the one that was followed so far (restored, made anew): everything is
-	 * handed over from the beginning. May be NULL. */
+	/* The same while it is live, with a later `sequence` whose entries other filters match. May
+	 * be NULL. May free the follower. */
+	void (*reached)(uint64_t sequence, void *userdata);
+	/* Everything is handed over from the beginning: the generation is higher, or (with
+	 * STREAM_FROM_LAST_PER_SUBJECT) the last entry that was handed over is not there any more.
+	 * May be NULL. */
 	void (*restart)(void *userdata);
-	/* Not attached: the follower tries again by itself (1 s, 2 s, … 5 s). May be NULL. */
+	/* Not attached: the follower retries by itself (0.1 s, 0.2 s, … 5 s). May be NULL. */
 	void (*lost)(const struct failure *why, void *userdata);
 };
 struct stream_follow_options {
 	const char *domain;
 	const char *stream;
-	const char *filter; /* one subject filter, or NULL: all */
+	const char *const *filters; /* NULL-terminated; none may match a subject of another; NULL:
+				       all */
 	enum stream_from from;
 	uint64_t sequence;
 	uint64_t heartbeat_usec; /* 0: 5 s */
-	bool once;		 /* no retry: `lost` is told once, `live` ends it */
+	bool once;		 /* no retry: `lost` is called once, `live` ends it */
+	bool headers_only; /* `data` of an entry is empty, `size` is that of the stored data */
+	const struct stream_seen *seen; /* what the reader knew before, or NULL; copied */
 };
 struct stream_follow *stream_follow_new(struct bus *bus,
 					const struct stream_follow_options *options,
@@ -109,9 +146,16 @@ struct stream_follow *stream_follow_new(struct bus *bus,
 /* Ends it; the consumer on the server is deleted (best effort: it also ends by itself). */
 void stream_follow_free(struct stream_follow *follow);
 DEFINE_CLEANUP(struct stream_follow, stream_follow_free);
-/* Attaches anew at once, from where it is: for who has reason to think that entries are missing. */
+/* Attaches anew at once, from the last sequence on. */
 void stream_follow_kick(struct stream_follow *follow);
+/* Asks the leader at once whether everything has been handed over: `reached` says so, and where
+ * entries are missing it attaches anew. One that is not attached retries at once. */
+void stream_follow_check(struct stream_follow *follow);
 /* Attached and nothing missed. */
 bool stream_follow_is_live(const struct stream_follow *follow);
+/* What is known of the stream; borrowed. */
+const struct stream_seen *stream_follow_seen(const struct stream_follow *follow);
+/* The reader learned elsewhere (from a local mirror) of entries up to seen->sequence. */
+void stream_follow_learn(struct stream_follow *follow, const struct stream_seen *seen);
 
 #endif

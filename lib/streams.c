@@ -33,7 +33,6 @@ static json_t *common(const struct streams_row *row)
 json_t *streams_config(enum streams_id id, int replicas, int64_t generation, const char *store)
 {
 	const struct streams_row *row = &streams_rows[id];
-	_cleanup_free_ char *number = xasprintf("%lld", (long long)generation);
 	json_t *config = common(row);
 
 	json_object_set_new(config, "subjects", json_pack("[s]", row->subject));
@@ -44,10 +43,21 @@ json_t *streams_config(enum streams_id id, int replicas, int64_t generation, con
 	if (row->max_age_usec)
 		json_object_set_new(config, "max_age",
 				    json_integer((json_int_t)(row->max_age_usec * 1000)));
-	json_object_set_new(
-		config, "metadata",
-		json_pack("{s:s, s:s}", STREAMS_GENERATION, number, STREAMS_STORE, store));
+	streams_mark(config, generation, store);
 	return config;
+}
+
+void streams_mark(json_t *config, int64_t generation, const char *store)
+{
+	_cleanup_free_ char *number = xasprintf("%lld", (long long)generation);
+	json_t *metadata = json_object_get(config, "metadata");
+
+	if (!metadata) {
+		metadata = json_object();
+		json_object_set_new(config, "metadata", metadata);
+	}
+	json_object_set_new(metadata, STREAMS_GENERATION, json_string(number));
+	json_object_set_new(metadata, STREAMS_STORE, json_string(store));
 }
 
 json_t *streams_mirror_config(enum streams_id id)
@@ -62,7 +72,7 @@ json_t *streams_mirror_config(enum streams_id id)
 	return config;
 }
 
-static const char *metadata(const json_t *info, const char *key)
+static const char *metadata_get(const json_t *info, const char *key)
 {
 	const json_t *config = json_object_get(info, "config");
 
@@ -71,7 +81,7 @@ static const char *metadata(const json_t *info, const char *key)
 
 int64_t streams_generation(const json_t *info)
 {
-	const char *text = metadata(info, STREAMS_GENERATION);
+	const char *text = metadata_get(info, STREAMS_GENERATION);
 	int64_t generation;
 
 	return text && int_parse(text, 1, INT64_MAX, &generation) == 0 ? generation : 0;
@@ -79,5 +89,5 @@ int64_t streams_generation(const json_t *info)
 
 const char *streams_store(const json_t *info)
 {
-	return metadata(info, STREAMS_STORE);
+	return metadata_get(info, STREAMS_STORE);
 }

@@ -35,6 +35,9 @@ extern const struct streams_row streams_rows[STREAMS_COUNT];
 json_t *streams_config(enum streams_id id, int replicas, int64_t generation, const char *store);
 /* The same of a machine's local mirror of it. */
 json_t *streams_mirror_config(enum streams_id id);
+/* Sets the metadata of a StreamConfig: streams_config does; a local mirror carries those of the
+ * store that it was created from. Other keys of the metadata stay. */
+void streams_mark(json_t *config, int64_t generation, const char *store);
 /* What STREAM.INFO says of them: the generation (0 when there is none) and the store's id (NULL,
  * borrowed from `info`). */
 int64_t streams_generation(const json_t *info);

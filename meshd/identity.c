@@ -1,3 +1,4 @@
+/* Who this machine is: its id, and the password of each user of the local bus. */
 #include "meshd/meshd.h"
 
 #include <sodium.h>
@@ -43,7 +44,7 @@ static bool plain(const char *s)
 	return s && *s && s[strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789")] == '\0';
 }
 
-/* The id, made at the first start and kept for good. */
+/* The id is made at the first start and never changes. */
 static int machine_id(const char *directory, char **ret)
 {
 	_cleanup_free_ char *path = xasprintf("%s/machine", directory);
@@ -56,17 +57,17 @@ static int machine_id(const char *directory, char **ret)
 
 		r = file_write_atomic(path, line, strlen(line), FILE_MODE);
 		if (r < 0)
-			return log_errno(LOG_ERR, r, "cannot write this machine's id to %s", path);
-		log_notice("this machine is %s from now on (%s)", id, path);
+			return log_errno(LOG_ERR, r, "cannot write the machine id to %s", path);
+		log_notice("this machine has the new id %s (%s)", id, path);
 		*ret = steal(id);
 		return 0;
 	}
 	if (r < 0)
-		return log_errno(LOG_ERR, r, "cannot read this machine's id from %s", path);
+		return log_errno(LOG_ERR, r, "cannot read the machine id from %s", path);
 	text[strcspn(text, "\r\n")] = '\0';
 	if (!name_valid(text)) {
-		log_error("%s does not hold a machine's id; take the file away to make this a new "
-			  "machine",
+		log_error("cannot read the machine id from %s: it holds none; restore it, or "
+			  "remove it to make this a new machine",
 			  path);
 		return -EINVAL;
 	}
@@ -74,8 +75,8 @@ static int machine_id(const char *directory, char **ret)
 	return 0;
 }
 
-/* A user's password, made when its file is not there. A damaged file is told of, never replaced: a
- * program that is running has signed in with what it held. */
+/* A user's password, made when its file does not exist. A damaged file is reported, never replaced:
+ * a program that runs has signed in with what it held. */
 static int password(const char *directory, const char *file, const char *user, char **ret)
 {
 	_cleanup_free_ char *path = xasprintf("%s/%s.conf", directory, file);
@@ -91,10 +92,10 @@ static int password(const char *directory, const char *file, const char *user, c
 		return 0;
 	}
 	if (r != -ENOENT) {
-		log_error("%s does not hold user = %s and its password%s%s; take it away to get a "
-			  "new one",
-			  path, user, failure.message ? ": " : "",
-			  failure.message ? failure.message : "");
+		log_error("cannot read the password of user %s from %s: %s; remove it to get a new "
+			  "one",
+			  user, path,
+			  failure.message ? failure.message : "it does not hold both lines");
 		failure_clear(&failure);
 		return -EINVAL;
 	}
@@ -109,9 +110,7 @@ static int password(const char *directory, const char *file, const char *user, c
 	return 0;
 }
 
-/* Only the directory itself is closed: beside it lies the configuration that all daemons read.
- * Tightens what somebody made wider. */
-static int directory(const char *path)
+int private_directory(const char *path, unsigned mode)
 {
 	const char *slash = strrchr(path, '/');
 	_cleanup_free_ char *parent =
@@ -119,12 +118,18 @@ static int directory(const char *path)
 	int r = parent ? directory_make(parent, 0755) : 0;
 
 	if (r >= 0)
-		r = directory_make(path, DIRECTORY_MODE);
-	if (r < 0)
-		return log_errno(LOG_ERR, r, "cannot make the directory %s", path);
-	if (chmod(path, DIRECTORY_MODE) < 0)
-		return log_errno(LOG_ERR, errno, "cannot set the mode of %s", path);
-	return 0;
+		r = directory_make(path, mode);
+	return r < 0 ? log_errno(LOG_ERR, r, "cannot create the directory %s", path) : 0;
+}
+
+/* Also narrows the mode of one that exists. */
+static int closed_directory(const char *path)
+{
+	int r = private_directory(path, DIRECTORY_MODE);
+
+	if (r == 0 && chmod(path, DIRECTORY_MODE) < 0)
+		r = log_errno(LOG_ERR, errno, "cannot set the mode of %s", path);
+	return r;
 }
 
 int identity_open(const char *path, struct identity *ret)
@@ -133,8 +138,8 @@ int identity_open(const char *path, struct identity *ret)
 	int r;
 
 	if (sodium_init() < 0)
-		return log_errno(LOG_ERR, ENOSYS, "no source of random numbers");
-	r = directory(path);
+		return log_errno(LOG_ERR, ENOSYS, "cannot initialise libsodium");
+	r = closed_directory(path);
 	if (r >= 0)
 		r = machine_id(path, &identity.machine);
 	if (r >= 0)

@@ -1,19 +1,24 @@
+/* meshd: options, run() and main. */
 #include "meshd/meshd.h"
 
+#include <sys/sysinfo.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
-#define SUMMARY "this machine's place in the mesh"
+#define SUMMARY "this machine's membership of the cluster"
 
 static const struct config_row rows[] = {
 	DAEMON_ROWS(struct meshd_config, daemon, "meshd"),
 	{ "prepare", CONFIG_BOOL, offsetof(struct meshd_config, prepare), NULL, NULL,
-	  "write identity, credentials and the servers' configuration, and leave", 0, 0 },
+	  "write identity, credentials and the servers' configuration, and exit", 0, 0 },
+	{ "init", CONFIG_STRING, offsetof(struct meshd_config, init), NULL, "NAME",
+	  "with --prepare: request the creation of the store of cluster NAME", 0, 0 },
 	{ "name", CONFIG_STRING, offsetof(struct meshd_config, name), NULL, "NAME",
 	  "this machine's name; the host's when not given", 0, 0 },
 	{ "region", CONFIG_STRING, offsetof(struct meshd_config, region), "default", "REGION",
-	  "region of a machine that has no record yet", 0, 0 },
+	  "region of a machine without a member record", 0, 0 },
 	{ "leaf-listen", CONFIG_STRING, offsetof(struct meshd_config, leaf_listen),
-	  "127.0.0.1:7422", "ADDRESS:PORT", "where the store takes leaf links", 0, 0 },
+	  "127.0.0.1:7422", "ADDRESS:PORT", "where the store accepts leaf links", 0, 0 },
 	{ "bus-data", CONFIG_STRING, offsetof(struct meshd_config, bus_data), "/var/lib/ployz/bus",
 	  "DIR", "data of the local bus", 0, 0 },
 	{ "store-data", CONFIG_STRING, offsetof(struct meshd_config, store_data),
@@ -21,7 +26,7 @@ static const struct config_row rows[] = {
 	{ "nats-server", CONFIG_STRING, offsetof(struct meshd_config, nats_server), "nats-server",
 	  "PROGRAM", "the server that --prepare asks for its version", 0, 0 },
 	{ "subnet", CONFIG_STRING, offsetof(struct meshd_config, subnet), "10.101.0.0/16",
-	  "NETWORK", "for containers: 10.B.0.0/16 to claim a /24 of, or 10.B.N.0/24", 0, 0 },
+	  "NETWORK", "for containers: 10.B.0.0/16 to claim a /24 of it, or 10.B.N.0/24", 0, 0 },
 	CONFIG_END,
 };
 
@@ -30,20 +35,14 @@ static void config_freep(struct meshd_config *config)
 	config_clear(rows, config);
 }
 
-static void on_ready(struct meshd *meshd)
-{
-	_cleanup_free_ char *subnet = plan_subnet_text(&meshd->pool, meshd->subnet);
-
-	log_info("machine %s (%s), subnet %s", meshd->machine, meshd->name, subnet);
-	watch_start(meshd);
-}
-
 struct meshd *meshd_new(struct daemon *daemon, const struct meshd_config *config)
 {
 	struct meshd *meshd = xcalloc(1, sizeof(*meshd));
 	struct utsname host;
+	struct sysinfo system = { 0 };
 
 	uname(&host);
+	sysinfo(&system);
 	meshd->config = config;
 	meshd->daemon = daemon;
 	meshd->loop = daemon->loop;
@@ -51,8 +50,9 @@ struct meshd *meshd_new(struct daemon *daemon, const struct meshd_config *config
 	meshd->machine = config->daemon.machine;
 	meshd->name = plan_name(config->name ? config->name : host.nodename);
 	meshd->arch = xstrdup(host.machine);
+	meshd->cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	meshd->memory = (uint64_t)system.totalram * system.mem_unit;
 	meshd->subnet = -1;
-	meshd->ready = on_ready;
 	return meshd;
 }
 
@@ -60,22 +60,40 @@ void meshd_free(struct meshd *meshd)
 {
 	if (!meshd)
 		return;
-	watch_free(meshd);
-	founding_free(meshd);
+	usage_free(meshd);
+	compact_free(meshd);
+	accept_free(meshd);
+	bootstrap_free(meshd);
 	free(meshd->name);
 	free(meshd->arch);
 	free(meshd);
 }
 
-/* Ready means that the others find their streams; but a store that stays silent must not keep the
- * machine from starting: what runs is served from the machine's copy. */
-static int found(struct meshd *meshd)
+/* What the state directory holds. 0 or negative errno after having logged why. */
+static int read_state(struct meshd *meshd)
 {
-	int r = 0;
+	const char *state = meshd->config->daemon.state;
+	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
+	int r = marker_read(state, &meshd->marker, &failure);
 
-	founding_start(meshd);
-	while (r >= 0 && meshd->step != FOUNDING_DONE && !meshd->silent_said &&
-	       sd_event_get_state(meshd->loop) < SD_EVENT_EXITING)
+	if (r >= 0)
+		r = facts_note_read(state, &meshd->note, &failure);
+	if (r < 0)
+		log_failure(&failure);
+	return r;
+}
+
+/* Ready means that the other daemons find their streams. A store that does not answer, or that
+ * waits for an operator, must not keep the machine from starting: what runs is served from the
+ * local mirrors. */
+static int bootstrap(struct meshd *meshd)
+{
+	int r = read_state(meshd);
+
+	if (r < 0)
+		return r;
+	bootstrap_start(meshd);
+	while (r >= 0 && !meshd->settled && sd_event_get_state(meshd->loop) < SD_EVENT_EXITING)
 		r = sd_event_run(meshd->loop, UINT64_MAX);
 	return r;
 }
@@ -92,7 +110,15 @@ static int run(int argc, char **argv)
 	if (r <= 0)
 		return r;
 	if (plan_pool_parse(config.subnet, &pool) < 0) {
-		log_error("--subnet wants 10.B.0.0/16 or 10.B.N.0/24, not '%s'", config.subnet);
+		log_error("cannot use subnet '%s': it is neither 10.B.0.0/16 nor 10.B.N.0/24; "
+			  "change --subnet",
+			  config.subnet);
+		return -EINVAL;
+	}
+	if (config.init && !config.prepare) {
+		log_error("cannot initialise cluster %s: --init needs --prepare; run `ployzctl "
+			  "init %s`",
+			  config.init, config.init);
 		return -EINVAL;
 	}
 	if (config.prepare)
@@ -104,7 +130,7 @@ static int run(int argc, char **argv)
 	meshd->pool = pool;
 	r = meshd_serve(meshd);
 	if (r >= 0)
-		r = found(meshd);
+		r = bootstrap(meshd);
 	if (r < 0 || sd_event_get_state(daemon->loop) >= SD_EVENT_EXITING)
 		return MIN2(r, 0);
 	return daemon_loop(daemon);

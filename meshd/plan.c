@@ -1,3 +1,4 @@
+/* Names, subnets, and whether a record has to be written. */
 #include "meshd/meshd.h"
 
 #include <ctype.h>
@@ -38,15 +39,15 @@ char *plan_name(const char *hostname)
 
 int plan_pool_parse(const char *text, struct plan_pool *ret)
 {
-	_cleanup_free_ char *again = NULL;
+	_cleanup_free_ char *canonical = NULL;
 	int base = -1, third = -1, bits = 0;
 
 	if (!text || sscanf(text, "10.%3d.%3d.0/%2d", &base, &third, &bits) != 3 || base < 0 ||
 	    base > 255 || third < 0 || third > 255 || (bits != 24 && (bits != 16 || third != 0)))
 		return -EINVAL;
-	/* What it reads back to is what was meant: no leading zeros, nothing behind it. */
-	again = xasprintf("10.%d.%d.0/%d", base, third, bits);
-	if (!streq(again, text))
+	/* Only the canonical form is accepted: no leading zeros, nothing after it. */
+	canonical = xasprintf("10.%d.%d.0/%d", base, third, bits);
+	if (!streq(canonical, text))
 		return -EINVAL;
 	*ret = (struct plan_pool){ .base = base, .third = bits == 24 ? third : -1 };
 	return 0;
@@ -92,7 +93,7 @@ static void note(struct strbuf *why, const char *what, const char *was, const ch
 		strbuf_printf(why, "%s%s %s", why->size ? ", " : "", what, is);
 }
 
-static void take(char **field, const char *is, const char *what, struct strbuf *why)
+static void set_text(char **field, const char *is, const char *what, struct strbuf *why)
 {
 	if (streq(*field, is))
 		return;
@@ -101,34 +102,81 @@ static void take(char **field, const char *is, const char *what, struct strbuf *
 	*field = xstrdup(is);
 }
 
-struct machine *plan_record(const struct machine *actual, const struct plan_facts *facts,
-			    char **ret_why)
+static void set_number(int64_t *field, int64_t is, const char *what, struct strbuf *why)
 {
-	struct machine *wanted =
-		actual ? codec_copy(&machine_schema, actual) : codec_new(&machine_schema);
+	_cleanup_free_ char *was = NULL, *now = NULL;
+
+	if (*field == is)
+		return;
+	was = *field ? xasprintf("%lld", (long long)*field) : NULL;
+	now = xasprintf("%lld", (long long)is);
+	note(why, what, was, now);
+	*field = is;
+}
+
+static void set_size(uint64_t *field, uint64_t is, const char *what, struct strbuf *why)
+{
+	_cleanup_free_ char *was = NULL, *now = NULL;
+
+	if (*field == is)
+		return;
+	was = *field ? size_human(*field) : NULL;
+	now = size_human(is);
+	note(why, what, was, now);
+	*field = is;
+}
+
+static void replace(char **field, const char *with)
+{
+	free(*field);
+	*field = xstrdup(with);
+}
+
+struct member *plan_member(const struct member *actual, const struct plan_machine *machine,
+			   char **ret_why)
+{
+	struct member *wanted =
+		actual ? codec_copy(&member_schema, actual) : codec_new(&member_schema);
 	struct strbuf why = STRBUF_INIT;
 
 	if (!actual) {
-		free(wanted->id);
-		wanted->id = xstrdup(facts->machine);
-		free(wanted->region);
-		wanted->region = xstrdup(facts->region);
+		replace(&wanted->id, machine->machine);
+		replace(&wanted->region, machine->region);
+		replace(&wanted->since, machine->now);
 		wanted->life_cycle = MACHINE_ACTIVE;
-		free(wanted->quorum);
-		wanted->quorum = xstrdup("member");
-		wanted->generation = 1;
-		free(wanted->since);
-		wanted->since = xstrdup(facts->now);
+		wanted->seat = true;
 		strbuf_puts(&why, "first record");
 	}
-	take(&wanted->name, facts->name, "name", &why);
-	take(&wanted->subnet, facts->subnet, "subnet", &why);
-	take(&wanted->arch, facts->arch, "architecture", &why);
-	take(&wanted->version, facts->version, "version", &why);
+	set_text(&wanted->name, machine->name, "name", &why);
+	set_text(&wanted->subnet, machine->subnet, "subnet", &why);
 	if (!why.size) {
-		machine_free(wanted);
+		member_free(wanted);
 		return NULL;
 	}
+	replace(&wanted->nonce, machine->nonce);
+	*ret_why = strbuf_steal(&why);
+	return wanted;
+}
+
+struct machine_facts *plan_facts(const struct machine_facts *actual,
+				 const struct plan_machine *machine, char **ret_why)
+{
+	struct machine_facts *wanted = actual ? codec_copy(&machine_facts_schema, actual)
+					      : codec_new(&machine_facts_schema);
+	struct strbuf why = STRBUF_INIT;
+
+	replace(&wanted->machine, machine->machine);
+	set_text(&wanted->version, machine->version, "version", &why);
+	set_text(&wanted->arch, machine->arch, "architecture", &why);
+	set_number(&wanted->cpus, machine->cpus, "cpus", &why);
+	set_size(&wanted->memory, machine->memory, "memory", &why);
+	set_number(&wanted->generation, machine->generation, "generation", &why);
+	if (!why.size) {
+		machine_facts_free(wanted);
+		return NULL;
+	}
+	replace(&wanted->since, machine->now);
+	replace(&wanted->nonce, machine->nonce);
 	*ret_why = strbuf_steal(&why);
 	return wanted;
 }

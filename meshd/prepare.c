@@ -1,3 +1,4 @@
+/* --prepare: what the two nats-servers need before they run, and the request of `init`. */
 #include "meshd/meshd.h"
 
 #define RENDERED_MODE 0600
@@ -63,9 +64,9 @@ int meshd_prepare(const struct meshd_config *config)
 	int r;
 
 	if (!listen) {
-		log_error(
-			"--bus %s: the local bus listens on loopback, as in nats://127.0.0.1:4222",
-			config->daemon.bus);
+		log_error("cannot listen on %s: the local bus listens on loopback only; change "
+			  "--bus, as in nats://127.0.0.1:4222",
+			  config->daemon.bus);
 		return -EINVAL;
 	}
 	r = bus_program_check(config->nats_server, &failure);
@@ -78,6 +79,8 @@ int meshd_prepare(const struct meshd_config *config)
 		r = directory_make(config->daemon.run, 0755);
 	if (r >= 0)
 		r = render(config, &identity, listen);
+	if (r >= 0 && config->init)
+		r = init_request_make(config->daemon.state, config->init);
 	if (r < 0)
 		return r;
 	log_info("prepared %s: %s/nats.conf and %s/store.conf", identity.machine,

@@ -1,3 +1,4 @@
+/* The configurations of the two nats-servers. */
 #include "meshd/meshd.h"
 
 /* Strings in nats-server's configuration are quoted as in JSON. */
@@ -44,13 +45,14 @@ static void head(struct strbuf *out, const char *what, const char *server_name, 
 	row(out, 0, "server_name", server_name);
 	row(out, 0, "listen", listen);
 	strbuf_printf(out, "max_payload: %u\n", BUS_PAYLOAD_MAX);
-	/* Whoever reads its log adds the time. */
+	/* Clients, routes and leaf links alike: a link that was cut is noticed after 6 s. */
+	strbuf_puts(out, "ping_interval: \"2s\"\nping_max: 2\n");
+	/* The journal adds the time. */
 	strbuf_puts(out, "logtime: false\n");
 }
 
-/* The system account has no users: nobody signs in to it. Of all that it serves one question is let
- * out, and under the name of the server's domain, so that it finds its way over a leaf link: is it
- * well? */
+/* The system account has no users. Of its services one is exported, the server's health, under the
+ * name of the server's domain, so that it can be asked for across a leaf link. */
 static void accounts_begin(struct strbuf *out, const char *domain)
 {
 	_cleanup_free_ char *subject = stream_health_subject(domain);
@@ -68,14 +70,14 @@ static void accounts_end(struct strbuf *out)
 	strbuf_puts(out, "\t\t]\n\t}\n}\n");
 }
 
-/* Without a number of its own JetStream takes three quarters of what is free on the disk when it
- * starts: on a disk that is nearly full it would refuse to make its streams, for no need. */
+/* Without this limit JetStream takes three quarters of what is free on the disk at its start: on a
+ * disk that is nearly full it would refuse to create its streams. */
 static void file_store(struct strbuf *out)
 {
 	strbuf_printf(out, "\tmax_file_store: %llu\n", FILE_STORE_MAX_BYTES);
 }
 
-/* Id and password are letters and digits: they need no escaping in a URL. */
+/* Id and password are letters and digits, which need no escaping in a URL. */
 static void remotes(struct strbuf *out, const struct render_bus *bus)
 {
 	strbuf_puts(out, "leafnodes {\n\treconnect: \"1s\"\n\tremotes: [\n\t\t{\n\t\t\taccount: "
@@ -121,8 +123,8 @@ static const struct render_member *member_find(const struct render_store *store)
 	return NULL;
 }
 
-/* A store that stands alone must not have a cluster block: with a route to nobody but itself it
- * would elect no leader and serve nothing. */
+/* A single store has no cluster block: with a route to itself alone it elects no leader and serves
+ * nothing. */
 static void cluster(struct strbuf *out, const struct render_store *store,
 		    const struct render_member *own)
 {
@@ -153,10 +155,9 @@ char *render_store(const struct render_store *store)
 	_cleanup_free_ char *name = xasprintf("store-%s", store->machine);
 	struct strbuf out = STRBUF_INIT;
 
-	/* Nobody is a client of the store: everybody comes through a leaf link. nats-server wants
-	 * the port all the same; -1 lets it take any. */
+	/* The store has no clients, only leaf links. nats-server requires a port; -1: any. */
 	head(&out, "The store of the cluster", name, "127.0.0.1:-1");
-	/* An acknowledged entry is on the disk. */
+	/* An acknowledged entry is on the disk: sync_interval. */
 	strbuf_puts(&out, "jetstream {\n\tdomain: \"" STORE_DOMAIN "\"\n");
 	row(&out, 1, "store_dir", store->data);
 	file_store(&out);

@@ -6,42 +6,46 @@
 
 bus=$BUILD/tool/bus
 log=$work/follow.log
-subject=ployz.v1.intent.machine
+subject=ployz.v1.intent.member
 
 heard() {
 	grep -q -- "$1" "$log"
 }
 
-# The configuration of the log, as far as these tests need it.
-log_config='{"name":"PLOYZ_INTENT","subjects":["ployz.v1.intent.>"],"max_msgs_per_subject":256,"storage":"file","discard":"new","allow_rollup_hdrs":true,"deny_delete":true}'
-mirror_config='{"name":"PLOYZ_INTENT","storage":"file","allow_rollup_hdrs":true,"mirror":{"name":"PLOYZ_INTENT","external":{"api":"$JS.ployz.API"}}}'
+# The machine's local mirrors have this last sequence of PLOYZ_INTENT.
+mirrored() {
+	"$bus" "$bus_url" request "\$JS.$bus_machine.API.STREAM.INFO.PLOYZ_INTENT" '' | grep -q "\"last_seq\": *$1,"
+}
 
-copied() {
-	"$bus" "$bus_url" request "\$JS.$bus_machine.API.STREAM.INFO.PLOYZ_INTENT" '' | grep -q "\"last_seq\": *$1"
+follow_start() {
+	log=$1
+	start "$log" "$BUILD/tool/follow" "$bus_url" "$bus_machine"
+	follow_pid=$started
 }
 
 bus_start || bail 'the two servers did not start'
 
 run "$bus" "$bus_url" request ployz.v1.m1.agentd.list '{}'
 is "$code" 1 'nobody listens there: told at once'
-ok 'the stream is made' "$bus" "$bus_url" stream "$log_config"
-ok 'making it again is no error' "$bus" "$bus_url" stream "$log_config"
+ok 'the streams are created' streams_make
+ok 'creating them again is no error' streams_make
 is "$("$bus" "$bus_url" append $subject.a '{"n":1}' 0)" 1 'the first entry of a subject'
 run "$bus" "$bus_url" append $subject.a '{"n":2}' 0
 is "$code" 1 'a second first entry is refused'
 is "$("$bus" "$bus_url" append $subject.a '{"n":2}' 1)" 2 'compare-and-set on the last one'
-is "$("$bus" "$bus_url" append $subject.b '{"n":3}' any rollup)" 3 'no condition'
+is "$("$bus" "$bus_url" append $subject.b '{"n":3}' any)" 3 'no condition'
 is "$("$bus" "$bus_url" last PLOYZ_INTENT $subject.a)" '{"n":2}' 'the last entry is read back'
-ok 'the copy on the machine' "$bus" "$bus_url" stream "$mirror_config" "$bus_machine"
-ok 'the copy holds all of it' within 20 copied 3
+"$bus" "$bus_url" append ployz.v1.facts.m1.shop '{"n":1}' 0 >"$work/out"
+ok 'the local mirrors are created' mirrors_make
+ok 'and have all entries' within 20 mirrored 3
 
-start "$log" "$BUILD/tool/follow" "$bus_url" "$bus_machine"
-follow_pid=$started
-ok 'a projection settles on the last entry of each subject' within 5 heard '^settled 3'
+follow_start "$work/follow.log"
+ok 'a projection settles on the last entry of each subject' within 5 heard '^settled 1 3 1'
 ok 'and knows them' heard "^entry $subject.a 2"
+ok 'of both streams' heard '^entry ployz.v1.facts.m1.shop 1'
 is "$(grep -c "^entry $subject.a" "$log")" 1 'the older entries of a subject are not handed over'
 "$bus" "$bus_url" append $subject.c '{"n":4}' 0 >"$work/out"
-ok 'an entry that follows is heard' within 2 heard '^settled 4'
+ok 'an entry that follows is heard' within 2 heard '^settled 1 4 1'
 
 # The store dies: the view stays, and follows again when it is back, without a gap or a duplicate.
 kill -9 "$store_pid"
@@ -65,17 +69,18 @@ ok 'and fresh again by itself' within 10 heard '^fresh'
 ok 'with what was written meanwhile' within 20 heard "^entry $subject.d 6"
 end_pid "$follow_pid"
 
-# Without the store a projection starts from the machine's own copy, and says that it is stale.
-ok 'the copy has followed' within 40 copied 6
+# Without the store a projection starts from the local mirror, and says that it is stale.
+ok 'the mirror has followed' within 40 mirrored 6
 kill -9 "$store_pid"
 within 5 gone "$store_pid"
-log=$work/copy.log
-start "$log" "$BUILD/tool/follow" "$bus_url" "$bus_machine"
-ok 'a projection starts from the copy' within 10 heard '^settled 6'
+follow_start "$work/mirror.log"
+ok 'a projection starts from the mirror' within 10 heard '^settled 0 6 1'
 ok 'and is stale' heard '^stale'
 store_start
-ok 'it goes over to the store when that is back' within 20 heard '^fresh'
-is "$(grep -c '^entry' "$log")" 4 'without handing anything over again'
+ok 'it follows the store when that is back' within 20 heard '^fresh'
+ok 'as of its generation' within 2 heard '^settled 1 6 1'
+is "$(grep -c '^entry' "$log")" 5 'without handing anything over again'
+end_pid "$follow_pid"
 
 # An older server is refused in one sentence: a listener that says it is one.
 old_port=$(free_port)

@@ -81,6 +81,8 @@ static const struct codec_field deploy_fields[] = {
 	      .note = "sequence of the opening entry in the log"),
 	FIELD_LIST(struct deploy, left, n_left, CODEC_LIST, &left_schema,
 		   .note = "of cleanup_pending: what is not removed yet"),
+	FIELD(struct deploy, supersedes, CODEC_STRV,
+	      .note = "earlier deploys whose pending clean-up this one has taken over"),
 	FIELD(struct deploy, unserved, CODEC_STRV,
 	      .note = "routes that a gateway cannot serve, with the reason"),
 	FIELD_LIST(struct deploy, phases, n_phases, CODEC_LIST, &phase_change_schema),

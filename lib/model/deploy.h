@@ -60,7 +60,8 @@ struct deploy {
 	int64_t opened;	   /* sequence of the opening entry in the log; 0: none */
 	struct left *left; /* of cleanup_pending: what is not removed yet */
 	size_t n_left;
-	char **unserved; /* routes of this deploy that a gateway cannot serve, with the reason */
+	char **supersedes; /* earlier deploys whose pending clean-up this one has taken over */
+	char **unserved;   /* routes of this deploy that a gateway cannot serve, with the reason */
 	struct phase_change *phases;
 	size_t n_phases;
 	struct error *failure;

@@ -3,6 +3,7 @@
 #define PLOYZ_MODEL_NAMESPACE_H
 
 #include "lib/model/manifest.h"
+#include "lib/model/watermark.h"
 
 struct slot {
 	int64_t slot; /* 0, 1, … */
@@ -53,21 +54,24 @@ struct open_deploy {
 /* ployz.v1.intent.namespace.<ns> */
 struct head {
 	char *ns;
-	int64_t revision;   /* raised by each commit; 0: nothing was ever committed */
-	int64_t committed;  /* sequence of the entry that committed this revision; 0: this entry
-			       itself */
-	char *deploy;	    /* that committed it */
-	char *verb;	    /* deploy, remove, rollback … */
-	char *operator_;    /* wire: `operator`: who */
-	char *from;	    /* wire: `from`: the machine it was asked on */
-	char *why;	    /* free text, or NULL */
-	char *at;	    /* RFC 3339 */
-	char *writer;	    /* the deploy that wrote this entry */
-	int64_t epoch;	    /* of that deploy */
-	int64_t generation; /* of the store, as its leased knew it */
-	char *nonce;	    /* by which a writer recognises its own entry */
-	char *hash;	    /* manifest_hash of the committed manifest */
-	int64_t release;    /* sequence of that manifest in PLOYZ_MANIFESTS; 0: none */
+	int64_t revision;	/* raised by each commit; 0: nothing was ever committed */
+	int64_t committed;	/* sequence of the entry that committed this revision; 0: this entry
+				   itself */
+	char *deploy;		/* that committed it */
+	char *verb;		/* deploy, remove, rollback … */
+	char *operator_;	/* wire: `operator`: who */
+	char *from;		/* wire: `from`: the machine it was asked on */
+	char *why;		/* free text, or NULL */
+	char *at;		/* RFC 3339 */
+	char *writer;		/* the deploy that wrote this entry */
+	int64_t epoch;		/* of that deploy */
+	int64_t generation;	/* of the store, as its leased knew it */
+	char *nonce;		/* by which a writer recognises its own entry */
+	char *hash;		/* manifest_hash of the committed manifest */
+	int64_t release_number; /* its release.number */
+	int64_t release;	/* sequence of that manifest in PLOYZ_MANIFESTS; 0: none */
+	int64_t facts; /* PLOYZ_FACTS up to which the committed instances were ready: a gateway or
+			  resolver serves this head once it has applied these facts */
 	struct head_service *services; /* those of the manifest, in its order */
 	size_t n_services;
 	struct head_route *routes;
@@ -98,6 +102,10 @@ const struct port *head_service_port(const struct head_service *service, const c
 const struct head_volume *head_volume(const struct head *head, const char *name,
 				      const char *machine);
 const struct head_route *head_route(const struct head *head, const char *key);
+/* Whether a reader that has applied `applied` may serve this head: the streams of heads and facts
+ * have no common order, and a head served before its facts names instances that seem not ready.
+ * Sequences of another generation are not compared. */
+bool head_may_serve(const struct head *head, const struct watermark *applied);
 /* The routes and grants of a manifest as a head holds them. Replaces what `head` has. */
 void head_take_routes(struct head *head, const struct manifest *manifest);
 

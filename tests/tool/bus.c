@@ -1,16 +1,28 @@
-/* bus: one word on the bus, for tests in sh.
+/* bus: one request to the bus or the store, for tests in sh.
  *
- *   bus URL [USER:PASSWORD] request SUBJECT JSON [SECONDS]   prints the reply
+ *   bus URL [USER:PASSWORD] request SUBJECT JSON [SECONDS]
+ *           prints the reply
  *   bus URL [USER:PASSWORD] publish SUBJECT JSON
- *   bus URL [USER:PASSWORD] append SUBJECT JSON EXPECTED [rollup]
- *                           into the store; EXPECTED: the subject's last sequence, or `any`; prints
- * the new one bus URL [USER:PASSWORD] last STREAM SUBJECT              prints the last entry, from
- * the store bus URL [USER:PASSWORD] stream CONFIG-JSON [DOMAIN]      makes or updates it, in the
- * store bus URL [USER:PASSWORD] listen SUBJECT COUNT [SECONDS]   prints `subject data`, one a line
- *   bus URL [USER:PASSWORD] answer SUBJECT FILE              answers each request with the file as
- * it is then; prints the requests; until it is ended
+ *   bus URL [USER:PASSWORD] append SUBJECT JSON EXPECTED
+ *           into the store; EXPECTED: the subject's last sequence, or `any`; prints the new one
+ *   bus URL [USER:PASSWORD] fill SUBJECT COUNT [FIRST]
+ *           appends COUNT entries, each to a subject of its own: SUBJECT.nFIRST, …; several at once
+ *   bus URL [USER:PASSWORD] last STREAM SUBJECT
+ *           prints the last entry, from the store
+ *   bus URL [USER:PASSWORD] stream CONFIG-JSON [DOMAIN]
+ *           creates or updates it, in the store
+ *   bus URL [USER:PASSWORD] streams [REPLICAS [STORE-ID [GENERATION]]]
+ *           creates or updates all streams and the bucket of lib/streams.h in the store
+ *           (defaults: 1, test, 1)
+ *   bus URL [USER:PASSWORD] mirrors DOMAIN
+ *           creates or updates a machine's local mirrors
+ *   bus URL [USER:PASSWORD] listen SUBJECT COUNT [SECONDS]
+ *           prints `subject data`, one a line
+ *   bus URL [USER:PASSWORD] answer SUBJECT FILE
+ *           answers each request with the file as it is then; prints the requests; until it is
+ *           ended
  *
- * Exits 0 when it was done, 1 when the answer is no (or none came), 2 on wrong usage. */
+ * Exits 0 on success, 1 when the request was refused or not answered, 2 on wrong usage. */
 #include <stdio.h>
 
 #include "lib/bus.h"
@@ -19,9 +31,11 @@
 #include "lib/loop.h"
 #include "lib/str.h"
 #include "lib/stream.h"
+#include "lib/streams.h"
 
 #define SECONDS 1000000ull
 #define PATIENCE_SECONDS 10
+#define AT_ONCE 64 /* appends of `fill` that are under way */
 
 struct tool {
 	sd_event *loop;
@@ -31,6 +45,8 @@ struct tool {
 	int64_t count;
 	int code; /* to exit with */
 	struct timer *patience;
+	size_t streams;		     /* whose creation was not answered yet */
+	int64_t sent, stored, first; /* of `fill` */
 };
 
 static void end(struct tool *tool, int code)
@@ -103,7 +119,6 @@ static void verb_append(struct tool *tool)
 		.data = tool->argv[1],
 		.size = strlen(tool->argv[1]),
 		.expected = STREAM_ANY,
-		.rollup = tool->argc > 3 && streq(tool->argv[3], "rollup"),
 	};
 	int64_t expected;
 
@@ -116,6 +131,51 @@ static void verb_append(struct tool *tool)
 		append.expected = (uint64_t)expected;
 	}
 	stream_append(tool->bus, &append, on_append, tool, NULL);
+}
+
+static void fill_one(struct tool *tool);
+
+static void on_filled(enum stream_outcome outcome, _unused_ uint64_t sequence,
+		      const struct failure *failure, void *userdata)
+{
+	struct tool *tool = userdata;
+
+	if (outcome != STREAM_DONE) {
+		complain(failure);
+		end(tool, 1);
+	} else if (++tool->stored == tool->count) {
+		end(tool, 0);
+	} else if (tool->sent < tool->count) {
+		fill_one(tool);
+	}
+}
+
+static void fill_one(struct tool *tool)
+{
+	_cleanup_free_ char *subject =
+		xasprintf("%s.n%lld", tool->argv[0], (long long)(tool->first + tool->sent));
+	const struct stream_append append = {
+		.subject = subject,
+		.data = "{}",
+		.size = 2,
+		.expected = STREAM_ANY,
+		.timeout_usec = 20 * SECONDS,
+	};
+
+	tool->sent++;
+	stream_append(tool->bus, &append, on_filled, tool, NULL);
+}
+
+static void verb_fill(struct tool *tool)
+{
+	if (int_parse(tool->argv[1], 1, 1000000, &tool->count) < 0 ||
+	    (tool->argc > 2 && int_parse(tool->argv[2], 0, 1000000, &tool->first) < 0)) {
+		fprintf(stderr, "bus: COUNT and FIRST are numbers\n");
+		end(tool, 2);
+		return;
+	}
+	while (tool->sent < MIN2(tool->count, AT_ONCE))
+		fill_one(tool);
 }
 
 static void on_last(const struct failure *failure, const struct stream_entry *entry, void *userdata)
@@ -151,6 +211,48 @@ static void verb_stream(struct tool *tool)
 	}
 	stream_ensure(tool->bus, tool->argc > 1 ? tool->argv[1] : STORE_DOMAIN, config, on_stream,
 		      tool);
+}
+
+static void on_one_of_streams(const struct failure *failure, void *userdata)
+{
+	struct tool *tool = userdata;
+
+	if (failure)
+		complain(failure);
+	if (failure || --tool->streams == 0)
+		end(tool, failure ? 1 : 0);
+}
+
+static void verb_streams(struct tool *tool)
+{
+	const char *store = tool->argc > 1 ? tool->argv[1] : "test";
+	int64_t replicas = 1, generation = 1;
+
+	if ((tool->argc > 0 && int_parse(tool->argv[0], 1, 5, &replicas) < 0) ||
+	    (tool->argc > 2 && int_parse(tool->argv[2], 1, INT64_MAX, &generation) < 0)) {
+		fprintf(stderr, "bus: REPLICAS (1 to 5) and GENERATION are numbers\n");
+		end(tool, 2);
+		return;
+	}
+	tool->streams = STREAMS_COUNT;
+	for (int i = 0; i < STREAMS_COUNT; i++) {
+		_cleanup_json_ json_t *config =
+			streams_config((enum streams_id)i, (int)replicas, generation, store);
+
+		stream_ensure(tool->bus, STORE_DOMAIN, config, on_one_of_streams, tool);
+	}
+}
+
+static void verb_mirrors(struct tool *tool)
+{
+	for (int i = 0; i < STREAMS_COUNT; i++)
+		tool->streams += streams_rows[i].mirrored;
+	for (int i = 0; i < STREAMS_COUNT; i++) {
+		_cleanup_json_ json_t *config = streams_mirror_config((enum streams_id)i);
+
+		if (streams_rows[i].mirrored)
+			stream_ensure(tool->bus, tool->argv[0], config, on_one_of_streams, tool);
+	}
 }
 
 static void on_message(const struct bus_message *message, void *userdata)
@@ -220,9 +322,10 @@ static const struct {
 	void (*fn)(struct tool *tool);
 } verbs[] = {
 	{ "request", 2, verb_request }, { "publish", 2, verb_publish },
-	{ "append", 3, verb_append },	{ "last", 2, verb_last },
-	{ "stream", 1, verb_stream },	{ "listen", 2, verb_listen },
-	{ "answer", 2, verb_answer },
+	{ "append", 3, verb_append },	{ "fill", 2, verb_fill },
+	{ "last", 2, verb_last },	{ "stream", 1, verb_stream },
+	{ "streams", 0, verb_streams }, { "mirrors", 1, verb_mirrors },
+	{ "listen", 2, verb_listen },	{ "answer", 2, verb_answer },
 };
 
 int main(int argc, char **argv)
@@ -264,7 +367,8 @@ int main(int argc, char **argv)
 		free((char *)options.inbox);
 		return tool.code;
 	}
-	fprintf(stderr, "usage: bus URL [USER:PASSWORD] "
-			"request|publish|append|last|stream|listen|answer …\n");
+	fprintf(stderr,
+		"usage: bus URL [USER:PASSWORD] "
+		"request|publish|append|fill|last|stream|streams|mirrors|listen|answer …\n");
 	return 2;
 }

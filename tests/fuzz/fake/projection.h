@@ -1,4 +1,4 @@
-/* In the place of lib/projection.c: the target itself hands entries over. */
+/* Replaces lib/projection.c: the target itself hands entries over. */
 #ifndef PLOYZ_TESTS_FUZZ_FAKE_PROJECTION_H
 #define PLOYZ_TESTS_FUZZ_FAKE_PROJECTION_H
 
@@ -8,15 +8,16 @@
 struct projection {
 	const struct projection_ops *ops;
 	void *userdata;
+	struct watermark applied; /* the target sets it before it calls `settled` */
 };
 
-struct projection *projection_new(_unused_ struct bus *bus, _unused_ const char *machine,
-				  _unused_ const char *filter, const struct projection_ops *ops,
-				  void *userdata)
+struct projection *projection_new(_unused_ struct bus *bus,
+				  _unused_ const struct projection_options *options,
+				  const struct projection_ops *ops, void *userdata)
 {
 	struct projection *projection = xcalloc(1, sizeof(*projection));
 
-	*projection = (struct projection){ ops, userdata };
+	*projection = (struct projection){ .ops = ops, .userdata = userdata };
 	return projection;
 }
 
@@ -25,12 +26,28 @@ void projection_free(struct projection *projection)
 	free(projection);
 }
 
+const struct watermark *projection_applied(const struct projection *projection)
+{
+	return &projection->applied;
+}
+
+bool projection_is_live(_unused_ const struct projection *projection)
+{
+	return true;
+}
+
 uint64_t projection_stale_since(_unused_ const struct projection *projection)
 {
 	return 0;
 }
 
-void projection_expect(_unused_ struct projection *projection, _unused_ uint64_t sequence)
+const char *projection_stale_reason(_unused_ const struct projection *projection)
+{
+	return NULL;
+}
+
+void projection_expect(_unused_ struct projection *projection,
+		       _unused_ const struct watermark *wanted)
 {
 }
 
