@@ -6,6 +6,7 @@
 #   make check    install what the tests need, build, run every test
 #                 (make check-quick: those without containers)
 #   make check-thread  what shares the bus with nats.c's threads, with ThreadSanitizer looking on
+#   make check-rollouts  random rollouts, RUNS=1000000 of them
 #   make check-crash   every fault, at every phase of a deploy: about half an hour
 #   make fuzz     throw hostile bytes at everything that strangers write: tests/fuzz/NAME.c
 #                 (make fuzz-corpus keeps the inputs that reached something new)
@@ -59,7 +60,7 @@ LOG := $(BUILD)/setup.log
 # As many jobs as there are processors, unless -j was said.
 JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all tests tools fuzzers clean demo demo-end check check-quick check-thread check-crash fuzz fuzz-corpus lint \
+.PHONY: all tests tools fuzzers clean demo demo-end check check-quick check-thread check-crash check-rollouts fuzz fuzz-corpus lint \
 	lint-files install setup setup-check setup-fuzz
 .SECONDEXPANSION:
 .SECONDARY:
@@ -92,9 +93,19 @@ room_objects = $(if $(1),$(patsubst $(BUILD)/$(1)/$(1).o,$(BUILD)/$(1)/$(1).gues
 $(BUILD)/%.guest.o: $(BUILD)/%.o
 	@objcopy --weaken-symbol=main $< $@
 
+# tests/rollouts/ is the world in which tests run leased's rollouts.
+ROLLOUT_TESTS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/leased-*.c))
+$(ROLLOUT_TESTS): $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call room_objects,leased) $$(call objects,tests/rollouts) \
+		$(BUILD)/libployz.a
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call room_objects,$$(call room,$$*)) $(BUILD)/libployz.a
 	@mkdir -p $(@D)
 	$(call say,LD,$@)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# tests/lib/surroundings.h defines what stands around a daemon in the place of the library's.
+$(patsubst tests/%.c,$(BUILD)/tests/%,$(shell grep -l tests/lib/surroundings.h tests/*.c)): LDFLAGS += -Wl,--allow-multiple-definition
 
 $(BUILD)/tool/%: $(BUILD)/tests/tool/%.o $(BUILD)/libployz.a
 	@mkdir -p $(@D)
@@ -172,6 +183,12 @@ check-thread:
 	@tests/setup/packages -l $(LOG) build run check
 	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes SAN=thread BUILD=build-thread all tools
 	@BUILD=build-thread tests/run $(THREAD_TESTS)
+
+# Random rollouts in a simulated world: RUNS of them (100,000 are part of make check).
+RUNS ?= 1000000
+check-rollouts: setup-check
+	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes $(BUILD)/tests/leased-rollouts
+	@$(BUILD)/tests/leased-rollouts $(RUNS) $(SEED)
 
 # Every fault test with all its cases; the last line is their count.
 check-crash: setup-check

@@ -1,6 +1,7 @@
+/* agentd: options, start and end; what follows from a change. */
 #include "agentd/agentd.h"
 
-#define SUMMARY "looks after this machine's containers"
+#define SUMMARY "controls this machine's containers"
 
 static const struct config_row rows[] = {
 	DAEMON_ROWS(struct agentd_config, daemon, "agentd"),
@@ -26,9 +27,10 @@ static void on_lapse(void *userdata)
 	uint64_t next = 0, now = boot_now_usec();
 
 	if (locks_lapse(&agentd->locks, now)) {
-		log_notice("a lock has lapsed: its holder has not been heard for %llu s",
+		log_notice("a lock has lapsed: no message of its holder for %llu s",
 			   LOCK_TERM_USEC / 1000000);
-		locks_save(agentd);
+		agentd->locks.unsaved = true;
+		abort_unlocked(agentd->aborts);
 	}
 	for (struct map_item *i = NULL; (i = map_next(&agentd->locks.map, i));) {
 		const struct lock *lock = i->value;
@@ -40,13 +42,66 @@ static void on_lapse(void *userdata)
 		timer_arm(agentd->lapse, next - now);
 }
 
+/* A higher epoch ends an earlier holder's lock; the same entry decides what becomes of what that
+ * one has stopped. The epoch is stored before any command is executed. */
+static void on_head(const struct head_seen *seen, const struct failure *failure,
+		    struct agentd *agentd)
+{
+	if (failure) {
+		commands_unread(agentd->commands, seen, failure);
+		return;
+	}
+	if (locks_shown(&agentd->locks, seen->ns, admission_epoch(seen->head),
+			seen->head && seen->head->open ? seen->head->open->deploy : NULL))
+		agentd->locks.unsaved = true;
+	abort_unlocked(agentd->aborts);
+	abort_head(agentd->aborts, seen);
+	commands_poll(agentd->commands);
+}
+
+/* A start may wait for the end of another instance. */
+static void on_changed(void *userdata)
+{
+	struct agentd *agentd = userdata;
+
+	for (struct map_item *i = NULL; (i = map_next(&agentd->controls, i));) {
+		struct control *control = i->value;
+
+		if (control->start_wanted)
+			control_next(control);
+	}
+	abort_settle(agentd->aborts);
+	queries_poll(agentd->queries);
+}
+
+static void on_recorded(int error, void *userdata)
+{
+	struct agentd *agentd = userdata;
+	_cleanup_free_ char *reason =
+		error < 0 ? xasprintf("agentd cannot record its container: %s", strerror(-error))
+			  : NULL;
+
+	for (struct map_item *i = NULL; (i = map_next(&agentd->controls, i));) {
+		struct control *control = i->value;
+
+		if (!control->record_wanted)
+			continue;
+		control->record_wanted = false;
+		if (error < 0)
+			control_event(control, EVENT_REFUSED, reason);
+		else if (control->want == WANT_RUN)
+			control_create(control);
+	}
+	runs_saved(agentd->runs, error);
+}
+
 static bool may_end(void *userdata)
 {
 	struct agentd *agentd = userdata;
 
 	if (!agentd->engine->making)
 		return true;
-	log_info("ending once the engine has made what it was asked for");
+	log_info("stopping when the container engine has made what it was asked for");
 	timer_arm(agentd->end, ENGINE_MAKING_USEC);
 	return false;
 }
@@ -61,8 +116,8 @@ static void on_end(void *userdata)
 {
 	struct agentd *agentd = userdata;
 
-	log_warning("the engine does not say whether it has made what it was asked for; it is "
-		    "found at the next start");
+	log_warning("the container engine has not answered whether it has made what it was asked "
+		    "for; the next start finds it");
 	sd_event_exit(agentd->daemon->loop, 0);
 }
 
@@ -86,12 +141,19 @@ int agentd_new(struct daemon *daemon, const struct agentd_config *config, struct
 	}
 	agentd->lapse = timer_new(daemon->loop, on_lapse, agentd);
 	agentd->end = timer_new(daemon->loop, on_end, agentd);
+	agentd->changed = deferred_new(daemon->loop, on_changed, agentd);
 	daemon->may_end = may_end;
 	daemon->may_end_userdata = agentd;
-	r = locks_load(agentd);
+	r = records_new(daemon->loop, config->daemon.state, on_recorded, agentd, &agentd->records);
+	if (r >= 0)
+		r = locks_load(agentd);
 	if (r < 0)
 		return r;
 	timer_arm(agentd->lapse, 0);
+	agentd->heads = heads_new(agentd, on_head);
+	agentd->commands = commands_new(agentd);
+	agentd->queries = queries_new(agentd);
+	agentd->aborts = abort_new(agentd);
 	agentd->facts = facts_new(agentd);
 	agentd->images = images_new(agentd);
 	agentd->logs = logs_new(agentd);
@@ -100,18 +162,20 @@ int agentd_new(struct daemon *daemon, const struct agentd_config *config, struct
 	return 0;
 }
 
-static void keeper_free_value(void *keeper)
+static void control_free_value(void *control)
 {
-	keeper_free(keeper);
+	control_free(control);
 }
 
 void agentd_free(struct agentd *agentd)
 {
 	if (!agentd)
 		return;
-	for (size_t i = 0; i < agentd->n_waiting; i++)
-		bus_call_drop(agentd->waiting[i].call);
-	map_clear(&agentd->keepers, keeper_free_value);
+	commands_free(agentd->commands);
+	queries_free(agentd->queries);
+	abort_free(agentd->aborts);
+	heads_free(agentd->heads);
+	map_clear(&agentd->controls, control_free_value);
 	runs_free(agentd->runs);
 	logs_free(agentd->logs);
 	images_free(agentd->images);
@@ -120,7 +184,9 @@ void agentd_free(struct agentd *agentd)
 	engine_cancel(agentd->adopting);
 	engine_free(agentd->engine);
 	http_free(agentd->http);
+	records_free(agentd->records);
 	locks_clear(&agentd->locks);
+	deferred_free(agentd->changed);
 	timer_free(agentd->lapse);
 	timer_free(agentd->end);
 	free(agentd);
@@ -130,35 +196,44 @@ int agentd_start(struct agentd *agentd)
 {
 	facts_load(agentd->facts);
 	network_start(&agentd->network);
-	agentd_say_status(agentd);
+	agentd_update_status(agentd);
 	return agentd_serve(agentd);
 }
 
-struct keeper *agentd_keeper(const struct agentd *agentd, const char *instance)
+struct control *agentd_control(const struct agentd *agentd, const char *instance)
 {
-	return map_get(&agentd->keepers, instance);
+	return map_get(&agentd->controls, instance);
 }
 
-void agentd_go_on(struct agentd *agentd)
+void agentd_take_up(struct agentd *agentd)
 {
 	if (!agentd->adopted)
 		return;
-	for (struct map_item *i = NULL; (i = map_next(&agentd->keepers, i));)
-		keeper_go_on(i->value);
+	for (struct map_item *i = NULL; (i = map_next(&agentd->controls, i));)
+		control_take_up(i->value);
 }
 
-void agentd_say_status(struct agentd *agentd)
+void agentd_changed(struct agentd *agentd)
 {
-	if (!agentd->engine->up)
-		daemon_status(agentd->daemon, "The container engine does not answer: %s",
+	deferred_schedule(agentd->changed);
+}
+
+void agentd_update_status(struct agentd *agentd)
+{
+	if (facts_refused(agentd->facts))
+		daemon_status(agentd->daemon, "starts no containers: %s",
+			      facts_refused(agentd->facts)->message);
+	else if (!agentd->engine->up)
+		daemon_status(agentd->daemon, "cannot reach the container engine: %s",
 			      agentd->engine->error ? agentd->engine->error : "not asked yet");
 	else if (!facts_loaded(agentd->facts))
-		daemon_status(agentd->daemon, "Waiting for the log to read this machine's facts");
-	else if (agentd->network.trouble)
-		daemon_status(agentd->daemon, "Starts no containers: %s", agentd->network.trouble);
+		daemon_status(agentd->daemon,
+			      "waiting for the store: reading this machine's facts");
+	else if (agentd->network.error)
+		daemon_status(agentd->daemon, "starts no containers: %s", agentd->network.error);
 	else
-		daemon_status(agentd->daemon, "%zu instances on engine %s", agentd->keepers.count,
-			      agentd->engine->version);
+		daemon_status(agentd->daemon, "%zu instances on container engine %s",
+			      agentd->controls.count, agentd->engine->version);
 }
 
 static int run(int argc, char **argv)

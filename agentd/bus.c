@@ -1,212 +1,192 @@
-/* The doorplate: what agentd hears, and what it says. */
+/* The endpoints: what agentd is asked, and the progress that it reports. */
 #include "agentd/agentd.h"
 
-static void give(struct bus_call *call, struct agentd *agentd, const char *id)
+static void answer_instance(struct bus_call *call, const struct agentd *agentd, const char *id)
 {
-	const struct instance *fact = facts_get(agentd->facts, id);
+	struct instance *fact = facts_get(agentd->facts, id);
 	const struct agent_instance answer = {
-		(struct instance *)fact,
+		fact,
 		fact ? (int64_t)facts_sequence(agentd->facts, fact) : 0,
 	};
 
 	bus_call_ok(call, &answer);
 }
 
-static bool ids_valid(struct bus_call *call, const char *what, const char *id)
+static bool id_valid(struct bus_call *call, const char *what, const char *id)
 {
-	if (instance_id_valid(id))
+	if (id && instance_id_valid(id))
 		return true;
-	bus_call_failf(call, FAILURE_INVALID, NULL, "%s '%.80s' is not made of a-z, 0-9 and -",
-		       what, id);
+	bus_call_failf(call, FAILURE_INVALID, "use only a-z, 0-9 and -",
+		       "cannot execute a command for %s '%.80s': it is not an id", what,
+		       id ? id : "");
 	return false;
 }
 
 static bool engine_there(struct bus_call *call, const struct agentd *agentd)
 {
+	const char *machine = agentd->config->daemon.machine;
+
 	if (agentd->daemon->told) {
-		bus_call_failf(call, FAILURE_UNREACHABLE, "ask again: it is started again",
-			       "agentd of machine %s is ending", agentd->config->daemon.machine);
+		bus_call_failf(call, FAILURE_UNREACHABLE, "retry when it has started again",
+			       "cannot execute a command on machine %s: its agentd is stopping",
+			       machine);
 		return false;
 	}
 	if (agentd->engine->up && agentd->adopted)
 		return true;
-	bus_call_failf(call, FAILURE_ENGINE,
-		       "is the engine running? `docker info` on that machine asks it",
-		       "the container engine of machine %s does not answer: %s",
-		       agentd->config->daemon.machine,
+	bus_call_failf(call, FAILURE_ENGINE, "`docker info` on that machine shows its state",
+		       "cannot reach the container engine of machine %s: %s", machine,
 		       agentd->engine->error ? agentd->engine->error
 					     : "its containers are not known yet");
 	return false;
 }
 
-/* A fence that is not on the disk would not outlive a restart. */
-static void refuse_unsaved(const struct agentd *agentd, struct bus_call *call, int error)
+/* What cannot be published, or has no network, is not started. */
+static bool may_start(struct bus_call *call, const struct agentd *agentd,
+		      const struct service *service)
 {
-	const char *machine = agentd->config->daemon.machine, *state = agentd->config->daemon.state;
-
-	if (error == -ENOSPC)
-		bus_call_failf(call, FAILURE_FAILED, "make room there, then deploy again",
-			       "the disk of agentd's state on machine %s is full (%s)", machine,
-			       state);
-	else
-		bus_call_failf(call, FAILURE_FAILED, "mend it, then deploy again",
-			       "agentd on machine %s cannot write under %s: %s", machine, state,
-			       strerror(-error));
-}
-
-/* Whose epoch is too low is refused; a higher one is remembered before anything is done on its
- * word. */
-static bool admitted(struct bus_call *call, struct agentd *agentd, const char *ns, int64_t epoch,
-		     const char *deploy)
-{
-	struct failure failure = FAILURE_INIT;
-	int r = 0;
-
-	if (!ids_valid(call, "deploy", deploy))
-		return false;
-	if (locks_admit(&agentd->locks, ns, epoch, &failure) < 0) {
-		bus_call_fail(call, &failure);
-		failure_clear(&failure);
+	if (!service->name || !name_valid(service->name)) {
+		bus_call_failf(call, FAILURE_INVALID, "give the service a name",
+			       "cannot start a service on machine %s: it has no name",
+			       agentd->config->daemon.machine);
 		return false;
 	}
-	if (locks_heard(&agentd->locks, ns, epoch, deploy, boot_now_usec()) ||
-	    agentd->locks.unsaved)
-		r = locks_save(agentd);
-	if (r < 0)
-		refuse_unsaved(agentd, call, r);
-	return r >= 0;
-}
-
-/* Until this machine's containers are known, a question waits; an engine that is away is told at
- * once. */
-static bool waits(struct agentd *agentd, struct bus_call *call, bus_verb_fn fn)
-{
-	if (agentd->adopted || (agentd->engine->tried && !agentd->engine->up) ||
-	    agentd->n_waiting == CALLS_WAITING_MAX)
+	if (facts_refused(agentd->facts)) {
+		bus_call_fail(call, facts_refused(agentd->facts));
 		return false;
-	agentd->waiting[agentd->n_waiting++] = (struct waiting_call){ call, fn, boot_now_usec() };
-	return true;
-}
-
-void bus_calls_go_on(struct agentd *agentd)
-{
-	struct waiting_call waiting[CALLS_WAITING_MAX];
-	size_t n = agentd->n_waiting;
-
-	memcpy(waiting, agentd->waiting, n * sizeof(*waiting));
-	agentd->n_waiting = 0;
-	for (size_t i = 0; i < n; i++) {
-		if (boot_now_usec() - waiting[i].since > CALL_WAIT_USEC)
-			bus_call_drop(waiting[i].call);
-		else
-			waiting[i].fn(waiting[i].call, bus_call_request(waiting[i].call), agentd);
 	}
+	if (!agentd->network.error)
+		return true;
+	bus_call_failf(call, FAILURE_NOT_READY, "`ployzctl status` shows when it is ready",
+		       "cannot start service %s on machine %s: %s", service->name,
+		       agentd->config->daemon.machine, agentd->network.error);
+	return false;
 }
+
+static void fail_unsaved(struct bus_call *call, const struct agentd *agentd)
+{
+	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
+
+	locks_failure(agentd, &failure);
+	bus_call_fail(call, &failure);
+}
+
+/* --- locks */
 
 static struct instance_use *uses_of(const struct agentd *agentd, size_t *ret_count)
 {
 	struct instance_use *uses = NULL;
 
 	*ret_count = 0;
-	for (struct map_item *i = NULL; (i = map_next(&agentd->keepers, i));) {
-		const struct keeper *keeper = i->value;
+	for (struct map_item *i = NULL; (i = map_next(&agentd->controls, i));) {
+		const struct control *control = i->value;
 		struct instance_use *use;
 
-		if (!keeper->service || states_is_end((enum instance_state)keeper->fact->state))
+		if (!control->service || states_is_end((enum instance_state)control->fact->state))
 			continue;
 		use = array_add(uses, *ret_count);
-		*use = (struct instance_use){ keeper->fact->ns,
-					      keeper->fact->service,
-					      keeper->fact->deploy,
-					      keeper->service->resources.memory,
-					      keeper->service->resources.cpus,
-					      keeper->service };
+		*use = (struct instance_use){ control->fact->ns,
+					      control->fact->service,
+					      control->fact->deploy,
+					      control->service->resources.memory,
+					      control->service->resources.cpus,
+					      control->service };
 	}
 	return uses;
 }
 
-static void on_lock(struct bus_call *call, void *object, void *userdata)
+static bool reservation_fits(const struct agentd *agentd, const struct agent_lock *lock,
+			     struct failure *failure)
+{
+	struct capacity capacity = { agentd->engine->memory, (double)agentd->engine->cpus, NULL,
+				     0 };
+	_cleanup_free_ struct instance_use *uses = uses_of(agentd, &capacity.n_uses);
+
+	capacity.uses = uses;
+	return reservations_fit(&agentd->locks, lock, &capacity, boot_now_usec(), failure) >= 0;
+}
+
+static void answer_locked(struct bus_call *call, const struct agentd *agentd, const char *ns)
+{
+	struct agent_locked answer = { NULL, 0 };
+
+	list_instances(agentd, ns, &answer.instances, &answer.n_instances);
+	bus_call_ok(call, &answer);
+	codec_clear(&agent_locked_schema, &answer);
+}
+
+static void lock(struct bus_call *call, void *object, void *userdata)
 {
 	struct agentd *agentd = userdata;
-	const struct agent_lock *lock = object;
-	struct failure failure = FAILURE_INIT;
+	const struct agent_lock *order = object;
+	const char *ns = order->command.ns;
+	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 	_cleanup_json_ json_t *before = NULL, *after = NULL;
-	_cleanup_free_ struct instance_use *uses = NULL;
-	struct room room = { agentd->engine->memory, (double)agentd->engine->cpus, NULL, 0 };
 	bool other;
-	int r = 0;
 
-	if (waits(agentd, call, on_lock))
-		return;
-	if (!ids_valid(call, "deploy", lock->deploy))
-		return;
-	uses = uses_of(agentd, &room.n_uses);
-	room.uses = uses;
-	if (locks_admit(&agentd->locks, lock->ns, lock->epoch, &failure) < 0 ||
-	    locks_fits(&agentd->locks, lock, &room, boot_now_usec(), &failure) < 0) {
+	if (!reservation_fits(agentd, order, &failure)) {
 		bus_call_fail(call, &failure);
-		failure_clear(&failure);
 		return;
 	}
 	before = locks_encode(&agentd->locks);
-	locks_take(&agentd->locks, lock, boot_now_usec(), &other);
+	other = locks_take(&agentd->locks, order, boot_now_usec());
+	abort_locked(agentd->aborts, ns, order->command.deploy);
 	after = locks_encode(&agentd->locks);
 	/* A renewal changes nothing that outlives a restart. */
-	if (!json_equal(before, after) || agentd->locks.unsaved)
-		r = locks_save(agentd);
-	if (r < 0) {
-		locks_release(&agentd->locks, lock->ns, lock->epoch, lock->deploy);
-		refuse_unsaved(agentd, call, r);
+	if ((!json_equal(before, after) || agentd->locks.unsaved) && locks_save(agentd) < 0) {
+		locks_release(&agentd->locks, ns, order->command.deploy);
+		abort_unlocked(agentd->aborts);
+		fail_unsaved(call, agentd);
 		return;
 	}
 	timer_arm_within(agentd->lapse, LOCK_TERM_USEC);
 	if (other) {
-		facts_forget(agentd->facts, lock->ns);
-		images_forget(agentd->images, lock->ns);
-		runs_sweep(agentd->runs, lock->ns, lock->deploy);
+		facts_forget(agentd->facts, ns);
+		images_forget(agentd->images, ns);
+		runs_sweep(agentd->runs, ns, order->command.deploy);
+	}
+	answer_locked(call, agentd, ns);
+}
+
+static void unlock(struct bus_call *call, void *object, void *userdata)
+{
+	struct agentd *agentd = userdata;
+	const struct agent_command *command = &((const struct agent_unlock *)object)->command;
+
+	if (locks_release(&agentd->locks, command->ns, command->deploy)) {
+		/* Commands that arrive late are held against the head as it is then. */
+		heads_forget(agentd->heads, command->ns);
+		agentd->locks.unsaved = true;
+		abort_unlocked(agentd->aborts);
 	}
 	bus_call_ok(call, NULL);
 }
 
-static void on_unlock(struct bus_call *call, void *object, void *userdata)
+/* --- instances */
+
+static void prepare(struct bus_call *call, void *object, void *userdata)
 {
 	struct agentd *agentd = userdata;
-	const struct agent_unlock *unlock = object;
-
-	if (!admitted(call, agentd, unlock->ns, unlock->epoch, unlock->deploy))
-		return;
-	if (locks_release(&agentd->locks, unlock->ns, unlock->epoch, unlock->deploy))
-		locks_save(agentd);
-	bus_call_ok(call, NULL);
-}
-
-static void on_prepare(struct bus_call *call, void *object, void *userdata)
-{
-	struct agentd *agentd = userdata;
-	const struct agent_prepare *order = object;
 	struct agent_prepared answer;
 
-	if (waits(agentd, call, on_prepare))
+	if (!engine_there(call, agentd))
 		return;
-	if (!admitted(call, agentd, order->ns, order->epoch, order->deploy) ||
-	    !engine_there(call, agentd))
-		return;
-	images_prepare(agentd->images, order, &answer);
+	images_prepare(agentd->images, object, &answer);
 	bus_call_ok(call, &answer);
 	codec_clear(&agent_prepared_schema, &answer);
 }
 
-static struct keeper *keeper_of_order(struct agentd *agentd, const struct agent_start *order)
+static struct control *control_of_order(struct agentd *agentd, const struct agent_start *order)
 {
 	struct instance *fact = codec_new(&instance_schema);
-	struct keeper *keeper;
+	struct control *control;
 
 	fact->id = xstrdup(order->instance);
-	fact->ns = xstrdup(order->ns);
+	fact->ns = xstrdup(order->command.ns);
 	fact->service = xstrdup(order->service->name);
 	fact->slot = order->slot;
-	fact->deploy = xstrdup(order->deploy);
-	fact->epoch = order->epoch;
+	fact->deploy = xstrdup(order->command.deploy);
+	fact->epoch = order->command.epoch;
 	fact->image = xstrdup(order->service->image);
 	fact->digest = xstrdup(order->digest);
 	fact->hash = service_hash(order->service, order->digest);
@@ -216,70 +196,63 @@ static struct keeper *keeper_of_order(struct agentd *agentd, const struct agent_
 
 		codec_copy_into(&port_schema, port, &order->service->ports[i]);
 	}
-	keeper = keeper_new(agentd, facts_add(agentd->facts, fact));
-	facts_state(agentd->facts, fact, INSTANCE_PULLING, NULL, order->deploy);
-	return keeper;
+	control = control_new(agentd, facts_add(agentd->facts, fact));
+	facts_state(agentd->facts, fact, INSTANCE_PULLING, NULL, order->command.deploy);
+	return control;
 }
 
-static void on_start(struct bus_call *call, void *object, void *userdata)
+/* One that was removed before this message arrived must not come to be. */
+static bool is_removed(struct bus_call *call, const struct agentd *agentd,
+		       const struct agent_start *order)
+{
+	if (!locks_refuses(&agentd->locks, order->command.ns, order->instance))
+		return false;
+	bus_call_failf(call, FAILURE_REFUSED, "deploy again",
+		       "cannot start %s: its deploy has removed it", order->instance);
+	return true;
+}
+
+static void start(struct bus_call *call, void *object, void *userdata)
 {
 	struct agentd *agentd = userdata;
 	const struct agent_start *order = object;
-	struct keeper *keeper;
+	const struct instance *fact = facts_get(agentd->facts, order->instance);
+	struct control *control = agentd_control(agentd, order->instance);
 
-	if (waits(agentd, call, on_start))
+	if (!id_valid(call, "instance", order->instance) || is_removed(call, agentd, order))
 		return;
-	if (!ids_valid(call, "instance", order->instance) ||
-	    !admitted(call, agentd, order->ns, order->epoch, order->deploy))
+	if (fact && (!streq(fact->ns, order->command.ns) || fact->slot == INSTANCE_RUN_SLOT)) {
+		bus_call_failf(call, FAILURE_INVALID, NULL,
+			       "cannot start %s in namespace %s: it is an instance of namespace %s",
+			       order->instance, order->command.ns, fact->ns);
 		return;
-	keeper = agentd_keeper(agentd, order->instance);
-	if (!keeper && !facts_get(agentd->facts, order->instance)) {
-		if (!engine_there(call, agentd))
-			return;
-		if (!order->service->name || !name_valid(order->service->name)) {
-			bus_call_failf(call, FAILURE_INVALID, NULL,
-				       "the service to start has no name");
-			return;
-		}
-		if (agentd->network.trouble) {
-			bus_call_failf(call, FAILURE_NOT_READY,
-				       "`ployzctl status` shows what it waits for",
-				       "machine %s starts no containers now: %s",
-				       agentd->config->daemon.machine, agentd->network.trouble);
-			return;
-		}
-		keeper = keeper_of_order(agentd, order);
 	}
-	if (keeper)
-		keeper_order(keeper, order);
-	/* What never comes into the log can never be routed. */
+	if (!control && !fact) {
+		if (!engine_there(call, agentd) || !may_start(call, agentd, order->service))
+			return;
+		control = control_of_order(agentd, order);
+	}
+	if (control)
+		control_order(control, order);
+	/* What is never published can never be routed. */
 	if (facts_refused(agentd->facts))
 		bus_call_fail(call, facts_refused(agentd->facts));
 	else
-		give(call, agentd, order->instance);
+		answer_instance(call, agentd, order->instance);
 }
 
-static void on_run(struct bus_call *call, void *object, void *userdata)
+static void run(struct bus_call *call, void *object, void *userdata)
 {
 	struct agentd *agentd = userdata;
 	const struct agent_run *order = object;
 	struct agent_ran answer;
 
-	if (waits(agentd, call, on_run))
+	if (!engine_there(call, agentd) || !may_start(call, agentd, order->service))
 		return;
-	if (!admitted(call, agentd, order->ns, order->epoch, order->deploy) ||
-	    !engine_there(call, agentd))
-		return;
-	if (!order->service->pre_deploy || !order->service->name ||
-	    !name_valid(order->service->name)) {
+	if (!order->service->pre_deploy) {
 		bus_call_failf(call, FAILURE_INVALID, NULL,
-			       "the service to run has no name or no pre_deploy command");
-		return;
-	}
-	if (agentd->network.trouble) {
-		bus_call_failf(call, FAILURE_NOT_READY, "`ployzctl status` shows what it waits for",
-			       "machine %s starts no containers now: %s",
-			       agentd->config->daemon.machine, agentd->network.trouble);
+			       "cannot run the pre_deploy command of service %s: it has none",
+			       order->service->name);
 		return;
 	}
 	runs_order(agentd->runs, order, &answer);
@@ -287,66 +260,158 @@ static void on_run(struct bus_call *call, void *object, void *userdata)
 	codec_clear(&agent_ran_schema, &answer);
 }
 
-static void command(struct bus_call *call, struct agentd *agentd, const struct agent_ref *ref,
-		    enum event event, bus_verb_fn fn)
-{
-	struct keeper *keeper;
-
-	if (waits(agentd, call, fn))
-		return;
-	if (!admitted(call, agentd, ref->ns, ref->epoch, ref->deploy) ||
-	    !engine_there(call, agentd))
-		return;
-	keeper = agentd_keeper(agentd, ref->instance);
-	if (keeper && !streq(keeper->fact->ns, ref->ns)) {
-		bus_call_failf(call, FAILURE_INVALID, NULL, "instance %s is not of namespace %s",
-			       ref->instance, ref->ns);
-		return;
-	}
-	if (keeper)
-		keeper_command(keeper, event, ref);
-	give(call, agentd, ref->instance);
-}
-
-static void on_drain(struct bus_call *call, void *object, void *userdata)
-{
-	command(call, userdata, object, EVENT_DRAIN, on_drain);
-}
-
-static void on_stop(struct bus_call *call, void *object, void *userdata)
-{
-	command(call, userdata, object, EVENT_STOP, on_stop);
-}
-
-static void on_resume(struct bus_call *call, void *object, void *userdata)
-{
-	command(call, userdata, object, EVENT_RESUME, on_resume);
-}
-
-static void on_remove(struct bus_call *call, void *object, void *userdata)
-{
-	command(call, userdata, object, EVENT_REMOVE, on_remove);
-}
-
-static void on_list(struct bus_call *call, void *object, void *userdata)
+static void probe(struct bus_call *call, void *object, void *userdata)
 {
 	struct agentd *agentd = userdata;
 
-	if (!waits(agentd, call, on_list))
-		list_answer(agentd, call, object);
+	if (engine_there(call, agentd))
+		queries_serve(agentd->queries, call, object);
 }
 
-static void on_logs(struct bus_call *call, void *object, void *userdata)
+/* A namespace's head names its committed instances: only a later head lets them go. */
+static bool is_committed(struct bus_call *call, const struct agentd *agentd,
+			 const struct agent_ref *ref)
+{
+	const struct head_seen *seen = heads_get(agentd->heads, ref->command.ns);
+
+	if (!seen || !seen->head || !head_instance(seen->head, ref->instance, NULL))
+		return false;
+	bus_call_failf(call, FAILURE_REFUSED, "deploy a manifest without it",
+		       "cannot remove %s: it is committed in namespace %s", ref->instance,
+		       ref->command.ns);
+	return true;
+}
+
+static void command(struct bus_call *call, struct agentd *agentd, const struct agent_ref *ref,
+		    enum event event)
+{
+	struct control *control;
+
+	if (!id_valid(call, "instance", ref->instance) || !engine_there(call, agentd))
+		return;
+	control = agentd_control(agentd, ref->instance);
+	if (control && !streq(control->fact->ns, ref->command.ns)) {
+		bus_call_failf(call, FAILURE_INVALID, NULL,
+			       "cannot command %s in namespace %s: it is an instance of namespace "
+			       "%s",
+			       ref->instance, ref->command.ns, control->fact->ns);
+		return;
+	}
+	if (event == EVENT_REMOVE && is_committed(call, agentd, ref))
+		return;
+	if (event == EVENT_REMOVE && !facts_get(agentd->facts, ref->instance) &&
+	    locks_refuse(&agentd->locks, ref->command.ns, ref->instance))
+		agentd->locks.unsaved = true;
+	if (abort_command(agentd->aborts, &ref->command, ref->instance, event) < 0) {
+		fail_unsaved(call, agentd);
+		return;
+	}
+	if (control)
+		control_command(control, event, ref->grace_ms, ref->command.deploy);
+	answer_instance(call, agentd, ref->instance);
+}
+
+static void drain(struct bus_call *call, void *object, void *userdata)
+{
+	command(call, userdata, object, EVENT_DRAIN);
+}
+
+static void stop(struct bus_call *call, void *object, void *userdata)
+{
+	command(call, userdata, object, EVENT_STOP);
+}
+
+static void resume(struct bus_call *call, void *object, void *userdata)
+{
+	command(call, userdata, object, EVENT_RESUME);
+}
+
+static void remove_instance(struct bus_call *call, void *object, void *userdata)
+{
+	command(call, userdata, object, EVENT_REMOVE);
+}
+
+static void list(struct bus_call *call, void *object, void *userdata)
+{
+	list_answer(userdata, call, object);
+}
+
+static void logs(struct bus_call *call, void *object, void *userdata)
 {
 	struct agentd *agentd = userdata;
 	struct agent_streaming answer;
 
-	if (waits(agentd, call, on_logs))
-		return;
 	if (!engine_there(call, agentd))
 		return;
 	answer.instances = logs_serve(agentd->logs, object);
 	bus_call_ok(call, &answer);
+}
+
+/* --- the endpoints */
+
+static const char *instance_of_ref(const void *request)
+{
+	return ((const struct agent_ref *)request)->instance;
+}
+
+/* What each command needs. Removal precedes the locks, since the sweep does. */
+static const struct command_rule rules[SUBJECT_COUNT] = {
+	[SUBJECT_AGENT_LOCK] = { lock, 0, NULL },
+	[SUBJECT_AGENT_UNLOCK] = { unlock, 0, NULL },
+	[SUBJECT_AGENT_PREPARE] = { prepare, 0, NULL },
+	[SUBJECT_AGENT_RUN] = { run, NEEDS_LOCK | NEEDS_OPEN, NULL },
+	[SUBJECT_AGENT_START] = { start, NEEDS_LOCK | NEEDS_OPEN, NULL },
+	[SUBJECT_AGENT_PROBE] = { probe, 0, NULL },
+	[SUBJECT_AGENT_DRAIN] = { drain, NEEDS_LOCK, instance_of_ref },
+	[SUBJECT_AGENT_STOP] = { stop, NEEDS_LOCK, NULL },
+	[SUBJECT_AGENT_RESUME] = { resume, NEEDS_LOCK, NULL },
+	[SUBJECT_AGENT_REMOVE] = { remove_instance, 0, instance_of_ref },
+	[SUBJECT_AGENT_LIST] = { list, NEEDS_NO_EPOCH, NULL },
+	[SUBJECT_AGENT_LOGS] = { logs, NEEDS_NOTHING, NULL },
+};
+
+static void take(struct bus_call *call, struct agentd *agentd, enum subject_id subject)
+{
+	const struct agent_command *command = bus_call_request(call);
+
+	if (command->epoch && !id_valid(call, "deploy", command->deploy))
+		return;
+	if (command->epoch && !command->ns) {
+		bus_call_failf(call, FAILURE_INVALID, "name the namespace",
+			       "cannot fence all namespaces at once");
+		return;
+	}
+	commands_take(agentd->commands, call, &rules[subject]);
+}
+
+#define ENDPOINT(name, subject)                                                        \
+	static void name(struct bus_call *call, _unused_ void *object, void *userdata) \
+	{                                                                              \
+		take(call, userdata, subject);                                         \
+	}
+ENDPOINT(on_lock, SUBJECT_AGENT_LOCK)
+ENDPOINT(on_unlock, SUBJECT_AGENT_UNLOCK)
+ENDPOINT(on_prepare, SUBJECT_AGENT_PREPARE)
+ENDPOINT(on_run, SUBJECT_AGENT_RUN)
+ENDPOINT(on_start, SUBJECT_AGENT_START)
+ENDPOINT(on_probe, SUBJECT_AGENT_PROBE)
+ENDPOINT(on_drain, SUBJECT_AGENT_DRAIN)
+ENDPOINT(on_stop, SUBJECT_AGENT_STOP)
+ENDPOINT(on_resume, SUBJECT_AGENT_RESUME)
+ENDPOINT(on_remove, SUBJECT_AGENT_REMOVE)
+ENDPOINT(on_list, SUBJECT_AGENT_LIST)
+
+static void on_logs(struct bus_call *call, _unused_ void *object, void *userdata)
+{
+	struct agentd *agentd = userdata;
+
+	commands_take(agentd->commands, call, &rules[SUBJECT_AGENT_LOGS]);
+}
+
+static json_t *lock_status(const struct lock *lock)
+{
+	return json_pack("{s:I, s:b, s:s*, s:o}", "epoch", (json_int_t)lock->epoch, "held",
+			 lock->held, "deploy", lock->deploy, "out_of_service", abort_status(lock));
 }
 
 static json_t *status(void *userdata)
@@ -358,41 +423,36 @@ static json_t *status(void *userdata)
 
 	if (agentd->network.subnet)
 		json_object_set_new(network, "subnet", json_string(agentd->network.subnet));
-	if (agentd->network.trouble)
-		json_object_set_new(network, "trouble", json_words(agentd->network.trouble));
-	for (struct map_item *i = NULL; (i = map_next(&agentd->locks.map, i));) {
-		const struct lock *lock = i->value;
-
-		json_object_set_new(locks, lock->ns,
-				    json_pack("{s:I, s:b, s:s*}", "epoch", (json_int_t)lock->epoch,
-					      "held", lock->held, "deploy", lock->deploy));
-	}
+	if (agentd->network.error)
+		json_object_set_new(network, "error", json_words(agentd->network.error));
+	for (struct map_item *i = NULL; (i = map_next(&agentd->locks.map, i));)
+		json_object_set_new(locks, i->key, lock_status(i->value));
 	return json_pack("{s:o, s:o, s:o, s:o, s:b, s:I}", "engine", engine_status(agentd->engine),
 			 "network", network, "facts", facts_status(agentd->facts), "locks", locks,
 			 "adopted", agentd->adopted, "instances",
-			 (json_int_t)agentd->keepers.count);
+			 (json_int_t)agentd->controls.count);
 }
 
 int agentd_serve(struct agentd *agentd)
 {
-	static const struct bus_verb verbs[] = {
+	static const struct bus_endpoint verbs[] = {
 		{ SUBJECT_AGENT_LOCK, on_lock },       { SUBJECT_AGENT_UNLOCK, on_unlock },
 		{ SUBJECT_AGENT_PREPARE, on_prepare }, { SUBJECT_AGENT_START, on_start },
-		{ SUBJECT_AGENT_RUN, on_run },	       { SUBJECT_AGENT_DRAIN, on_drain },
-		{ SUBJECT_AGENT_STOP, on_stop },       { SUBJECT_AGENT_RESUME, on_resume },
-		{ SUBJECT_AGENT_REMOVE, on_remove },   { SUBJECT_AGENT_LIST, on_list },
-		{ SUBJECT_AGENT_LOGS, on_logs },
+		{ SUBJECT_AGENT_RUN, on_run },	       { SUBJECT_AGENT_PROBE, on_probe },
+		{ SUBJECT_AGENT_DRAIN, on_drain },     { SUBJECT_AGENT_STOP, on_stop },
+		{ SUBJECT_AGENT_RESUME, on_resume },   { SUBJECT_AGENT_REMOVE, on_remove },
+		{ SUBJECT_AGENT_LIST, on_list },       { SUBJECT_AGENT_LOGS, on_logs },
 	};
 
 	return daemon_serve(agentd->daemon, verbs, ARRAY_SIZE(verbs), status, agentd);
 }
 
-void bus_say(struct agentd *agentd, const char *id, struct progress *progress)
+void bus_progress(struct agentd *agentd, const char *id, struct progress *progress)
 {
 	free(progress->machine);
 	progress->machine = xstrdup(agentd->config->daemon.machine);
 	free(progress->at);
 	progress->at = time_format(time_now_usec());
-	/* Progress is not durable: who does not hear it asks again. */
+	/* Progress is not durable: a subscriber that missed it asks. */
 	bus_event(agentd->daemon->bus, SUBJECT_PROGRESS, id, NULL, progress);
 }

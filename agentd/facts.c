@@ -1,13 +1,15 @@
+/* Facts: what is known of this machine's instances, one list a namespace. Each list is one entry in
+ * PLOYZ_FACTS, written by compare-and-set: another writer there is another machine with this id. */
 #include "agentd/agentd.h"
 
-/* Somebody waits to hear of a state, once the log has it. */
-struct hearer {
+/* A change of state, reported to a deploy's progress once it is acknowledged. */
+struct report {
 	uint64_t version; /* of the namespace's list that holds it */
-	char *audience;
+	char *subscriber;
 	struct progress progress;
 };
 
-/* A namespace's list: every change of a turn of the loop goes out in one entry. */
+/* A namespace's list: all changes of a turn of the loop go out in one entry. */
 struct fact_list {
 	struct facts *facts;
 	char *ns;
@@ -15,13 +17,18 @@ struct fact_list {
 	size_t n_instances;
 	uint64_t version;   /* raised by each change */
 	struct map touched; /* instance → version of its own last change, as a number; absent: an
-			       earlier life's */
+			       earlier process's */
 	uint64_t sent;	    /* version that is on its way, or was last */
-	uint64_t acked;	    /* version that the log has */
-	uint64_t sequence;  /* of that entry */
-	struct bus_request *request;
-	struct hearer *hearers;
-	size_t n_hearers;
+	uint64_t acked;	    /* version that is stored */
+	uint64_t sequence;  /* of the subject's last entry, as far as it is known */
+	char *stored;	    /* the instances in it, encoded; NULL: not known */
+	char *sending;	    /* those on their way */
+	char *nonce;	    /* of that write */
+	struct cas *cas;
+	struct bus_request *read; /* of the entry that the write did not expect */
+	bool cloned;		  /* another machine writes it: this one does not any more */
+	struct report *reports;
+	size_t n_reports;
 };
 
 struct facts {
@@ -29,12 +36,12 @@ struct facts {
 	struct map lists; /* ns → struct fact_list */
 	struct deferred *flush;
 	struct timer *gather; /* until what can wait is sent */
-	struct timer *again;
-	struct stream_follow *follow; /* while an earlier life's facts are read */
+	struct timer *retry;
+	struct stream_follow *follow; /* while an earlier process's facts are read */
 	bool loaded;
-	bool troubled;		/* said that the store does not take them */
+	bool failing;		/* that the store does not take them was logged */
 	struct failure refused; /* set: why it takes none, such as a full disk */
-	struct bus_request *health;
+	struct failure cloned;	/* set: another machine has this one's id */
 };
 
 static void flush(void *userdata);
@@ -46,14 +53,14 @@ struct facts *facts_new(struct agentd *agentd)
 	facts->agentd = agentd;
 	facts->flush = deferred_new(agentd->daemon->loop, flush, facts);
 	facts->gather = timer_new(agentd->daemon->loop, flush, facts);
-	facts->again = timer_new(agentd->daemon->loop, flush, facts);
+	facts->retry = timer_new(agentd->daemon->loop, flush, facts);
 	return facts;
 }
 
-static void hearer_clear(struct hearer *hearer)
+static void report_clear(struct report *report)
 {
-	free(hearer->audience);
-	codec_clear(&progress_schema, &hearer->progress);
+	free(report->subscriber);
+	codec_clear(&progress_schema, &report->progress);
 }
 
 static void list_free(void *p)
@@ -61,15 +68,17 @@ static void list_free(void *p)
 	struct fact_list *list = p;
 
 	map_clear(&list->touched, NULL);
-
-	if (list->request)
-		bus_request_cancel(list->request);
+	cas_free(list->cas);
+	bus_request_cancel(list->read);
+	free(list->stored);
+	free(list->sending);
+	free(list->nonce);
 	for (size_t i = 0; i < list->n_instances; i++)
 		instance_free(list->instances[i]);
 	free(list->instances);
-	for (size_t i = 0; i < list->n_hearers; i++)
-		hearer_clear(&list->hearers[i]);
-	free(list->hearers);
+	for (size_t i = 0; i < list->n_reports; i++)
+		report_clear(&list->reports[i]);
+	free(list->reports);
 	free(list->ns);
 	free(list);
 }
@@ -79,12 +88,12 @@ void facts_free(struct facts *facts)
 	if (!facts)
 		return;
 	stream_follow_free(facts->follow);
-	bus_request_cancel(facts->health);
 	failure_clear(&facts->refused);
+	failure_clear(&facts->cloned);
 	map_clear(&facts->lists, list_free);
 	deferred_free(facts->flush);
 	timer_free(facts->gather);
-	timer_free(facts->again);
+	timer_free(facts->retry);
 	free(facts);
 }
 
@@ -106,33 +115,40 @@ bool facts_loaded(const struct facts *facts)
 	return facts->loaded;
 }
 
+static void take_entry(struct fact_list *list, const struct instances *instances)
+{
+	for (size_t i = 0; i < list->n_instances; i++)
+		instance_free(list->instances[i]);
+	list->n_instances = 0;
+	free(steal(list->instances));
+	for (size_t i = 0; i < instances->n_instances; i++)
+		*array_add(list->instances, list->n_instances) =
+			codec_copy(&instance_schema, &instances->instances[i]);
+}
+
 static void on_entry(const struct stream_entry *entry, void *userdata)
 {
 	struct facts *facts = userdata;
 	struct failure failure = FAILURE_INIT;
 	struct instances *instances = NULL;
+	_cleanup_free_ char *ns = NULL;
 	struct fact_list *list;
 
+	if (!subject_match(SUBJECT_INSTANCES, entry->subject, NULL, &ns))
+		return;
+	list = list_of(facts, ns);
+	list->sequence = entry->sequence;
 	if (codec_parse(&instances_schema, entry->data, entry->size, CODEC_LENIENT,
 			(void **)&instances, &failure) < 0) {
-		/* Ours alone to write: the next change replaces it. */
-		log_warning("the log's entry %s cannot be read (%s%s%s)", entry->subject,
+		/* Only this machine writes it. */
+		log_warning("cannot decode entry %llu on %s: %s%s%s; the next change replaces it",
+			    (unsigned long long)entry->sequence, entry->subject,
 			    failure.path ? failure.path : "", failure.path ? ": " : "",
 			    failure.message);
 		failure_clear(&failure);
 		return;
 	}
-	list = list_of(facts, instances->ns);
-	for (size_t i = 0; i < list->n_instances; i++)
-		instance_free(list->instances[i]);
-	list->n_instances = 0;
-	free(steal(list->instances));
-	for (size_t i = 0; i < instances->n_instances; i++) {
-		struct instance **place = array_add(list->instances, list->n_instances);
-
-		*place = codec_copy(&instance_schema, &instances->instances[i]);
-	}
-	list->sequence = entry->sequence;
+	take_entry(list, instances);
 	instances_free(instances);
 }
 
@@ -142,21 +158,22 @@ static void on_live(_unused_ uint64_t sequence, void *userdata)
 
 	stream_follow_free(steal(facts->follow));
 	facts->loaded = true;
-	facts->troubled = false;
+	facts->failing = false;
+	records_write_facts(facts->agentd->records);
 	adopt_begin(facts->agentd);
-	agentd_say_status(facts->agentd);
+	agentd_update_status(facts->agentd);
 }
 
 static void on_lost(const struct failure *why, void *userdata)
 {
 	struct facts *facts = userdata;
 
-	if (facts->troubled)
+	if (facts->failing)
 		return;
-	facts->troubled = true;
-	log_warning("cannot read this machine's facts from the log: %s; trying again until it can",
-		    why->message);
-	agentd_say_status(facts->agentd);
+	facts->failing = true;
+	log_warning("cannot read this machine's facts from %s: %s; retrying until it answers",
+		    STREAM_FACTS, why->message);
+	agentd_update_status(facts->agentd);
 }
 
 void facts_load(struct facts *facts)
@@ -166,10 +183,11 @@ void facts_load(struct facts *facts)
 						      .lost = on_lost };
 	_cleanup_free_ char *filter =
 		subject_make(SUBJECT_INSTANCES, facts->agentd->config->daemon.machine, "*");
+	const char *const filters[] = { filter, NULL };
 	struct stream_follow_options options = {
 		.domain = STORE_DOMAIN,
-		.stream = STREAM_INTENT,
-		.filter = filter,
+		.stream = STREAM_FACTS,
+		.filters = filters,
 		.from = STREAM_FROM_LAST_PER_SUBJECT,
 	};
 
@@ -204,9 +222,12 @@ void facts_touch(struct facts *facts, const struct instance *instance)
 
 	list->version++;
 	map_put(&list->touched, instance->id, (void *)(uintptr_t)list->version);
-	/* Nobody sends requests to what is not ready: what is being made can wait for the other
-	 * instances of its deploy, what starts for its first probe. */
-	if (instance->state == INSTANCE_PULLING || instance->state == INSTANCE_CREATED)
+	/* What is not ready gets no traffic: what is being made can wait for the other instances of
+	 * its deploy, what starts for its first probe. A pre_deploy command resolves names as soon
+	 * as it runs, and is known by its address. */
+	if (instance->slot == INSTANCE_RUN_SLOT)
+		deferred_schedule(facts->flush);
+	else if (instance->state == INSTANCE_PULLING || instance->state == INSTANCE_CREATED)
 		timer_arm_within(facts->gather, FACTS_GATHER_USEC);
 	else if (instance->state == INSTANCE_STARTING)
 		timer_arm_within(facts->gather, FACTS_PROBE_USEC);
@@ -215,10 +236,10 @@ void facts_touch(struct facts *facts, const struct instance *instance)
 }
 
 void facts_state(struct facts *facts, struct instance *instance, enum instance_state state,
-		 const char *reason, const char *audience)
+		 const char *reason, const char *subscriber)
 {
 	struct fact_list *list = list_of(facts, instance->ns);
-	struct hearer *hearer;
+	struct report *report;
 	char *why = xstrdup(reason);
 
 	instance->state = (int)state;
@@ -227,20 +248,44 @@ void facts_state(struct facts *facts, struct instance *instance, enum instance_s
 	free(instance->since);
 	instance->since = time_format(time_now_usec());
 	facts_touch(facts, instance);
-	if (!audience)
+	if (!subscriber)
 		return;
-	hearer = array_add(list->hearers, list->n_hearers);
-	hearer->version = list->version;
-	hearer->audience = xstrdup(audience);
-	codec_init(&progress_schema, &hearer->progress);
-	hearer->progress.kind = PROGRESS_SLOT;
-	hearer->progress.ns = xstrdup(instance->ns);
-	hearer->progress.service = xstrdup(instance->service);
-	hearer->progress.slot = instance->slot;
-	hearer->progress.instance = xstrdup(instance->id);
-	hearer->progress.state = xstrdup(instance_state_names[state]);
-	/* `reason` may have been the instance's own, which is gone by now. */
-	hearer->progress.message = xstrdup(instance->reason);
+	report = array_add(list->reports, list->n_reports);
+	report->version = list->version;
+	report->subscriber = xstrdup(subscriber);
+	codec_init(&progress_schema, &report->progress);
+	report->progress.kind = PROGRESS_SLOT;
+	report->progress.ns = xstrdup(instance->ns);
+	report->progress.service = xstrdup(instance->service);
+	report->progress.slot = instance->slot;
+	report->progress.instance = xstrdup(instance->id);
+	report->progress.state = xstrdup(instance_state_names[state]);
+	/* `reason` may have been the instance's own, which was freed above. */
+	report->progress.message = xstrdup(instance->reason);
+}
+
+/* array_add counts on zeroes behind the last element. */
+static void keep(struct fact_list *list, size_t kept)
+{
+	if (kept == list->n_instances)
+		return;
+	memset(list->instances + kept, 0, (list->n_instances - kept) * sizeof(*list->instances));
+	list->n_instances = kept;
+	list->version++;
+	deferred_schedule(list->facts->flush);
+}
+
+void facts_drop(struct facts *facts, struct instance *instance)
+{
+	struct fact_list *list = list_of(facts, instance->ns);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < list->n_instances; i++)
+		if (list->instances[i] != instance)
+			list->instances[kept++] = list->instances[i];
+	keep(list, kept);
+	map_remove(&list->touched, instance->id);
+	instance_free(instance);
 }
 
 void facts_forget(struct facts *facts, const char *ns)
@@ -254,21 +299,14 @@ void facts_forget(struct facts *facts, const char *ns)
 		struct instance *instance = list->instances[i];
 
 		if (states_is_end((enum instance_state)instance->state) &&
-		    !agentd_keeper(facts->agentd, instance->id)) {
+		    !agentd_control(facts->agentd, instance->id)) {
 			map_remove(&list->touched, instance->id);
 			instance_free(instance);
-			list->version++;
 		} else {
 			list->instances[kept++] = instance;
 		}
 	}
-	if (kept < list->n_instances) {
-		/* array_add counts on zeroes behind the last element. */
-		memset(list->instances + kept, 0,
-		       (list->n_instances - kept) * sizeof(*list->instances));
-		list->n_instances = kept;
-		deferred_schedule(facts->flush);
-	}
+	keep(list, kept);
 }
 
 uint64_t facts_sequence(const struct facts *facts, const struct instance *instance)
@@ -292,110 +330,230 @@ void facts_each(struct facts *facts, void (*fn)(struct instance *fact, void *use
 	}
 }
 
-static void tell_hearers(struct fact_list *list)
+static void send_reports(struct fact_list *list)
 {
 	size_t kept = 0;
 
-	for (size_t i = 0; i < list->n_hearers; i++) {
-		struct hearer *hearer = &list->hearers[i];
+	for (size_t i = 0; i < list->n_reports; i++) {
+		struct report *report = &list->reports[i];
 
-		if (hearer->version <= list->acked) {
-			bus_say(list->facts->agentd, hearer->audience, &hearer->progress);
-			hearer_clear(hearer);
+		if (report->version <= list->acked) {
+			bus_progress(list->facts->agentd, report->subscriber, &report->progress);
+			report_clear(report);
 		} else {
-			list->hearers[kept++] = *hearer;
+			list->reports[kept++] = *report;
 		}
 	}
-	if (kept < list->n_hearers)
-		memset(list->hearers + kept, 0, (list->n_hearers - kept) * sizeof(*list->hearers));
-	list->n_hearers = kept;
-}
-
-/* A store that can write nothing more does not answer, but says why when it is asked. */
-static void on_health(_unused_ const struct failure *failure, const char *server,
-		      const char *trouble, void *userdata)
-{
-	struct facts *facts = userdata;
-
-	facts->health = NULL;
-	if (trouble)
-		stream_disk_full(trouble, server, &facts->refused);
+	if (kept < list->n_reports)
+		memset(list->reports + kept, 0, (list->n_reports - kept) * sizeof(*list->reports));
+	list->n_reports = kept;
 }
 
 const struct failure *facts_refused(const struct facts *facts)
 {
+	if (failure_is_set(&facts->cloned))
+		return &facts->cloned;
 	return failure_is_set(&facts->refused) ? &facts->refused : NULL;
 }
 
-static void on_appended(enum stream_outcome outcome, uint64_t sequence,
-			const struct failure *failure, void *userdata)
+/* --- writing */
+
+static void acknowledged(struct fact_list *list, uint64_t sequence)
 {
-	struct fact_list *list = userdata;
 	struct facts *facts = list->facts;
 
-	list->request = NULL;
-	if (outcome != STREAM_DONE) {
-		list->sent = list->acked;
-		if (!facts->troubled)
-			log_warning("the log does not take the facts of namespace %s: %s; trying "
-				    "again every second",
-				    list->ns, failure->message);
-		facts->troubled = true;
-		if (outcome == STREAM_REFUSED)
-			failure_copy(&facts->refused, failure);
-		else if (!facts->health)
-			stream_health(facts->agentd->daemon->bus, STORE_DOMAIN, FACTS_HEALTH_USEC,
-				      on_health, facts, &facts->health);
-		timer_arm(facts->again, FACTS_AGAIN_USEC);
-		agentd_say_status(facts->agentd);
-		return;
-	}
-	if (facts->troubled) {
-		log_notice("the log takes facts again");
-		facts->troubled = false;
+	if (facts->failing) {
+		log_notice("%s takes facts again", STREAM_FACTS);
+		facts->failing = false;
 		failure_clear(&facts->refused);
-		agentd_say_status(facts->agentd);
+		agentd_update_status(facts->agentd);
 	}
 	list->acked = list->sent;
 	list->sequence = sequence;
-	tell_hearers(list);
+	free(list->stored);
+	list->stored = steal(list->sending);
+	send_reports(list);
+	agentd_changed(facts->agentd);
 	if (list->acked != list->version)
 		deferred_schedule(facts->flush);
 }
 
-static void send_list(struct fact_list *list)
+/* The next attempt sends the facts as they are then. */
+static void failed(struct fact_list *list, const struct failure *failure)
 {
 	struct facts *facts = list->facts;
-	const char *machine = facts->agentd->config->daemon.machine;
-	_cleanup_free_ char *subject = subject_make(SUBJECT_INSTANCES, machine, list->ns);
+
+	list->sent = list->acked;
+	timer_arm_within(facts->retry, FACTS_RETRY_USEC);
+	if (failure->code == FAILURE_REFUSED)
+		failure_copy(&facts->refused, failure);
+	if (facts->failing)
+		return;
+	facts->failing = true;
+	log_warning("cannot append the facts of namespace %s: %s; retrying every second", list->ns,
+		    failure->message);
+	agentd_update_status(facts->agentd);
+}
+
+/* Two machines that report as one: each answers the other's commands. Nothing is overwritten, and
+ * nothing is started, until an operator has given one of them another id. */
+static void cloned(struct fact_list *list, uint64_t sequence)
+{
+	struct facts *facts = list->facts;
+
+	list->cloned = true;
+	failure_set(&facts->cloned, FAILURE_REFUSED,
+		    "give one of the two machines another id, then restart agentd",
+		    "cannot report for machine %s: another machine with this id wrote the facts of "
+		    "namespace %s (entry %llu of %s)",
+		    facts->agentd->config->daemon.machine, list->ns, (unsigned long long)sequence,
+		    STREAM_FACTS);
+	log_write(LOG_CRIT, NULL, "%s; %s; nothing is started", facts->cloned.message,
+		  facts->cloned.hint);
+	agentd_update_status(facts->agentd);
+}
+
+/* The last entry of the subject decides what became of a write, and what the next one expects. */
+static void on_read(const struct failure *failure, const struct stream_entry *entry, void *userdata)
+{
+	struct fact_list *list = userdata;
+	const struct records *records = list->facts->agentd->records;
+	struct instances unknown = { 0 }, *instances = NULL;
+	uint64_t sequence = entry ? entry->sequence : 0;
+
+	list->read = NULL;
+	if (failure) {
+		failed(list, failure);
+		return;
+	}
+	/* An entry that cannot be decoded is not this machine's. */
+	if (entry)
+		codec_parse(&instances_schema, entry->data, entry->size, CODEC_LENIENT,
+			    (void **)&instances, NULL);
+	switch (facts_judge(!entry	? NULL
+			    : instances ? instances
+					: &unknown,
+			    sequence, list->sequence, list->nonce, records_incarnation(records),
+			    records_previous(records))) {
+	case FACTS_STORED:
+		acknowledged(list, sequence);
+		break;
+	case FACTS_RETRY:
+		list->sequence = sequence;
+		list->sent = list->acked;
+		timer_arm_within(list->facts->retry, FACTS_RETRY_USEC);
+		break;
+	case FACTS_CLONED:
+		cloned(list, sequence);
+		break;
+	}
+	instances_free(instances);
+}
+
+static void read_back(struct fact_list *list)
+{
+	_cleanup_free_ char *subject = subject_make(
+		SUBJECT_INSTANCES, list->facts->agentd->config->daemon.machine, list->ns);
+
+	stream_last(list->facts->agentd->daemon->bus, STORE_DOMAIN, STREAM_FACTS, subject,
+		    FACTS_READ_USEC, on_read, list, &list->read);
+}
+
+static void on_appended(enum cas_outcome outcome, uint64_t sequence, const struct failure *failure,
+			void *userdata)
+{
+	struct fact_list *list = userdata;
+
+	cas_free(steal(list->cas));
+	switch (outcome) {
+	case CAS_DONE:
+		acknowledged(list, sequence);
+		break;
+	case CAS_REFUSED:
+		failed(list, failure);
+		break;
+	case CAS_SUPERSEDED:
+	case CAS_CONFLICT:
+		read_back(list);
+		break;
+	case CAS_UNKNOWN:
+		failed(list, failure);
+		read_back(list);
+		break;
+	}
+}
+
+static void on_waiting(const char *why, void *userdata)
+{
+	struct fact_list *list = userdata;
+	struct failure failure = FAILURE_INIT;
+
+	if (stream_disk_full(why, NULL, &failure))
+		failure_copy(&list->facts->refused, &failure);
+	if (!list->facts->failing) {
+		list->facts->failing = true;
+		log_warning("cannot append the facts of namespace %s: %s; retrying", list->ns, why);
+		agentd_update_status(list->facts->agentd);
+	}
+	failure_clear(&failure);
+}
+
+static json_t *encode(const struct fact_list *list)
+{
+	const char *machine = list->facts->agentd->config->daemon.machine;
 	_cleanup_free_ struct instance *instances =
 		xcalloc(list->n_instances + 1, sizeof(*instances));
-	struct instances entry = { (char *)machine, list->ns, instances, list->n_instances };
-	_cleanup_free_ char *text = NULL;
-	struct stream_append append = { .subject = subject,
-					.expected = STREAM_ANY,
-					.rollup = true };
+	const struct instances entry = { (char *)machine, list->ns, instances, list->n_instances,
+					 NULL };
 
 	for (size_t i = 0; i < list->n_instances; i++)
 		instances[i] = *list->instances[i]; /* borrowed for the encoding */
-	text = codec_print(&instances_schema, &entry);
-	append.data = text;
-	append.size = strlen(text);
+	return codec_encode(&instances_schema, &entry);
+}
+
+static void send_list(struct fact_list *list)
+{
+	struct agentd *agentd = list->facts->agentd;
+	_cleanup_free_ char *subject =
+		subject_make(SUBJECT_INSTANCES, agentd->config->daemon.machine, list->ns);
+	_cleanup_free_ char *text = NULL, *id = id_new();
+	_cleanup_json_ json_t *json = encode(list);
+	struct cas_options options = { .stream = STREAM_FACTS,
+				       .key = subject,
+				       .expected = list->sequence,
+				       .deadline_usec = boot_now_usec() + FACTS_APPEND_USEC,
+				       .eager = true };
+
+	free(list->sending);
+	list->sending = json_text(json);
 	list->sent = list->version;
-	stream_append(facts->agentd->daemon->bus, &append, on_appended, list, &list->request);
+	/* Back to what is stored: nothing is appended when nothing has changed. */
+	if (streq(list->sending, list->stored)) {
+		list->acked = list->sent;
+		send_reports(list);
+		agentd_changed(agentd);
+		return;
+	}
+	free(list->nonce);
+	list->nonce = xasprintf("%s-%s", records_incarnation(agentd->records), id);
+	json_object_set_new(json, "nonce", json_string(list->nonce));
+	text = json_text(json);
+	options.text = text;
+	options.nonce = list->nonce;
+	list->cas = cas_append(agentd->daemon->bus, &options, on_appended, on_waiting, list);
 }
 
 static void flush(void *userdata)
 {
 	struct facts *facts = userdata;
 
-	/* Before our own past is read nothing is written over it. */
+	/* Nothing is written over what an earlier process wrote before that is read. */
 	if (!facts->loaded)
 		return;
 	for (struct map_item *i = NULL; (i = map_next(&facts->lists, i));) {
 		struct fact_list *list = i->value;
 
-		if (!list->request && list->acked != list->version)
+		if (!list->cas && !list->read && !list->cloned && list->acked != list->version)
 			send_list(list);
 	}
 }
@@ -408,10 +566,11 @@ json_t *facts_status(const struct facts *facts)
 		const struct fact_list *list = i->value;
 
 		json_object_set_new(namespaces, list->ns,
-				    json_pack("{s:I, s:I, s:b}", "instances",
+				    json_pack("{s:I, s:I, s:b, s:b}", "instances",
 					      (json_int_t)list->n_instances, "sequence",
 					      (json_int_t)list->sequence, "acknowledged",
-					      list->acked == list->version));
+					      list->acked == list->version, "cloned",
+					      list->cloned));
 	}
 	return json_pack("{s:b, s:o}", "loaded", facts->loaded, "namespaces", namespaces);
 }

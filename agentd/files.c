@@ -1,3 +1,5 @@
+/* Files: a service's small files, written for its container to mount; and the limits of this
+ * process. */
 #include "agentd/agentd.h"
 
 #include <dirent.h>
@@ -28,7 +30,7 @@ int files_write(const struct agentd *agentd, const char *instance, const struct 
 	if (r < 0)
 		return failure_set(failure, FAILURE_FAILED, NULL,
 				   "cannot write its files under %s: %s%s", directory, strerror(-r),
-				   r == -ENOSPC ? "; make room on that disk of the machine" : "");
+				   r == -ENOSPC ? "; free space on that disk of the machine" : "");
 	return 0;
 }
 

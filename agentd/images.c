@@ -1,8 +1,9 @@
+/* Images: fetched once for each deploy, with the progress of the pull. */
 #include "agentd/agentd.h"
 
 #define PULL_LINE_MAX (64 * 1024)
 
-/* One image for one deploy: asked again, it tells how far it is. */
+/* One image for one deploy: a repeated request is answered with its progress. */
 struct image_job {
 	struct images *images;
 	char *ns, *deploy, *image;
@@ -10,10 +11,10 @@ struct image_job {
 	char *state; /* pulling, ready, failed */
 	char *digest, *reason;
 	struct engine_request *request;
-	struct http_request *pulling;
+	struct engine_request *pulling;
 	struct pull_layers layers;
 	struct strbuf line;
-	uint64_t said; /* boot-time clock */
+	uint64_t reported; /* boot-time clock */
 };
 
 struct images {
@@ -75,7 +76,7 @@ void images_split(const char *reference, char **ret_repository, char **ret_tag)
 	const char *colon = strchr(slash ? slash : reference, ':');
 
 	if (at) {
-		/* A tag beside a digest says nothing more. */
+		/* A tag beside a digest adds nothing. */
 		const char *end = colon && colon < at ? colon : at;
 
 		*ret_repository = xstrndup(reference, (size_t)(end - reference));
@@ -102,7 +103,7 @@ static void job_free(void *p)
 	struct image_job *job = p;
 
 	engine_cancel(job->request);
-	http_cancel(job->pulling);
+	engine_cancel(job->pulling);
 	pull_clear(&job->layers);
 	strbuf_clear(&job->line);
 	free(job->ns);
@@ -136,7 +137,7 @@ void images_forget(struct images *images, const char *ns)
 	}
 }
 
-static void say(struct image_job *job, const char *message)
+static void report(struct image_job *job, const char *message)
 {
 	struct progress progress;
 
@@ -147,25 +148,24 @@ static void say(struct image_job *job, const char *message)
 	progress.state = xstrdup(job->state);
 	progress.message = xstrdup(message);
 	pull_sum(&job->layers, &progress.done_bytes, &progress.total_bytes);
-	bus_say(job->images->agentd, job->deploy, &progress);
+	bus_progress(job->images->agentd, job->deploy, &progress);
 	codec_clear(&progress_schema, &progress);
-	job->said = boot_now_usec();
+	job->reported = boot_now_usec();
 }
 
 static void finish(struct image_job *job, const char *state, const char *digest, char *reason)
 {
-	/* A pull says it in its stream, not in an answer. */
+	/* A pull reports a full disk in its stream, not in an answer. */
 	if (job->layers.error && reason)
-		reason = engine_disk_words(job->images->agentd->engine, reason);
+		reason = engine_disk_message(job->images->agentd->engine, reason);
 	free(job->state);
 	job->state = xstrdup(state);
 	job->digest = xstrdup(digest);
 	job->reason = reason;
 	if (reason)
-		log_warning("image %s: %s", job->image, reason);
-	/* Whoever waits asks when it hears this. An image that was here needs no words of its
-	 * own. */
-	say(job, reason);
+		log_warning("%s", reason);
+	/* The deploy asks for the result when it gets this. */
+	report(job, reason);
 }
 
 static void inspect(struct image_job *job, engine_fn fn)
@@ -187,8 +187,8 @@ static void on_inspected_after(const struct engine_answer *answer, void *userdat
 		finish(job, "ready", id, NULL);
 	} else {
 		finish(job, "failed", NULL,
-		       xasprintf("%s cannot be fetched: %s", job->image,
-				 job->layers.error ? job->layers.error : answer->words));
+		       xasprintf("cannot fetch image %s: %s", job->image,
+				 job->layers.error ? job->layers.error : answer->message));
 	}
 }
 
@@ -208,10 +208,10 @@ static enum http_flow on_pull(_unused_ int status, const char *data, size_t size
 	strbuf_consume(&job->line, begin);
 	if (job->line.size > PULL_LINE_MAX)
 		return HTTP_END;
-	if (boot_now_usec() - job->said < PULL_EVENT_USEC)
+	if (boot_now_usec() - job->reported < PULL_EVENT_USEC)
 		return HTTP_GO_ON;
 	message = xasprintf("fetching %s", job->image);
-	say(job, message);
+	report(job, message);
 	return HTTP_GO_ON;
 }
 
@@ -227,14 +227,14 @@ static void on_pulled(const struct http_answer *answer, void *userdata)
 	strbuf_clear(&job->line);
 	if (answer->error < 0) {
 		finish(job, "failed", NULL,
-		       xasprintf("%s cannot be fetched: %s", job->image, answer->text));
+		       xasprintf("cannot fetch image %s: %s", job->image, answer->text));
 	} else if (answer->status >= 300 || job->layers.error) {
-		const char *words = job->layers.error ? job->layers.error
-				    : message	      ? message
-						      : "the engine refuses";
+		const char *why = job->layers.error ? job->layers.error
+				  : message	    ? message
+						    : "the engine refuses it";
 
 		finish(job, "failed", NULL,
-		       xasprintf("%s cannot be fetched: %s", job->image, words));
+		       xasprintf("cannot fetch image %s: %s", job->image, why));
 	} else {
 		inspect(job, on_inspected_after);
 	}
@@ -250,7 +250,7 @@ static void pull(struct image_job *job)
 	from = http_escape(repository, NULL);
 	escaped = http_escape(tag, NULL);
 	path = xasprintf("/images/create?fromImage=%s&tag=%s", from, escaped);
-	say(job, message);
+	report(job, message);
 	engine_stream(job->images->agentd->engine, "POST", path, NULL, on_pull, on_pulled, job,
 		      &job->pulling);
 }
@@ -267,23 +267,27 @@ static void on_inspected(const struct engine_answer *answer, void *userdata)
 		pull(job);
 	} else if (answer->status == 404) {
 		finish(job, "failed", NULL,
-		       xasprintf("%s is not on this machine, and pull is never", job->image));
+		       xasprintf("cannot use image %s: it is not on this machine, and pull is "
+				 "never",
+				 job->image));
 	} else {
-		finish(job, "failed", NULL, xasprintf("%s: %s", job->image, answer->words));
+		finish(job, "failed", NULL,
+		       xasprintf("cannot inspect image %s: %s", job->image, answer->message));
 	}
 }
 
 void images_prepare(struct images *images, const struct agent_prepare *order,
 		    struct agent_prepared *ret)
 {
-	_cleanup_free_ char *key = xasprintf("%s/%s/%s", order->ns, order->deploy, order->image);
+	_cleanup_free_ char *key =
+		xasprintf("%s/%s/%s", order->command.ns, order->command.deploy, order->image);
 	struct image_job *job = map_get(&images->jobs, key);
 
 	if (!job) {
 		job = xcalloc(1, sizeof(*job));
 		job->images = images;
-		job->ns = xstrdup(order->ns);
-		job->deploy = xstrdup(order->deploy);
+		job->ns = xstrdup(order->command.ns);
+		job->deploy = xstrdup(order->command.deploy);
 		job->image = xstrdup(order->image);
 		job->pull = order->pull;
 		job->state = xstrdup("pulling");

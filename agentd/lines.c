@@ -1,3 +1,4 @@
+/* Lines (pure): the engine's multiplexed output becomes lines. */
 #include "agentd/agentd.h"
 
 static size_t stream_index(const struct lines *lines)
@@ -24,8 +25,8 @@ static void add(struct lines *lines, size_t index, const char *data, size_t size
 	while (size) {
 		const char *end = memchr(data, '\n', size);
 		size_t piece = end ? (size_t)(end - data) : size;
-		size_t room = LINE_MAX_BYTES - lines->streams[index].size;
-		size_t taken = MIN2(piece, room);
+		size_t space = LINE_MAX_BYTES - lines->streams[index].size;
+		size_t taken = MIN2(piece, space);
 
 		if (!lines->streams[index].text)
 			lines->streams[index].text = xmalloc(LINE_MAX_BYTES);

@@ -1,4 +1,4 @@
-/* What the engine shows, asked live. */
+/* agentd.list: the containers of this machine, with what the engine shows at this moment. */
 #include "agentd/agentd.h"
 
 #include <sys/statvfs.h>
@@ -11,12 +11,12 @@ struct listing {
 	struct agent_listed listed;
 	size_t pending;
 };
-struct image_question {
+struct image_query {
 	struct listing *listing;
 	size_t index;
 };
 
-static void disk_room(const struct agentd *agentd, struct agent_listed *listed)
+static void disk_space(const struct agentd *agentd, struct agent_listed *listed)
 {
 	struct statvfs fs;
 	const char *root = agentd->engine->root;
@@ -57,13 +57,13 @@ static void finish(struct listing *listing)
 
 static void on_image(const struct engine_answer *answer, void *userdata)
 {
-	struct image_question *question = userdata;
-	struct listing *listing = question->listing;
+	struct image_query *query = userdata;
+	struct listing *listing = query->listing;
 
 	if (engine_ok(answer))
-		listing->listed.images[question->index].digest =
+		listing->listed.images[query->index].digest =
 			xstrdup(json_string_value(json_object_get(answer->json, "Id")));
-	free(question);
+	free(query);
 	finish(listing);
 }
 
@@ -72,32 +72,53 @@ static void ask_images(struct listing *listing, char *const *images)
 	for (; images && *images; images++) {
 		_cleanup_free_ char *name = http_escape(*images, "/:@");
 		_cleanup_free_ char *path = xasprintf("/images/%s/json", name);
-		struct image_question *question;
+		struct image_query *query;
 		struct image_seen *seen;
 
 		if (!*name)
 			continue;
-		question = xcalloc(1, sizeof(*question));
+		query = xcalloc(1, sizeof(*query));
 		seen = array_add(listing->listed.images, listing->listed.n_images);
 		seen->image = xstrdup(*images);
-		question->listing = listing;
-		question->index = listing->listed.n_images - 1;
+		query->listing = listing;
+		query->index = listing->listed.n_images - 1;
 		listing->pending++;
-		engine_ask(listing->agentd->engine, "GET", path, NULL, ENGINE_HELLO_USEC, on_image,
-			   question, NULL);
+		engine_ask(listing->agentd->engine, "GET", path, NULL, ENGINE_INFO_USEC, on_image,
+			   query, NULL);
 	}
 }
 
-/* Where agentd looks after it, what it knows goes beyond what a list shows. */
-static void add_instance(struct listing *listing, struct container_seen *seen)
+void list_instances(const struct agentd *agentd, const char *ns, struct instance **instances,
+		    size_t *count)
 {
-	const struct keeper *keeper = agentd_keeper(listing->agentd, seen->instance->id);
-	struct instance *place;
+	for (struct map_item *i = NULL; (i = map_next(&agentd->controls, i));) {
+		const struct control *control = i->value;
 
-	if (listing->ns && !streq(listing->ns, seen->instance->ns))
-		return;
-	place = array_add(listing->listed.instances, listing->listed.n_instances);
-	codec_copy_into(&instance_schema, place, keeper ? keeper->fact : seen->instance);
+		if (!ns || streq(ns, control->fact->ns))
+			codec_copy_into(&instance_schema, array_add(*instances, *count),
+					control->fact);
+	}
+}
+
+/* `<ns>/<service>` of a container that agentd made; owned by the caller; NULL: not agentd's. */
+static char *owner_of(const struct agentd *agentd, const struct container_seen *seen)
+{
+	if (!seen->instance ||
+	    !records_owner(agentd->records, seen, agentd->config->daemon.machine))
+		return NULL;
+	return xasprintf("%s/%s", seen->instance->ns, seen->instance->service);
+}
+
+static void add_host_ports(struct listing *listing, struct container_seen *seen)
+{
+	struct agent_listed *listed = &listing->listed;
+
+	for (size_t i = 0; i < seen->n_host_ports; i++) {
+		struct host_port *port = array_add(listed->host_ports, listed->n_host_ports);
+
+		codec_copy_into(&host_port_schema, port, &seen->host_ports[i]);
+		port->owner = owner_of(listing->agentd, seen);
+	}
 }
 
 static void on_containers(const struct engine_answer *answer, void *userdata)
@@ -110,27 +131,19 @@ static void on_containers(const struct engine_answer *answer, void *userdata)
 	if (!engine_ok(answer)) {
 		listed->engine = false;
 		free(listed->engine_error);
-		listed->engine_error = xstrdup(answer->words);
+		listed->engine_error = xstrdup(answer->message);
 		finish(listing);
 		return;
 	}
 	json_array_foreach (answer->json, i, item) {
 		struct container_seen seen;
-		const char *machine = json_string_value(
-			json_object_get(json_object_get(item, "Labels"), "ployz.machine"));
 
 		container_read(item, listing->agentd->config->network, &seen);
-		if (seen.instance && streq(machine, listing->agentd->config->daemon.machine))
-			add_instance(listing, &seen);
-		for (size_t j = 0; j < seen.n_host_ports; j++) {
-			struct host_port *port =
-				array_add(listed->host_ports, listed->n_host_ports);
-
-			*port = seen.host_ports[j];
-			seen.host_ports[j].owner = NULL;
-		}
+		add_host_ports(listing, &seen);
 		container_clear(&seen);
 	}
+	/* Taken now: it includes what was being made when the engine was asked. */
+	list_instances(listing->agentd, listing->ns, &listed->instances, &listed->n_instances);
 	finish(listing);
 }
 
@@ -141,22 +154,24 @@ void list_answer(struct agentd *agentd, struct bus_call *call, const struct agen
 
 	listing->agentd = agentd;
 	listing->call = call;
-	listing->ns = xstrdup(request->ns);
+	listing->ns = xstrdup(request->command.ns);
 	listing->pending = 1;
 	codec_init(&agent_listed_schema, listed);
+	if (request->command.ns)
+		listed->epoch = locks_epoch(&agentd->locks, request->command.ns);
 	listed->engine = agentd->engine->up;
 	listed->engine_version = xstrdup(agentd->engine->version);
 	listed->engine_error = xstrdup(agentd->engine->error);
 	listed->arch = xstrdup(agentd->engine->arch);
-	disk_room(agentd, listed);
+	disk_space(agentd, listed);
 	add_reservations(agentd, listed);
 	if (!agentd->engine->up) {
 		if (!listed->engine_error)
-			listed->engine_error = xstrdup("it has not answered yet");
+			listed->engine_error = xstrdup("no answer yet");
 		finish(listing);
 		return;
 	}
-	engine_ask(agentd->engine, "GET", "/containers/json?all=1", NULL, ENGINE_HELLO_USEC,
+	engine_ask(agentd->engine, "GET", "/containers/json?all=1", NULL, ENGINE_INFO_USEC,
 		   on_containers, listing, NULL);
 	ask_images(listing, request->images);
 }

@@ -1,9 +1,36 @@
+/* Locks (pure): the highest epoch of each namespace, the deploy that holds it on this machine, and
+ * the instances that a deploy has taken out of service. */
 #include "agentd/agentd.h"
+
+static const struct codec_field stopped_fields[] = {
+	FIELD(struct stopped, instance, CODEC_STRING, .flags = CODEC_REQUIRED),
+	FIELD(struct stopped, service, CODEC_NAME, .flags = CODEC_REQUIRED),
+	FIELD(struct stopped, slot, CODEC_INT),
+	FIELD(struct stopped, deploy, CODEC_STRING, .flags = CODEC_REQUIRED),
+	FIELD(struct stopped, opened, CODEC_INT),
+	FIELD(struct stopped, stop, CODEC_BOOL),
+	FIELD(struct stopped, state, CODEC_ENUM, .names = aborting_state_names),
+	FIELD_END,
+};
+static const struct codec_schema stopped_schema = {
+	.name = "stopped",
+	.size = sizeof(struct stopped),
+	.fields = stopped_fields,
+};
+
+void stopped_clear(struct stopped *stopped)
+{
+	codec_clear(&stopped_schema, stopped);
+}
 
 static void lock_free(void *p)
 {
 	struct lock *lock = p;
 
+	for (size_t i = 0; i < lock->n_stopped; i++)
+		stopped_clear(&lock->stopped[i]);
+	free(lock->stopped);
+	strv_free(lock->removed);
 	free(lock->ns);
 	free(lock->deploy);
 	free(lock->holder);
@@ -17,164 +44,14 @@ void locks_clear(struct locks *locks)
 	map_clear(&locks->map, lock_free);
 }
 
-int locks_admit(const struct locks *locks, const char *ns, int64_t epoch, struct failure *failure)
+struct lock *locks_get(const struct locks *locks, const char *ns)
 {
-	const struct lock *lock = map_get(&locks->map, ns);
-
-	if (!lock || epoch >= lock->epoch)
-		return 0;
-	return failure_set(
-		failure, FAILURE_FENCED, "`ployzctl lease show` says who holds the namespace now",
-		"namespace %s: a command of epoch %lld is refused, epoch %lld has been here", ns,
-		(long long)epoch, (long long)lock->epoch);
+	return map_get(&locks->map, ns);
 }
 
-static bool shares(char *const *a, char *const *b, const char **ret)
+struct lock *locks_add(struct locks *locks, const char *ns)
 {
-	for (; a && *a; a++)
-		if (strv_contains(b, *a)) {
-			*ret = *a;
-			return true;
-		}
-	return false;
-}
-
-static const struct host_port *port_in(const struct reservation *reserve, int64_t number,
-				       int protocol)
-{
-	for (size_t i = 0; i < reserve->n_host_ports; i++)
-		if (reserve->host_ports[i].port == number &&
-		    reserve->host_ports[i].protocol == protocol)
-			return &reserve->host_ports[i];
-	return NULL;
-}
-
-static int port_taken(int64_t port, const char *by, struct failure *failure)
-{
-	return failure_set(failure, FAILURE_REFUSED,
-			   "choose another host_port, or wait for its end",
-			   "host port %lld is taken by %s", (long long)port, by);
-}
-
-/* Against one other namespace's reservation. */
-static int conflict(const struct reservation *want, const struct lock *other,
-		    struct failure *failure)
-{
-	const char *what;
-
-	for (size_t i = 0; i < want->n_host_ports; i++)
-		if (port_in(&other->reserve, want->host_ports[i].port,
-			    want->host_ports[i].protocol)) {
-			_cleanup_free_ char *by = xasprintf("a deploy of namespace %s", other->ns);
-
-			return port_taken(want->host_ports[i].port, by, failure);
-		}
-	if (shares(want->volumes, other->reserve.volumes, &what))
-		return failure_set(failure, FAILURE_REFUSED, "wait for its end",
-				   "volume %s is reserved by a deploy of namespace %s", what,
-				   other->ns);
-	if (shares(want->routes, other->reserve.routes, &what))
-		return failure_set(
-			failure, FAILURE_REFUSED, "wait for its end, or choose another route",
-			"route %s is reserved by a deploy of namespace %s", what, other->ns);
-	return 0;
-}
-
-static int published(const struct reservation *want, const struct instance_use *use,
-		     struct failure *failure)
-{
-	for (size_t i = 0; use->published && i < use->published->n_publish; i++) {
-		const struct publish *publish = &use->published->publish[i];
-		const struct port *port = service_port(use->published, publish->port);
-
-		if (port_in(want, publish->host_port, port ? port->protocol : PROTOCOL_TCP)) {
-			_cleanup_free_ char *by =
-				xasprintf("service %s of namespace %s", use->service, use->ns);
-
-			return port_taken(publish->host_port, by, failure);
-		}
-	}
-	return 0;
-}
-
-/* A candidate of a deploy that holds a reservation is counted there. */
-static bool is_reserved(const struct locks *locks, const struct instance_use *use)
-{
-	const struct lock *lock = map_get(&locks->map, use->ns);
-
-	return lock && lock->held && streq(lock->deploy, use->deploy);
-}
-
-struct tally {
-	uint64_t memory;
-	double cpus;
-	const char *biggest; /* namespace that uses most of the memory */
-	uint64_t most;
-};
-
-static void count(struct tally *tally, const char *ns, uint64_t memory, double cpus)
-{
-	tally->memory += memory;
-	tally->cpus += cpus;
-	if (!tally->biggest || memory > tally->most) {
-		tally->biggest = ns;
-		tally->most = memory;
-	}
-}
-
-static int has_room(const struct reservation *want, const struct room *room,
-		    const struct tally *used, struct failure *failure)
-{
-	const char *other = used->biggest ? used->biggest : "no other namespace";
-
-	if (room->memory && want->memory && used->memory + want->memory > room->memory) {
-		_cleanup_free_ char *wanted = size_human(want->memory),
-				    *all = size_human(room->memory),
-				    *taken = size_human(used->memory);
-
-		return failure_set(failure, FAILURE_REFUSED,
-				   "ask for less memory, or add a machine",
-				   "%s of memory do not fit: the machine has %s, %s of it are "
-				   "taken, most by namespace %s",
-				   wanted, all, taken, other);
-	}
-	if (room->cpus > 0 && want->cpus > 0 && used->cpus + want->cpus > room->cpus + 1e-9)
-		return failure_set(failure, FAILURE_REFUSED, "ask for fewer CPUs, or add a machine",
-				   "%g CPUs do not fit: the machine has %g, %g of them are taken, "
-				   "most by namespace %s",
-				   want->cpus, room->cpus, used->cpus, other);
-	return 0;
-}
-
-int locks_fits(const struct locks *locks, const struct agent_lock *want, const struct room *room,
-	       uint64_t now, struct failure *failure)
-{
-	struct tally used = { 0, 0, NULL, 0 };
-	int r = 0;
-
-	for (struct map_item *i = NULL; (i = map_next(&locks->map, i)) && r == 0;) {
-		const struct lock *other = i->value;
-
-		if (!other->held || other->until <= now || streq(other->ns, want->ns))
-			continue;
-		count(&used, other->ns, other->reserve.memory, other->reserve.cpus);
-		r = conflict(&want->reserve, other, failure);
-	}
-	for (size_t i = 0; i < room->n_uses && r == 0; i++) {
-		const struct instance_use *use = &room->uses[i];
-
-		/* Its own are the plan's business: they may be what it replaces. */
-		if (streq(use->ns, want->ns) || is_reserved(locks, use))
-			continue;
-		count(&used, use->ns, use->memory, use->cpus);
-		r = published(&want->reserve, use, failure);
-	}
-	return r < 0 ? r : has_room(&want->reserve, room, &used, failure);
-}
-
-static struct lock *lock_of(struct locks *locks, const char *ns)
-{
-	struct lock *lock = map_get(&locks->map, ns);
+	struct lock *lock = locks_get(locks, ns);
 
 	if (lock)
 		return lock;
@@ -183,6 +60,18 @@ static struct lock *lock_of(struct locks *locks, const char *ns)
 	codec_init(&reservation_schema, &lock->reserve);
 	map_put(&locks->map, ns, lock);
 	return lock;
+}
+
+int64_t locks_epoch(const struct locks *locks, const char *ns)
+{
+	const struct lock *lock = locks_get(locks, ns);
+
+	return lock ? lock->epoch : 0;
+}
+
+bool locks_held(const struct lock *lock, const char *deploy, uint64_t now)
+{
+	return lock && lock->held && streq(lock->deploy, deploy) && now < lock->until;
 }
 
 static void release(struct lock *lock)
@@ -194,44 +83,60 @@ static void release(struct lock *lock)
 	codec_init(&reservation_schema, &lock->reserve);
 }
 
-void locks_take(struct locks *locks, const struct agent_lock *want, uint64_t now, bool *ret_new)
+static void forget_removed(struct lock *lock)
 {
-	struct lock *lock = lock_of(locks, want->ns);
+	strv_free(steal(lock->removed));
+}
 
-	*ret_new = !streq(lock->last_deploy, want->deploy);
+bool locks_shown(struct locks *locks, const char *ns, int64_t epoch, const char *open)
+{
+	struct lock *lock;
+
+	if (epoch <= locks_epoch(locks, ns))
+		return false;
+	lock = locks_add(locks, ns);
+	lock->epoch = epoch;
+	/* A holder that has raised its epoch keeps its lock; another one's is void. */
+	if (!open || !streq(open, lock->deploy)) {
+		release(lock);
+		forget_removed(lock);
+	}
+	return true;
+}
+
+bool locks_take(struct locks *locks, const struct agent_lock *want, uint64_t now)
+{
+	struct lock *lock = locks_add(locks, want->command.ns);
+	bool other = !streq(lock->last_deploy, want->command.deploy);
+
 	release(lock);
-	lock->epoch = want->epoch;
 	lock->held = true;
-	lock->deploy = xstrdup(want->deploy);
+	lock->deploy = xstrdup(want->command.deploy);
 	lock->holder = xstrdup(want->holder);
-	free(lock->last_deploy);
-	lock->last_deploy = xstrdup(want->deploy);
+	if (other) {
+		forget_removed(lock);
+		free(lock->last_deploy);
+		lock->last_deploy = xstrdup(want->command.deploy);
+	}
 	codec_clear(&reservation_schema, &lock->reserve);
 	codec_copy_into(&reservation_schema, &lock->reserve, &want->reserve);
 	lock->until = now + LOCK_TERM_USEC;
+	return other;
 }
 
-bool locks_heard(struct locks *locks, const char *ns, int64_t epoch, const char *deploy,
-		 uint64_t now)
+void locks_message(struct locks *locks, const char *ns, const char *deploy, uint64_t now)
 {
-	struct lock *lock = lock_of(locks, ns);
-	bool higher = epoch > lock->epoch;
+	struct lock *lock = locks_get(locks, ns);
 
-	if (higher) {
-		/* Another holder: what the earlier one reserved is void. */
-		release(lock);
-		lock->epoch = epoch;
-	}
-	if (lock->held && streq(lock->deploy, deploy))
+	if (locks_held(lock, deploy, now))
 		lock->until = now + LOCK_TERM_USEC;
-	return higher;
 }
 
-bool locks_release(struct locks *locks, const char *ns, int64_t epoch, const char *deploy)
+bool locks_release(struct locks *locks, const char *ns, const char *deploy)
 {
-	struct lock *lock = map_get(&locks->map, ns);
+	struct lock *lock = locks_get(locks, ns);
 
-	if (!lock || !lock->held || epoch < lock->epoch || !streq(lock->deploy, deploy))
+	if (!lock || !lock->held || !streq(lock->deploy, deploy))
 		return false;
 	release(lock);
 	return true;
@@ -252,25 +157,73 @@ bool locks_lapse(struct locks *locks, uint64_t now)
 	return any;
 }
 
+bool locks_refuse(struct locks *locks, const char *ns, const char *instance)
+{
+	struct lock *lock = locks_add(locks, ns);
+
+	if (strv_contains(lock->removed, instance))
+		return false;
+	strv_push(&lock->removed, xstrdup(instance));
+	return true;
+}
+
+bool locks_refuses(const struct locks *locks, const char *ns, const char *instance)
+{
+	const struct lock *lock = locks_get(locks, ns);
+
+	return lock && strv_contains(lock->removed, instance);
+}
+
+static json_t *encode_lock(const struct lock *lock)
+{
+	json_t *json = json_pack("{s:I, s:s*}", "epoch", (json_int_t)lock->epoch, "last_deploy",
+				 lock->last_deploy);
+	json_t *removed = json_array(), *stopped = json_array();
+
+	if (lock->held) {
+		json_object_set_new(json, "deploy", json_string(lock->deploy));
+		json_object_set_new(json, "holder", json_string(lock->holder ? lock->holder : ""));
+		json_object_set_new(json, "reserve",
+				    codec_encode(&reservation_schema, &lock->reserve));
+	}
+	for (char **instance = lock->removed; instance && *instance; instance++)
+		json_array_append_new(removed, json_string(*instance));
+	for (size_t i = 0; i < lock->n_stopped; i++)
+		if (lock->stopped[i].state != ABORTING_DONE)
+			json_array_append_new(stopped,
+					      codec_encode(&stopped_schema, &lock->stopped[i]));
+	json_object_set_new(json, "removed", removed);
+	json_object_set_new(json, "stopped", stopped);
+	return json;
+}
+
 json_t *locks_encode(const struct locks *locks)
 {
 	json_t *all = json_object();
 
-	for (struct map_item *i = NULL; (i = map_next(&locks->map, i));) {
-		const struct lock *lock = i->value;
-		json_t *one = json_pack("{s:I, s:s*}", "epoch", (json_int_t)lock->epoch,
-					"last_deploy", lock->last_deploy);
-
-		if (lock->held) {
-			json_object_set_new(one, "deploy", json_string(lock->deploy));
-			json_object_set_new(one, "holder",
-					    json_string(lock->holder ? lock->holder : ""));
-			json_object_set_new(one, "reserve",
-					    codec_encode(&reservation_schema, &lock->reserve));
-		}
-		json_object_set_new(all, lock->ns, one);
-	}
+	for (struct map_item *i = NULL; (i = map_next(&locks->map, i));)
+		json_object_set_new(all, i->key, encode_lock(i->value));
 	return all;
+}
+
+static int decode_lists(struct lock *lock, const json_t *json)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach (json_object_get(json, "removed"), i, item)
+		if (json_is_string(item))
+			strv_push(&lock->removed, xstrdup(json_string_value(item)));
+	json_array_foreach (json_object_get(json, "stopped"), i, item) {
+		struct stopped *stopped = array_add(lock->stopped, lock->n_stopped);
+		int r = codec_decode(&stopped_schema, item, CODEC_LENIENT, stopped, NULL);
+
+		if (r < 0) {
+			lock->n_stopped--;
+			return r;
+		}
+	}
+	return 0;
 }
 
 int locks_decode(struct locks *locks, const json_t *json, uint64_t now)
@@ -287,14 +240,15 @@ int locks_decode(struct locks *locks, const json_t *json, uint64_t now)
 
 		if (!json_is_integer(epoch) || json_integer_value(epoch) < 0)
 			return -EINVAL;
-		lock = lock_of(locks, ns);
+		lock = locks_add(locks, ns);
 		lock->epoch = json_integer_value(epoch);
 		lock->last_deploy = xstrdup(json_string_value(json_object_get(one, "last_deploy")));
+		if (decode_lists(lock, one) < 0)
+			return -EINVAL;
 		if (!deploy || codec_decode(&reservation_schema, json_object_get(one, "reserve"),
 					    CODEC_LENIENT, &lock->reserve, NULL) < 0)
 			continue;
-		/* How long nobody listened is unknown: the holder has its whole term to be heard
-		 * again. */
+		/* How long agentd was away is unknown: the holder has its whole term again. */
 		lock->held = true;
 		lock->deploy = xstrdup(deploy);
 		lock->holder = xstrdup(json_string_value(json_object_get(one, "holder")));

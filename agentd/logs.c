@@ -1,8 +1,9 @@
+/* Logs: output of instances, streamed to the asker as progress. */
 #include "agentd/agentd.h"
 
 #include <inttypes.h>
 
-/* What one asker sees: the output of some instances, each by a request of its own. */
+/* One asker's stream: the output of some instances, each by a request of its own. */
 struct log_stream {
 	struct logs *logs;
 	char *id;
@@ -14,16 +15,16 @@ struct log_stream {
 	size_t running;	  /* tails that are not at their end */
 	struct timer *term;
 	struct deferred *finish;
-	bool ended; /* its asker is gone, or everything was said */
+	bool ended; /* its asker is gone, or everything was sent */
 };
 
 struct log_tail {
 	struct log_stream *stream;
 	char *instance, *service, *container;
 	int64_t slot;
-	struct http_request *request;
+	struct engine_request *request;
 	struct lines lines;
-	struct timer *pace;
+	struct timer *resume;
 	size_t passed;	/* bytes in this stretch */
 	uint64_t since; /* when it began */
 	bool paused;
@@ -46,8 +47,8 @@ static void tail_free(void *p)
 {
 	struct log_tail *tail = p;
 
-	http_cancel(tail->request);
-	timer_free(tail->pace);
+	engine_cancel(tail->request);
+	timer_free(tail->resume);
 	lines_clear(&tail->lines);
 	free(tail->instance);
 	free(tail->service);
@@ -88,7 +89,7 @@ static void finish(void *userdata)
 		progress.kind = PROGRESS_END;
 		progress.ns = xstrdup(stream->ns);
 		progress.slot = -1;
-		bus_say(stream->logs->agentd, stream->id, &progress);
+		bus_progress(stream->logs->agentd, stream->id, &progress);
 		codec_clear(&progress_schema, &progress);
 	}
 	map_remove(&stream->logs->streams, stream->id);
@@ -99,7 +100,7 @@ static void on_term(void *userdata)
 {
 	struct log_stream *stream = userdata;
 
-	log_debug("nobody has asked for the output %s for a while: it ends", stream->id);
+	log_debug("the output stream %s was not renewed: it ends", stream->id);
 	stream->ended = true;
 	deferred_schedule(stream->finish);
 }
@@ -124,11 +125,11 @@ static void on_line(const char *name, const char *line, size_t size, bool cut, v
 		free(progress.message);
 		progress.message = more;
 	}
-	bus_say(tail->stream->logs->agentd, tail->stream->id, &progress);
+	bus_progress(tail->stream->logs->agentd, tail->stream->id, &progress);
 	codec_clear(&progress_schema, &progress);
 }
 
-static void on_pace(void *userdata)
+static void on_resume(void *userdata)
 {
 	struct log_tail *tail = userdata;
 
@@ -136,7 +137,7 @@ static void on_pace(void *userdata)
 	tail->since = boot_now_usec();
 	tail->paused = false;
 	if (tail->request)
-		http_resume(tail->request);
+		engine_resume(tail->request);
 }
 
 /* Whatever a container writes, this much of it passes in a stretch; the rest waits in the
@@ -152,7 +153,7 @@ static enum http_flow on_output(_unused_ int status, const char *data, size_t si
 	}
 	if (tail->passed + size > LOGS_TURN_BYTES) {
 		tail->paused = true;
-		timer_arm(tail->pace, LOGS_TURN_USEC);
+		timer_arm(tail->resume, LOGS_TURN_USEC);
 		return HTTP_PAUSE;
 	}
 	tail->passed += size;
@@ -170,8 +171,7 @@ static void on_end(const struct http_answer *answer, void *userdata)
 	if (answer->error < 0 || answer->status >= 300)
 		log_debug("output of %s: %s", tail->instance,
 			  answer->error < 0 ? answer->text : answer->body);
-	/* One that is followed may start again, and others may come: the asker says when it is
-	 * enough. */
+	/* An instance that is followed may start again, and others may come: the asker ends it. */
 	if (--stream->running == 0 && !stream->follow)
 		deferred_schedule(stream->finish);
 }
@@ -185,37 +185,37 @@ static void read_output(struct log_tail *tail)
 		xasprintf("/containers/%s/logs?stdout=1&stderr=1&follow=%d&tail=%s&since=%" PRId64,
 			  tail->container, stream->follow, count, stream->since_s);
 
-	if (engine_stream(stream->logs->agentd->engine, "GET", path, NULL, on_output, on_end, tail,
-			  &tail->request) == 0)
-		tail->stream->running++;
+	engine_stream(stream->logs->agentd->engine, "GET", path, NULL, on_output, on_end, tail,
+		      &tail->request);
+	tail->stream->running++;
 }
 
-static bool shows(const struct log_stream *stream, const struct keeper *keeper)
+static bool shows(const struct log_stream *stream, const struct control *control)
 {
-	return keeper->container && streq(keeper->fact->ns, stream->ns) &&
-	       (!stream->service || streq(keeper->fact->service, stream->service)) &&
-	       (!stream->instance || streq(keeper->fact->id, stream->instance));
+	return control->container && streq(control->fact->ns, stream->ns) &&
+	       (!stream->service || streq(control->fact->service, stream->service)) &&
+	       (!stream->instance || streq(control->fact->id, stream->instance));
 }
 
-/* Instances that have come meanwhile are shown from their beginning. */
+/* Instances that were started meanwhile are shown from their beginning. */
 static void add_tails(struct log_stream *stream)
 {
 	struct agentd *agentd = stream->logs->agentd;
 
-	for (struct map_item *i = NULL; (i = map_next(&agentd->keepers, i));) {
-		const struct keeper *keeper = i->value;
+	for (struct map_item *i = NULL; (i = map_next(&agentd->controls, i));) {
+		const struct control *control = i->value;
 		struct log_tail *tail;
 
-		if (!shows(stream, keeper) || map_get(&stream->tails, keeper->fact->id))
+		if (!shows(stream, control) || map_get(&stream->tails, control->fact->id))
 			continue;
 		tail = xcalloc(1, sizeof(*tail));
 		tail->stream = stream;
-		tail->instance = xstrdup(keeper->fact->id);
-		tail->service = xstrdup(keeper->fact->service);
-		tail->container = xstrdup(keeper->container);
-		tail->slot = keeper->fact->slot;
+		tail->instance = xstrdup(control->fact->id);
+		tail->service = xstrdup(control->fact->service);
+		tail->container = xstrdup(control->container);
+		tail->slot = control->fact->slot;
 		tail->lines = (struct lines){ .fn = on_line, .userdata = tail };
-		tail->pace = timer_new(agentd->daemon->loop, on_pace, tail);
+		tail->resume = timer_new(agentd->daemon->loop, on_resume, tail);
 		map_put(&stream->tails, tail->instance, tail);
 		read_output(tail);
 	}
@@ -226,9 +226,10 @@ static void follow_again(struct log_stream *stream)
 {
 	for (struct map_item *i = NULL; (i = map_next(&stream->tails, i));) {
 		struct log_tail *tail = i->value;
-		const struct keeper *keeper = agentd_keeper(stream->logs->agentd, tail->instance);
+		const struct control *control =
+			agentd_control(stream->logs->agentd, tail->instance);
 
-		if (tail->request || !keeper || !keeper->container)
+		if (tail->request || !control || !control->container)
 			continue;
 		stream->tail = 0;
 		read_output(tail);

@@ -1,3 +1,4 @@
+/* Network: the containers' bridge, made from the subnet of this machine's member record. */
 #include "agentd/agentd.h"
 
 #include <arpa/inet.h>
@@ -25,7 +26,7 @@ char *network_bridge_address(const char *subnet)
 void network_new(struct agentd *agentd)
 {
 	agentd->network.agentd = agentd;
-	agentd->network.trouble = xstrdup("this machine's record is not in the log yet");
+	agentd->network.error = xstrdup("the store has no member record of this machine yet");
 }
 
 void network_free(struct network *network)
@@ -34,30 +35,30 @@ void network_free(struct network *network)
 	engine_cancel(network->request);
 	free(network->subnet);
 	free(network->address);
-	free(network->trouble);
+	free(network->error);
 }
 
-static void trouble(struct network *network, char *why)
+static void set_error(struct network *network, char *why)
 {
-	bool news = !streq(network->trouble, why);
+	bool news = !streq(network->error, why);
 
 	network->ready = false;
-	free(network->trouble);
-	network->trouble = why;
+	free(network->error);
+	network->error = why;
 	if (news)
-		log_warning("no container can be started: %s", network->trouble);
-	agentd_say_status(network->agentd);
+		log_warning("cannot start containers: %s", network->error);
+	agentd_update_status(network->agentd);
 }
 
 static void is_ready(struct network *network)
 {
-	free(steal(network->trouble));
+	free(steal(network->error));
 	if (!network->ready)
 		log_info("containers' network %s: bridge %s, %s", network->agentd->config->network,
 			 network->agentd->config->bridge, network->subnet);
 	network->ready = true;
-	agentd_say_status(network->agentd);
-	agentd_go_on(network->agentd);
+	agentd_update_status(network->agentd);
+	agentd_take_up(network->agentd);
 }
 
 static void on_created(const struct engine_answer *answer, void *userdata)
@@ -70,22 +71,22 @@ static void on_created(const struct engine_answer *answer, void *userdata)
 	if (engine_ok(answer))
 		is_ready(network);
 	else
-		trouble(network,
-			xasprintf("the engine cannot make the network %s (%s, bridge %s): %s",
-				  network->agentd->config->network, network->subnet,
-				  network->agentd->config->bridge, answer->words));
+		set_error(network,
+			  xasprintf("the engine cannot make the network %s (%s, bridge %s): %s",
+				    network->agentd->config->network, network->subnet,
+				    network->agentd->config->bridge, answer->message));
 }
 
 /* Another link of this machine that has the bridge's address (left behind by an engine that ended,
  * say): packets to the containers would go there. Owned by the caller; NULL: there is none. */
-static char *rival_link(const struct network *network)
+static char *other_link(const struct network *network)
 {
 	struct ifaddrs *all = NULL;
-	char *rival = NULL, text[INET_ADDRSTRLEN];
+	char *other = NULL, text[INET_ADDRSTRLEN];
 
 	if (getifaddrs(&all) < 0)
 		return NULL;
-	for (const struct ifaddrs *i = all; i && !rival; i = i->ifa_next) {
+	for (const struct ifaddrs *i = all; i && !other; i = i->ifa_next) {
 		const struct sockaddr_in *in =
 			(const struct sockaddr_in *)(const void *)i->ifa_addr;
 
@@ -93,10 +94,10 @@ static char *rival_link(const struct network *network)
 		    inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text)) &&
 		    streq(text, network->address) &&
 		    !streq(i->ifa_name, network->agentd->config->bridge))
-			rival = xstrdup(i->ifa_name);
+			other = xstrdup(i->ifa_name);
 	}
 	freeifaddrs(all);
-	return rival;
+	return other;
 }
 
 static json_t *docker_network(const struct network *network)
@@ -110,9 +111,9 @@ static json_t *docker_network(const struct network *network)
 			 "ployz.machine", config->daemon.machine);
 }
 
-/* By Podman's own interface, since Docker's cannot say that its resolver is not wanted: it would
- * have the bridge's port 53, which is dnsd's, and where its program is not installed, Podman 5 does
- * not get as far as starting a container again (measured with 5.4). */
+/* By Podman's own interface, since Docker's has no field that turns its resolver off: it would
+ * listen on the bridge's port 53, which is dnsd's, and where its program is not installed, Podman 5
+ * does not get as far as starting a container again (measured with 5.4). */
 static json_t *podman_network(const struct network *network)
 {
 	const struct agentd_config *config = network->agentd->config;
@@ -127,14 +128,14 @@ static void create(struct network *network)
 {
 	const struct agentd_config *config = network->agentd->config;
 	bool podman = network->agentd->engine->podman;
-	_cleanup_free_ char *rival = rival_link(network);
+	_cleanup_free_ char *other = other_link(network);
 	_cleanup_json_ json_t *body = podman ? podman_network(network) : docker_network(network);
 
-	if (rival) {
-		trouble(network, xasprintf("the link %s has %s already, which the containers' "
-					   "network %s needs: "
-					   "remove it (`ip link del %s`) if nobody uses it",
-					   rival, network->address, config->network, rival));
+	if (other) {
+		set_error(network,
+			  xasprintf("link %s has address %s, which the containers' network %s "
+				    "needs; remove it (`ip link del %s`) if it is unused",
+				    other, network->address, config->network, other));
 		return;
 	}
 	engine_ask(network->agentd->engine, "POST",
@@ -152,14 +153,15 @@ static void on_deleted(const struct engine_answer *answer, void *userdata)
 	if (engine_ok(answer))
 		create(network);
 	else
-		trouble(network, xasprintf("the network %s is another than this machine's %s, and "
-					   "the engine does not remove it: %s",
-					   network->agentd->config->network, network->subnet,
-					   answer->words));
+		set_error(network,
+			  xasprintf("the engine cannot remove network %s, whose subnet is not "
+				    "this machine's %s: %s",
+				    network->agentd->config->network, network->subnet,
+				    answer->message));
 }
 
-/* One of ours with another subnet is left from another life of this machine; while nothing is
- * attached to it, nobody misses it. Somebody else's is not touched. */
+/* A network that agentd made for an earlier subnet is replaced while no container is attached to
+ * it. Another one is not touched. */
 static void differs(struct network *network, const json_t *json, const char *subnet,
 		    const char *bridge)
 {
@@ -173,11 +175,11 @@ static void differs(struct network *network, const json_t *json, const char *sub
 			   network, &network->request);
 		return;
 	}
-	trouble(network, xasprintf("the engine's network %s has %s on %s, this machine has %s on "
-				   "%s: remove it (docker network rm %s)",
-				   config->network, subnet ? subnet : "no subnet",
-				   bridge ? bridge : "another bridge", network->subnet,
-				   config->bridge, config->network));
+	set_error(network, xasprintf("the engine's network %s has %s on %s, this machine has %s on "
+				     "%s: remove it (docker network rm %s)",
+				     config->network, subnet ? subnet : "no subnet",
+				     bridge ? bridge : "another bridge", network->subnet,
+				     config->bridge, config->network));
 }
 
 static void on_seen(const struct engine_answer *answer, void *userdata)
@@ -195,8 +197,8 @@ static void on_seen(const struct engine_answer *answer, void *userdata)
 	if (answer->status == 404)
 		create(network);
 	else if (!engine_ok(answer))
-		trouble(network, xasprintf("the engine does not show its network %s: %s",
-					   network->agentd->config->network, answer->words));
+		set_error(network, xasprintf("the engine does not show its network %s: %s",
+					     network->agentd->config->network, answer->message));
 	/* Podman does not show which bridge it is. */
 	else if (!streq(subnet, network->subnet) ||
 		 (bridge && !streq(bridge, network->agentd->config->bridge)))
@@ -220,30 +222,32 @@ static void on_entry(const struct stream_entry *entry, void *userdata)
 {
 	struct network *network = userdata;
 	struct failure failure = FAILURE_INIT;
-	struct machine *machine = NULL;
+	struct member *member = NULL;
 	_cleanup_free_ char *address = NULL;
 
-	if (codec_parse(&machine_schema, entry->data, entry->size, CODEC_LENIENT, (void **)&machine,
+	if (codec_parse(&member_schema, entry->data, entry->size, CODEC_LENIENT, (void **)&member,
 			&failure) < 0) {
-		log_warning("this machine's record cannot be read (%s%s%s)",
+		log_warning("cannot decode entry %llu on %s: %s%s%s; the subnet stays as it was",
+			    (unsigned long long)entry->sequence, entry->subject,
 			    failure.path ? failure.path : "", failure.path ? ": " : "",
 			    failure.message);
 		failure_clear(&failure);
 		return;
 	}
-	address = machine->subnet ? network_bridge_address(machine->subnet) : NULL;
+	address = member->subnet ? network_bridge_address(member->subnet) : NULL;
 	if (!address) {
-		trouble(network, xasprintf("this machine's record has no subnet a.b.c.0/24 (%s)",
-					   machine->subnet ? machine->subnet : "none"));
-	} else if (!streq(machine->subnet, network->subnet)) {
+		set_error(network,
+			  xasprintf("this machine's member record has no subnet a.b.c.0/24 (%s)",
+				    member->subnet ? member->subnet : "none"));
+	} else if (!streq(member->subnet, network->subnet)) {
 		network->ready = false;
 		free(network->subnet);
 		free(network->address);
-		network->subnet = xstrdup(machine->subnet);
+		network->subnet = xstrdup(member->subnet);
 		network->address = steal(address);
 		network_ensure(network);
 	}
-	machine_free(machine);
+	member_free(member);
 }
 
 static void on_live(_unused_ uint64_t sequence, void *userdata)
@@ -251,19 +255,20 @@ static void on_live(_unused_ uint64_t sequence, void *userdata)
 	struct network *network = userdata;
 
 	if (!network->subnet)
-		log_notice("%s: waiting for it", network->trouble);
-	agentd_say_status(network->agentd);
+		log_notice("cannot start containers: %s; waiting for it", network->error);
+	agentd_update_status(network->agentd);
 }
 
 void network_start(struct network *network)
 {
 	static const struct stream_follow_ops ops = { .entry = on_entry, .live = on_live };
 	_cleanup_free_ char *filter =
-		subject_make(SUBJECT_MACHINE, network->agentd->config->daemon.machine, NULL);
+		subject_make(SUBJECT_MEMBER, network->agentd->config->daemon.machine, NULL);
+	const char *const filters[] = { filter, NULL };
 	const struct stream_follow_options options = {
 		.domain = STORE_DOMAIN,
 		.stream = STREAM_INTENT,
-		.filter = filter,
+		.filters = filters,
 		.from = STREAM_FROM_LAST_PER_SUBJECT,
 	};
 

@@ -1,3 +1,5 @@
+/* Prober: probes one instance by TCP, HTTP or a command, or lets it run for its time, and reports
+ * what is new. */
 #include "agentd/agentd.h"
 
 #include <arpa/inet.h>
@@ -6,24 +8,24 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PROBE_ANSWER_MAX (64 * 1024) /* a status is all that is wanted */
-#define EXEC_WORDS_MAX 200
+#define PROBE_ANSWER_MAX (64 * 1024) /* only the status counts */
+#define EXEC_OUTPUT_MAX 200
 
 struct prober {
 	struct agentd *agentd;
 	struct service *service;
 	struct ready ready; /* borrowed from the service */
 	char *container, *address;
-	struct pace pace;
+	struct schedule schedule;
 	struct timer *due;     /* the next probe */
 	struct timer *timeout; /* of the one that is under way */
 	sd_event_source *connecting;
 	int fd;
 	struct http_request *http;
 	struct engine_request *exec;
-	struct http_request *output;
+	struct engine_request *output;
 	char *exec_id;
-	struct strbuf words; /* first output of an exec */
+	struct strbuf said; /* first output of an exec */
 	prober_fn fn;
 	void *userdata;
 };
@@ -36,17 +38,17 @@ static void stop_trying(struct prober *prober)
 		close(prober->fd);
 	prober->fd = -1;
 	http_cancel(steal(prober->http));
-	http_cancel(steal(prober->output));
+	engine_cancel(steal(prober->output));
 	engine_cancel(steal(prober->exec));
 	free(steal(prober->exec_id));
 }
 
 static void passed(struct prober *prober)
 {
-	bool news = !prober->pace.ready || prober->pace.failures > 0;
+	bool news = !prober->schedule.ready || prober->schedule.failures > 0;
 
 	stop_trying(prober);
-	timer_arm(prober->due, pace_passed(&prober->pace, &prober->ready));
+	timer_arm(prober->due, schedule_passed(&prober->schedule, &prober->ready));
 	/* The last thing: it may free the probe. */
 	if (news)
 		prober->fn(EVENT_PASSED, NULL, prober->userdata);
@@ -54,17 +56,17 @@ static void passed(struct prober *prober)
 
 static void missed(struct prober *prober, const char *why)
 {
-	enum pace_verdict verdict;
+	enum schedule_verdict verdict;
 	uint64_t usec;
 
 	stop_trying(prober);
-	verdict = pace_missed(&prober->pace, &prober->ready, boot_now_usec(), &usec);
+	verdict = schedule_missed(&prober->schedule, &prober->ready, boot_now_usec(), &usec);
 	timer_arm(prober->due, usec);
-	if (verdict == PACE_MISSED) {
+	if (verdict == SCHEDULE_MISSED) {
 		prober->fn(EVENT_MISSED, why, prober->userdata);
-	} else if (verdict == PACE_SPENT) {
+	} else if (verdict == SCHEDULE_SPENT) {
 		_cleanup_free_ char *reason = xasprintf("not ready after %lld probes: %s",
-							(long long)prober->pace.failures, why);
+							(long long)prober->schedule.failures, why);
 
 		prober->fn(EVENT_SPENT, reason, prober->userdata);
 	}
@@ -183,7 +185,7 @@ static void on_exec_result(const struct engine_answer *answer, void *userdata)
 
 	prober->exec = NULL;
 	if (!engine_ok(answer)) {
-		missed(prober, answer->words);
+		missed(prober, answer->message);
 		return;
 	}
 	if (json_is_integer(code) && json_integer_value(code) == 0) {
@@ -191,29 +193,29 @@ static void on_exec_result(const struct engine_answer *answer, void *userdata)
 		return;
 	}
 	why = xasprintf("%s: exit code %lld%s%s", prober->ready.exec[0],
-			(long long)json_integer_value(code), prober->words.size ? ": " : "",
-			prober->words.size ? prober->words.text : "");
+			(long long)json_integer_value(code), prober->said.size ? ": " : "",
+			prober->said.size ? prober->said.text : "");
 	missed(prober, why);
 }
 
-static void add_words(_unused_ const char *stream, const char *line, size_t size, _unused_ bool cut,
-		      void *userdata)
+static void add_said(_unused_ const char *stream, const char *line, size_t size, _unused_ bool cut,
+		     void *userdata)
 {
-	struct strbuf *words = userdata;
+	struct strbuf *said = userdata;
 
-	for (size_t i = 0; i < size && words->size < EXEC_WORDS_MAX; i++)
+	for (size_t i = 0; i < size && said->size < EXEC_OUTPUT_MAX; i++)
 		if (line[i] >= ' ' && line[i] < 127)
-			strbuf_add(words, &line[i], 1);
+			strbuf_add(said, &line[i], 1);
 }
 
 static enum http_flow on_exec_output(_unused_ int status, const char *data, size_t size,
 				     void *userdata)
 {
 	struct prober *prober = userdata;
-	struct lines lines = { .fn = add_words, .userdata = &prober->words };
+	struct lines lines = { .fn = add_said, .userdata = &prober->said };
 
 	/* The first piece is enough for a reason; the rest only has to flow. */
-	if (prober->words.size == 0) {
+	if (prober->said.size == 0) {
 		lines_feed(&lines, data, size);
 		lines_flush(&lines);
 		lines_clear(&lines);
@@ -246,7 +248,7 @@ static void on_exec_created(const struct engine_answer *answer, void *userdata)
 
 	prober->exec = NULL;
 	if (!engine_ok(answer) || !id) {
-		missed(prober, answer->words);
+		missed(prober, answer->message);
 		return;
 	}
 	prober->exec_id = xstrdup(id);
@@ -264,7 +266,7 @@ static void try_exec(struct prober *prober)
 	for (char **word = prober->ready.exec; *word; word++)
 		json_array_append_new(command, json_string(*word));
 	json_object_set_new(body, "Cmd", command);
-	strbuf_clear(&prober->words);
+	strbuf_clear(&prober->said);
 	engine_ask(prober->agentd->engine, "POST", path, body, prober->ready.timeout,
 		   on_exec_created, prober, &prober->exec);
 }
@@ -274,7 +276,7 @@ static void on_due(void *userdata)
 	struct prober *prober = userdata;
 
 	if (prober->ready.exec && !prober->agentd->engine->up) {
-		/* Nobody can be asked: that says nothing of the service. */
+		/* This says nothing about the service. */
 		timer_arm(prober->due, prober->ready.interval);
 		return;
 	}
@@ -286,10 +288,22 @@ static void on_due(void *userdata)
 	else if (prober->ready.tcp)
 		try_tcp(prober);
 	else {
-		/* Nothing to ask: it runs, so it is ready. */
+		/* It has run for its time without ending. */
 		stop_trying(prober);
+		prober->schedule.ready = true;
 		prober->fn(EVENT_PASSED, NULL, prober->userdata);
 	}
+}
+
+/* Without a probe nothing is asked before its time is over. A service that is not known counts as
+ * one without a probe. */
+static uint64_t first_probe(const struct prober *prober)
+{
+	const struct ready *ready = &prober->ready;
+
+	if (!prober->service)
+		return READY_RUNNING_USEC;
+	return ready->http || ready->tcp || ready->exec ? 0 : ready->running;
 }
 
 struct prober *prober_new(struct agentd *agentd, const struct service *service,
@@ -309,8 +323,8 @@ struct prober *prober_new(struct agentd *agentd, const struct service *service,
 	prober->userdata = userdata;
 	prober->due = timer_new(agentd->daemon->loop, on_due, prober);
 	prober->timeout = timer_new(agentd->daemon->loop, on_timeout, prober);
-	pace_begin(&prober->pace, boot_now_usec(), ready);
-	timer_arm(prober->due, 0);
+	schedule_begin(&prober->schedule, boot_now_usec(), ready);
+	timer_arm(prober->due, first_probe(prober));
 	return prober;
 }
 
@@ -321,7 +335,7 @@ void prober_free(struct prober *prober)
 	stop_trying(prober);
 	timer_free(prober->due);
 	timer_free(prober->timeout);
-	strbuf_clear(&prober->words);
+	strbuf_clear(&prober->said);
 	service_free(prober->service);
 	free(prober->container);
 	free(prober->address);

@@ -1,4 +1,5 @@
-/* pre_deploy: a command in the new image, once, before the switch. */
+/* pre_deploy: a command in the new image, once, before the switch. While it runs it is an instance
+ * of slot INSTANCE_RUN_SLOT in the facts: the resolver knows its deploy by its address. */
 #include "agentd/agentd.h"
 
 #define RUN_GRACE_S 2
@@ -7,15 +8,17 @@
 struct run {
 	struct runs *runs;
 	struct agent_run *order;
-	char *name;	   /* of its container */
+	char *name;	   /* of its container, and its instance id */
 	char *container;   /* the engine's id */
 	const char *state; /* running, done, failed */
 	int64_t exit_code;
 	char *reason;
+	bool record_wanted; /* its creation waits until its name is recorded */
+	struct volume_check *volumes;
 	struct engine_request *request;
-	struct http_request *output;
+	struct engine_request *output;
 	struct lines lines;
-	char *last; /* line of output: it often says why */
+	char *last; /* line of output: often the reason */
 	struct timer *limit;
 	bool timed_out;
 };
@@ -38,7 +41,8 @@ static void run_free(void *p)
 	struct run *run = p;
 
 	engine_cancel(run->request);
-	http_cancel(run->output);
+	engine_cancel(run->output);
+	volume_check_free(run->volumes);
 	timer_free(run->limit);
 	lines_clear(&run->lines);
 	agent_run_free(run->order);
@@ -57,20 +61,87 @@ void runs_free(struct runs *runs)
 	free(runs);
 }
 
-static void remove_aside(struct agentd *agentd, const char *container);
+/* --- its fact */
+
+static void publish(struct run *run, const char *address)
+{
+	struct facts *facts = run->runs->agentd->facts;
+	struct instance *fact = facts_get(facts, run->name);
+
+	if (!fact) {
+		fact = codec_new(&instance_schema);
+		fact->id = xstrdup(run->name);
+		fact->ns = xstrdup(run->order->command.ns);
+		fact->service = xstrdup(run->order->service->name);
+		fact->slot = INSTANCE_RUN_SLOT;
+		fact->deploy = xstrdup(run->order->command.deploy);
+		fact->epoch = run->order->command.epoch;
+		fact->image = xstrdup(run->order->service->image);
+		fact->digest = xstrdup(run->order->digest);
+		fact->exit_code = -1;
+		fact = facts_add(facts, fact);
+	}
+	free(fact->container);
+	fact->container = xstrdup(run->container);
+	free(fact->address);
+	fact->address = xstrdup(address);
+	facts_state(facts, fact, INSTANCE_STARTING, NULL, NULL);
+}
+
+static void unpublish(struct facts *facts, const char *name)
+{
+	struct instance *fact = facts_get(facts, name);
+
+	if (fact && fact->slot == INSTANCE_RUN_SLOT)
+		facts_drop(facts, fact);
+}
+
+/* --- its end */
+
+struct removal {
+	struct agentd *agentd;
+	char *name;
+};
+
+static void on_removed(const struct engine_answer *answer, void *userdata)
+{
+	struct removal *removal = userdata;
+
+	if (engine_ok(answer) || answer->status == 404)
+		records_remove(removal->agentd->records, removal->name);
+	else
+		log_warning("cannot remove the pre_deploy container %s: %s; the namespace's next "
+			    "deploy tries again",
+			    removal->name, answer->message);
+	free(removal->name);
+	free(removal);
+}
+
+static void remove_container(struct agentd *agentd, const char *name, const char *container)
+{
+	_cleanup_free_ char *path = xasprintf("/containers/%s?force=1&v=1", container);
+	struct removal *removal = xcalloc(1, sizeof(*removal));
+
+	removal->agentd = agentd;
+	removal->name = xstrdup(name);
+	engine_ask(agentd->engine, "DELETE", path, NULL, ENGINE_USEC, on_removed, removal, NULL);
+}
 
 static void end(struct run *run, const char *state, int64_t exit_code, char *reason)
 {
+	struct agentd *agentd = run->runs->agentd;
+
 	timer_disarm(run->limit);
-	http_cancel(steal(run->output));
+	engine_cancel(steal(run->output));
 	run->state = state;
 	run->exit_code = exit_code;
 	run->reason = reason;
+	unpublish(agentd->facts, run->name);
 	if (run->container)
-		remove_aside(run->runs->agentd, run->container);
-	files_remove(run->runs->agentd, run->name);
-	log_info("pre_deploy of %s/%s: %s%s%s", run->order->ns, run->order->service->name, state,
-		 reason ? ": " : "", reason ? reason : "");
+		remove_container(agentd, run->name, run->container);
+	files_remove(agentd, run->name);
+	log_info("pre_deploy of %s/%s: %s%s%s", run->order->command.ns, run->order->service->name,
+		 state, reason ? ": " : "", reason ? reason : "");
 }
 
 static void on_line(const char *stream, const char *line, size_t size, bool cut, void *userdata)
@@ -81,49 +152,58 @@ static void on_line(const char *stream, const char *line, size_t size, bool cut,
 
 	codec_init(&progress_schema, &progress);
 	progress.kind = PROGRESS_LINE;
-	progress.ns = xstrdup(run->order->ns);
+	progress.ns = xstrdup(run->order->command.ns);
 	progress.service = xstrdup(run->order->service->name);
-	progress.slot = -1;
+	progress.slot = INSTANCE_RUN_SLOT;
 	progress.stream = xstrdup(stream);
 	progress.message = xasprintf("%s%s", text, cut ? " … (line cut)" : "");
 	free(run->last);
 	run->last = str_cut(progress.message, REASON_MAX);
-	bus_say(run->runs->agentd, run->order->deploy, &progress);
+	bus_progress(run->runs->agentd, run->order->command.deploy, &progress);
 	codec_clear(&progress_schema, &progress);
 }
 
-static void on_exit_code(const struct engine_answer *answer, void *userdata)
+static void end_with(struct run *run, int64_t code)
 {
-	struct run *run = userdata;
-	int64_t code = json_integer_value(json_object_get(json_object_get(answer->json, "State"),
-							  "ExitCode")) &
-		       255;
+	const struct pre_deploy *pre_deploy = run->order->service->pre_deploy;
 
-	run->request = NULL;
-	if (!engine_ok(answer)) {
-		end(run, "failed", -1, xasprintf("its end is unknown: %s", answer->words));
-		return;
-	}
 	if (run->timed_out) {
-		_cleanup_free_ char *limit =
-			duration_human(run->order->service->pre_deploy->timeout);
+		_cleanup_free_ char *limit = duration_human(pre_deploy->timeout);
 
 		end(run, "failed", code, xasprintf("it did not end within %s", limit));
 	} else if (code == 0) {
 		end(run, "done", 0, NULL);
 	} else {
 		end(run, "failed", code,
-		    xasprintf("%s ended with exit code %lld%s%s",
-			      run->order->service->pre_deploy->command[0], (long long)code,
-			      run->last ? "; its last line: " : "", run->last ? run->last : ""));
+		    xasprintf("%s ended with exit code %lld%s%s", pre_deploy->command[0],
+			      (long long)code, run->last ? "; its last line: " : "",
+			      run->last ? run->last : ""));
 	}
 }
 
-static void ask_exit_code(struct run *run)
+static void on_exit_code(const struct engine_answer *answer, void *userdata)
 {
-	_cleanup_free_ char *path = xasprintf("/containers/%s/json", run->container);
+	struct run *run = userdata;
+	struct container_seen seen;
 
-	engine_ask(run->runs->agentd->engine, "GET", path, NULL, ENGINE_USEC, on_exit_code, run,
+	run->request = NULL;
+	if (!engine_ok(answer)) {
+		end(run, "failed", -1, xasprintf("its exit code is unknown: %s", answer->message));
+		return;
+	}
+	container_read(answer->json, "", &seen);
+	if (seen.exit_code < 0)
+		end(run, "failed", -1, xstrdup("the engine reports that it has not ended"));
+	else
+		end_with(run, seen.exit_code);
+	container_clear(&seen);
+}
+
+static void inspect(struct run *run, const char *container, engine_fn fn)
+{
+	_cleanup_free_ char *path = xasprintf("/containers/%s/json", container);
+
+	engine_ask(run->runs->agentd->engine, "GET", path, NULL, ENGINE_USEC, fn, run,
 		   &run->request);
 }
 
@@ -133,9 +213,9 @@ static void on_waited(const struct engine_answer *answer, void *userdata)
 
 	run->request = NULL;
 	if (answer->error < 0)
-		end(run, "failed", -1, xasprintf("its end is unknown: %s", answer->words));
+		end(run, "failed", -1, xasprintf("its end is unknown: %s", answer->message));
 	else
-		ask_exit_code(run);
+		inspect(run, run->container, on_exit_code);
 }
 
 static enum http_flow on_output(_unused_ int status, const char *data, size_t size, void *userdata)
@@ -146,17 +226,25 @@ static enum http_flow on_output(_unused_ int status, const char *data, size_t si
 	return HTTP_GO_ON;
 }
 
-/* Its output ends a moment before it is seen as ended. */
-static void on_output_end(_unused_ const struct http_answer *answer, void *userdata)
+static void wait_for_end(struct run *run)
 {
-	struct run *run = userdata;
 	_cleanup_free_ char *path = xasprintf("/containers/%s/wait", run->container);
 
-	run->output = NULL;
-	lines_flush(&run->lines);
 	engine_ask(run->runs->agentd->engine, "POST", path, NULL,
 		   run->order->service->pre_deploy->timeout + ENGINE_USEC, on_waited, run,
 		   &run->request);
+}
+
+/* Its output ends a moment before the engine reports its end. */
+static void on_output_end(_unused_ const struct http_answer *answer, void *userdata)
+{
+	struct run *run = userdata;
+
+	run->output = NULL;
+	lines_flush(&run->lines);
+	/* While it is inspected for its address, that answer continues. */
+	if (!run->request)
+		wait_for_end(run);
 }
 
 /* Its end comes as the end of its output. */
@@ -177,11 +265,31 @@ static void on_limit(void *userdata)
 		stop(run);
 }
 
+/* --- its way there */
+
+/* It runs, or has ended already. */
+static void on_address(const struct engine_answer *answer, void *userdata)
+{
+	struct run *run = userdata;
+	struct container_seen seen;
+
+	run->request = NULL;
+	if (engine_ok(answer)) {
+		container_read(answer->json, run->runs->agentd->config->network, &seen);
+		if (seen.running && seen.address)
+			publish(run, seen.address);
+		container_clear(&seen);
+	}
+	if (!run->output)
+		wait_for_end(run);
+}
+
 static void follow(struct run *run)
 {
 	_cleanup_free_ char *path =
 		xasprintf("/containers/%s/logs?follow=1&stdout=1&stderr=1", run->container);
 
+	inspect(run, run->container, on_address);
 	engine_stream(run->runs->agentd->engine, "GET", path, NULL, on_output, on_output_end, run,
 		      &run->output);
 	/* Its time was over before it began. */
@@ -198,7 +306,7 @@ static void on_started(const struct engine_answer *answer, void *userdata)
 		follow(run);
 	else
 		end(run, "failed", -1,
-		    xasprintf("the engine could not start it: %s", answer->words));
+		    xasprintf("the engine cannot start it: %s", answer->message));
 }
 
 static void start(struct run *run)
@@ -209,52 +317,58 @@ static void start(struct run *run)
 		   &run->request);
 }
 
-/* An earlier life of agentd has begun it: what has run is not run again. */
+/* An earlier process of agentd has begun it: what has run is not run again. */
 static void on_found(const struct engine_answer *answer, void *userdata)
 {
 	struct run *run = userdata;
-	const char *id = json_string_value(json_object_get(answer->json, "Id"));
+	struct agentd *agentd = run->runs->agentd;
 	struct container_seen seen;
 
 	run->request = NULL;
-	if (!engine_ok(answer) || !id) {
+	if (!engine_ok(answer)) {
 		end(run, "failed", -1,
-		    xasprintf("its container cannot be looked at: %s", answer->words));
+		    xasprintf("the engine cannot inspect its container: %s", answer->message));
 		return;
 	}
-	run->container = xstrdup(id);
-	container_read(answer->json, "", &seen);
-	if (seen.run && !json_is_string(json_object_get(answer->json, "State")) &&
-	    streq(json_string_value(
-			  json_object_get(json_object_get(answer->json, "State"), "Status")),
-		  "created"))
-		start(run);
-	else
-		follow(run);
+	container_read(answer->json, agentd->config->network, &seen);
+	if (!records_owner(agentd->records, &seen, agentd->config->daemon.machine)) {
+		end(run, "failed", -1,
+		    xasprintf("a container that agentd did not make has its name, %s; remove or "
+			      "rename it, then deploy again",
+			      run->name));
+	} else {
+		run->container = xstrdup(seen.id);
+		records_made(agentd->records, run->name, seen.id);
+		if (seen.created)
+			start(run);
+		else
+			follow(run);
+	}
 	container_clear(&seen);
 }
 
 static void on_created(const struct engine_answer *answer, void *userdata)
 {
 	struct run *run = userdata;
+	struct records *records = run->runs->agentd->records;
 	const char *id = json_string_value(json_object_get(answer->json, "Id"));
 
 	run->request = NULL;
+	if (answer->error < 0)
+		records_doubt(records, run->name);
 	if (engine_name_taken(answer)) {
-		_cleanup_free_ char *path = xasprintf("/containers/%s/json", run->name);
-
-		engine_ask(run->runs->agentd->engine, "GET", path, NULL, ENGINE_USEC, on_found, run,
-			   &run->request);
+		inspect(run, run->name, on_found);
 	} else if (!engine_ok(answer) || !id) {
 		end(run, "failed", -1,
-		    xasprintf("the engine could not create it: %s", answer->words));
+		    xasprintf("the engine cannot create it: %s", answer->message));
 	} else {
 		run->container = xstrdup(id);
+		records_made(records, run->name, id);
 		start(run);
 	}
 }
 
-static void begin(struct run *run)
+static void create(struct run *run)
 {
 	struct agentd *agentd = run->runs->agentd;
 	struct container_context context;
@@ -273,6 +387,46 @@ static void begin(struct run *run)
 	}
 	timer_arm(run->limit, run->order->service->pre_deploy->timeout);
 	engine_ask(agentd->engine, "POST", path, body, ENGINE_USEC, on_created, run, &run->request);
+}
+
+static void on_volumes(enum volume_verdict verdict, const char *reason, void *userdata)
+{
+	struct run *run = userdata;
+
+	volume_check_free(steal(run->volumes));
+	if (verdict == VOLUMES_THERE)
+		create(run);
+	else
+		end(run, "failed", -1, xstrdup(reason));
+}
+
+static void begin(struct run *run)
+{
+	struct agentd *agentd = run->runs->agentd;
+
+	run->record_wanted = !records_expect(agentd->records, run->name);
+	if (run->record_wanted)
+		return;
+	run->volumes = volume_check_new(agentd, run->order->command.ns, run->order->service,
+					run->order->new_volumes, on_volumes, run);
+	if (!run->volumes)
+		create(run);
+}
+
+void runs_saved(struct runs *runs, int error)
+{
+	for (struct map_item *i = NULL; (i = map_next(&runs->map, i));) {
+		struct run *run = i->value;
+
+		if (!run->record_wanted)
+			continue;
+		run->record_wanted = false;
+		if (error < 0)
+			end(run, "failed", -1,
+			    xasprintf("agentd cannot record it: %s", strerror(-error)));
+		else
+			begin(run);
+	}
 }
 
 void runs_order(struct runs *runs, const struct agent_run *order, struct agent_ran *ret)
@@ -298,48 +452,96 @@ void runs_order(struct runs *runs, const struct agent_run *order, struct agent_r
 	ret->reason = xstrdup(run->reason);
 }
 
-static void remove_aside(struct agentd *agentd, const char *container)
-{
-	_cleanup_free_ char *path = xasprintf("/containers/%s?force=1&v=1", container);
-
-	engine_ask_aside(agentd->engine, "DELETE", path, ENGINE_USEC);
-}
+/* --- what other deploys, and earlier processes, have left */
 
 static void on_leftovers(const struct engine_answer *answer, void *userdata)
 {
 	struct runs *runs = userdata;
+	struct agentd *agentd = runs->agentd;
 	const json_t *item;
 	size_t i;
 
 	json_array_foreach (answer->json, i, item) {
-		const char *id = json_string_value(json_object_get(item, "Id"));
-		const char *name =
-			json_string_value(json_array_get(json_object_get(item, "Names"), 0));
+		struct container_seen seen;
 
-		/* Names begin with a slash. The new deploy's own may be among them already. */
-		if (id && !(name && map_get(&runs->map, name + 1)))
-			remove_aside(runs->agentd, id);
+		container_read(item, "", &seen);
+		/* The new deploy's own may be among them already. */
+		if (seen.run && !map_get(&runs->map, seen.run) &&
+		    records_owner(agentd->records, &seen, agentd->config->daemon.machine)) {
+			unpublish(agentd->facts, seen.run);
+			remove_container(agentd, seen.run, seen.id);
+		}
+		container_clear(&seen);
 	}
 }
 
 void runs_sweep(struct runs *runs, const char *ns, const char *deploy)
 {
+	struct agentd *agentd = runs->agentd;
 	_cleanup_free_ char *filters = NULL, *escaped = NULL, *path = NULL;
 
 	for (struct map_item *i = NULL; (i = map_next(&runs->map, i));) {
 		struct run *run = i->value;
 
-		if (!streq(run->order->ns, ns) || streq(run->order->deploy, deploy))
+		if (!streq(run->order->command.ns, ns) || streq(run->order->command.deploy, deploy))
 			continue;
+		unpublish(agentd->facts, run->name);
+		/* The engine may be making it. */
+		if (!run->container)
+			records_doubt(agentd->records, run->name);
 		map_remove(&runs->map, run->name);
 		run_free(run);
 	}
-	if (!runs->agentd->engine->up)
+	if (!agentd->engine->up)
 		return;
-	filters = xasprintf("{\"label\":[\"ployz.machine=%s\",\"ployz.namespace=%s\",\"ployz.run="
-			    "pre_deploy\"]}",
-			    runs->agentd->config->daemon.machine, ns);
+	filters = xasprintf("{\"label\":[\"ployz.machine=%s\",\"ployz.namespace=%s\"]}",
+			    agentd->config->daemon.machine, ns);
 	escaped = http_escape(filters, NULL);
 	path = xasprintf("/containers/json?all=1&filters=%s", escaped);
-	engine_ask(runs->agentd->engine, "GET", path, NULL, ENGINE_USEC, on_leftovers, runs, NULL);
+	engine_ask(agentd->engine, "GET", path, NULL, ENGINE_USEC, on_leftovers, runs, NULL);
+}
+
+/* Facts of commands that do not run. */
+struct ended {
+	const struct runs *runs;
+	const struct map *containers;
+	bool listed; /* those of these containers; otherwise those of no such container */
+	struct instance **facts;
+	size_t n_facts;
+};
+
+static void find_ended(struct instance *fact, void *userdata)
+{
+	struct ended *ended = userdata;
+	bool listed = fact->container && map_get(ended->containers, fact->container);
+
+	if (fact->slot == INSTANCE_RUN_SLOT && listed == ended->listed &&
+	    (listed || !map_get(&ended->runs->map, fact->id)))
+		*array_add(ended->facts, ended->n_facts) = fact;
+}
+
+static void drop_ended(const struct runs *runs, const struct map *containers, bool listed)
+{
+	struct facts *facts = runs->agentd->facts;
+	struct ended ended = { runs, containers, listed, NULL, 0 };
+
+	facts_each(facts, find_ended, &ended);
+	for (size_t i = 0; i < ended.n_facts; i++)
+		facts_drop(facts, ended.facts[i]);
+	free(ended.facts);
+}
+
+void runs_adopt(struct runs *runs, const struct map *running)
+{
+	drop_ended(runs, running, false);
+}
+
+/* Its address may be another container's soon. */
+void runs_died(struct runs *runs, const char *container)
+{
+	struct map died = MAP_INIT;
+
+	map_put(&died, container, runs);
+	drop_ended(runs, &died, true);
+	map_clear(&died, NULL);
 }

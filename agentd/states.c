@@ -1,3 +1,4 @@
+/* States (pure): what becomes of an instance when something happens to it. */
 #include "agentd/agentd.h"
 
 const char *const event_names[] = {
@@ -20,7 +21,9 @@ const char *const event_names[] = {
 #define FAILED INSTANCE_FAILED
 #define nop ACTION_NOP
 
-/* A failed one keeps its name until it is removed: why it failed outlives its container. */
+/* A failed one keeps its entry until it is removed: the reason outlives its container. An instance
+ * fails by itself only before it was ever ready; one that is resumed was ready, and stays unready
+ * until it is ready again. A restart is a death. */
 static const struct move moves[][EVENT_COUNT] = {
 	[PULLING] = {
 		[EVENT_ORDERED] = { PULLING, ACTION_CREATE },
@@ -69,11 +72,11 @@ static const struct move moves[][EVENT_COUNT] = {
 		[EVENT_SPENT] = { FAILED, ACTION_HALT },
 		[EVENT_DIED] = { FAILED, ACTION_HALT },
 		[EVENT_ENDED] = { FAILED, ACTION_HALT },
-		[EVENT_RESTARTED] = { STARTING, ACTION_PROBE },
+		[EVENT_RESTARTED] = { FAILED, ACTION_HALT },
 		[EVENT_REFUSED] = { FAILED, nop },
-		[EVENT_DRAIN] = { DRAINING, ACTION_SILENCE },
+		[EVENT_DRAIN] = { DRAINING, ACTION_UNPROBE },
 		[EVENT_STOP] = { DRAINING, ACTION_END },
-		[EVENT_STOPPED] = { STOPPED, ACTION_SILENCE },
+		[EVENT_STOPPED] = { STOPPED, ACTION_UNPROBE },
 		[EVENT_RESUME] = { STARTING, nop },
 		[EVENT_REMOVE] = { DRAINING, ACTION_END },
 		[EVENT_REMOVED] = { GONE, ACTION_FREE },
@@ -86,13 +89,13 @@ static const struct move moves[][EVENT_COUNT] = {
 		[EVENT_PASSED] = { READY, nop },
 		[EVENT_MISSED] = { UNREADY, nop },
 		[EVENT_SPENT] = { UNREADY, nop },
-		[EVENT_DIED] = { UNREADY, ACTION_SILENCE },
-		[EVENT_ENDED] = { FAILED, ACTION_SILENCE },
+		[EVENT_DIED] = { UNREADY, ACTION_UNPROBE },
+		[EVENT_ENDED] = { FAILED, ACTION_UNPROBE },
 		[EVENT_RESTARTED] = { UNREADY, ACTION_PROBE },
-		[EVENT_REFUSED] = { READY, nop },
-		[EVENT_DRAIN] = { DRAINING, ACTION_SILENCE },
+		[EVENT_REFUSED] = { FAILED, ACTION_UNPROBE },
+		[EVENT_DRAIN] = { DRAINING, ACTION_UNPROBE },
 		[EVENT_STOP] = { DRAINING, ACTION_END },
-		[EVENT_STOPPED] = { STOPPED, ACTION_SILENCE },
+		[EVENT_STOPPED] = { STOPPED, ACTION_UNPROBE },
 		[EVENT_RESUME] = { READY, nop },
 		[EVENT_REMOVE] = { DRAINING, ACTION_END },
 		[EVENT_REMOVED] = { GONE, ACTION_FREE },
@@ -105,13 +108,13 @@ static const struct move moves[][EVENT_COUNT] = {
 		[EVENT_PASSED] = { READY, nop },
 		[EVENT_MISSED] = { UNREADY, nop },
 		[EVENT_SPENT] = { UNREADY, nop },
-		[EVENT_DIED] = { UNREADY, ACTION_SILENCE },
-		[EVENT_ENDED] = { FAILED, ACTION_SILENCE },
+		[EVENT_DIED] = { UNREADY, ACTION_UNPROBE },
+		[EVENT_ENDED] = { FAILED, ACTION_UNPROBE },
 		[EVENT_RESTARTED] = { UNREADY, ACTION_PROBE },
-		[EVENT_REFUSED] = { FAILED, nop },
-		[EVENT_DRAIN] = { DRAINING, ACTION_SILENCE },
+		[EVENT_REFUSED] = { FAILED, ACTION_UNPROBE },
+		[EVENT_DRAIN] = { DRAINING, ACTION_UNPROBE },
 		[EVENT_STOP] = { DRAINING, ACTION_END },
-		[EVENT_STOPPED] = { STOPPED, ACTION_SILENCE },
+		[EVENT_STOPPED] = { STOPPED, ACTION_UNPROBE },
 		[EVENT_RESUME] = { UNREADY, nop },
 		[EVENT_REMOVE] = { DRAINING, ACTION_END },
 		[EVENT_REMOVED] = { GONE, ACTION_FREE },
@@ -139,18 +142,18 @@ static const struct move moves[][EVENT_COUNT] = {
 	[STOPPED] = {
 		[EVENT_ORDERED] = { STOPPED, nop },
 		[EVENT_CREATED] = { STOPPED, nop },
-		[EVENT_STARTED] = { STARTING, ACTION_PROBE },
+		[EVENT_STARTED] = { UNREADY, ACTION_PROBE },
 		[EVENT_PASSED] = { STOPPED, nop },
 		[EVENT_MISSED] = { STOPPED, nop },
 		[EVENT_SPENT] = { STOPPED, nop },
 		[EVENT_DIED] = { STOPPED, nop },
 		[EVENT_ENDED] = { STOPPED, nop },
-		[EVENT_RESTARTED] = { STOPPED, nop },
+		[EVENT_RESTARTED] = { DRAINING, ACTION_END },
 		[EVENT_REFUSED] = { FAILED, nop },
 		[EVENT_DRAIN] = { STOPPED, nop },
 		[EVENT_STOP] = { STOPPED, nop },
 		[EVENT_STOPPED] = { STOPPED, nop },
-		[EVENT_RESUME] = { STARTING, ACTION_START },
+		[EVENT_RESUME] = { UNREADY, ACTION_START },
 		[EVENT_REMOVE] = { STOPPED, ACTION_END },
 		[EVENT_REMOVED] = { GONE, ACTION_FREE },
 		[EVENT_LOST] = { GONE, ACTION_FREE },
@@ -188,7 +191,7 @@ static const struct move moves[][EVENT_COUNT] = {
 		[EVENT_DRAIN] = { FAILED, nop },
 		[EVENT_STOP] = { FAILED, ACTION_END },
 		[EVENT_STOPPED] = { FAILED, nop },
-		[EVENT_RESUME] = { STARTING, ACTION_START },
+		[EVENT_RESUME] = { UNREADY, ACTION_START },
 		[EVENT_REMOVE] = { FAILED, ACTION_END },
 		[EVENT_REMOVED] = { GONE, ACTION_FREE },
 		[EVENT_LOST] = { FAILED, ACTION_FREE },

@@ -1,3 +1,4 @@
+/* Answer (pure): a query's bytes in, the answer's bytes out. */
 #include "dnsd/dnsd.h"
 
 #include <stdio.h>
@@ -15,17 +16,17 @@ struct answer {
 	const knot_pkt_t *query;
 	knot_pkt_t *pkt;
 	struct name name;
-	struct look look;
+	struct lookup lookup;
 	uint16_t type;
 };
 
-/* One record with data from the stack: libknot copies it into the packet at once. Records beyond
- * what fits set TC; `extra` ones are left out instead. */
+/* Appends a record whose data is on the stack: libknot copies it. A record that does not fit sets
+ * TC; an `extra` one is left out instead. */
 static int put(struct answer *a, const uint8_t *owner, uint16_t hint, uint16_t type,
 	       const uint8_t *data, uint16_t size, bool extra)
 {
-	_Alignas(knot_rdata_t) uint8_t room[sizeof(knot_rdata_t) + 1024];
-	knot_rdata_t *rdata = (knot_rdata_t *)room;
+	_Alignas(knot_rdata_t) uint8_t buffer[sizeof(knot_rdata_t) + 1024];
+	knot_rdata_t *rdata = (knot_rdata_t *)buffer;
 	knot_dname_storage_t name;
 	knot_rrset_t rr;
 
@@ -61,15 +62,15 @@ static void put_soa(struct answer *a)
 	at += sizeof(apex);
 	memcpy(at, hostmaster, sizeof(hostmaster));
 	at += sizeof(hostmaster);
-	/* Nobody transfers the zone: the serial stands still, and what is absent may be there in a
-	 * second. */
+	/* The zone has no transfers, so the serial is constant. A negative answer is valid for the
+	 * last of these numbers: a name may exist a second later. */
 	static const uint32_t numbers[] = { 1, 3600, 600, 86400, DNSD_TTL };
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++, at += 4)
 		knot_wire_write_u32(at, numbers[i]);
 	put(a, apex, KNOT_COMPR_HINT_NONE, KNOT_RRTYPE_SOA, data, (uint16_t)(at - data), false);
 }
 
-/* One string of a TXT record: a length and the text, cut where it is too long. */
+/* One string of a TXT record: its length and the text, truncated to 255 bytes. */
 static void text_add(uint8_t *data, uint16_t *size, const char *key, const char *value)
 {
 	char text[256];
@@ -85,38 +86,49 @@ static void text_add(uint8_t *data, uint16_t *size, const char *key, const char 
 
 static void put_text(struct answer *a)
 {
-	const struct look *look = &a->look;
+	const struct lookup *lookup = &a->lookup;
 	uint8_t data[1024];
 	uint16_t size = 0;
 	char number[64];
 
-	if (look->verdict == LOOK_SERVICE) {
-		text_add(data, &size, "deploy", look->ns->deploy ? look->ns->deploy : "");
-		snprintf(number, sizeof(number), "%lld", (long long)look->ns->revision);
-		text_add(data, &size, "revision", number);
-		snprintf(number, sizeof(number), "%zu/%zu", look->service->n_ready,
-			 look->service->n_slots);
+	if (lookup->verdict == LOOKUP_SERVICE) {
+		bool committed = lookup->set == LOOKUP_COMMITTED;
+		const char *deploy = committed ? lookup->ns->deploy : lookup->ns->open;
+
+		text_add(data, &size, "deploy", deploy ? deploy : "");
+		snprintf(number, sizeof(number), "%lld", (long long)lookup->ns->revision);
+		/* An open deploy has no revision yet. */
+		if (committed)
+			text_add(data, &size, "revision", number);
+		snprintf(number, sizeof(number), "%zu/%zu", lookup->service->n_ready,
+			 lookup->service->n_slots);
 		text_add(data, &size, "ready", number);
 	} else {
-		text_add(data, &size, "instance", look->slot->instance ? look->slot->instance : "");
-		text_add(data, &size, "machine", look->slot->machine ? look->slot->machine : "");
+		text_add(data, &size, "instance", lookup->slot->instance);
+		text_add(data, &size, "machine", lookup->slot->machine);
 		text_add(data, &size, "state",
-			 look->slot->state < 0 ? "unknown"
-					       : instance_state_names[look->slot->state]);
+			 lookup->slot->state < 0 ? "unknown"
+						 : instance_state_names[lookup->slot->state]);
 	}
 	put_here(a, KNOT_RRTYPE_TXT, data, size);
 }
 
+/* The slot at this position of the rotated order. */
+static const struct zone_slot *rotated(const struct answer *a, size_t at)
+{
+	const struct zone_service *service = a->lookup.service;
+
+	return &service->slots[(at + a->caller->rotation) % service->n_slots];
+}
+
 static void put_addresses(struct answer *a)
 {
-	const struct zone_service *service = a->look.service;
+	for (size_t i = 0; i < a->lookup.service->n_slots; i++) {
+		const struct zone_slot *slot = rotated(a, i);
 
-	for (size_t i = 0; i < service->n_slots; i++) {
-		const struct zone_slot *slot =
-			&service->slots[(i + a->caller->rotate) % service->n_slots];
-
-		if (slot->ready && put_address(a, knot_pkt_qname(a->query), KNOT_COMPR_HINT_QNAME,
-					       slot->address, false) != KNOT_EOK)
+		if (lookup_has(&a->lookup, slot) &&
+		    put_address(a, knot_pkt_qname(a->query), KNOT_COMPR_HINT_QNAME, slot->address,
+				false) != KNOT_EOK)
 			return;
 	}
 }
@@ -127,24 +139,22 @@ static bool target(const struct answer *a, const struct zone_slot *slot,
 	char text[256];
 
 	snprintf(text, sizeof(text), "%lld.%s.%s.ployz.internal", (long long)slot->slot,
-		 a->look.service->name, a->look.ns->ns);
+		 a->lookup.service->name, a->lookup.ns->ns);
 	return name_write(text, ret);
 }
 
 static void put_services(struct answer *a)
 {
-	const struct zone_service *service = a->look.service;
 	uint8_t data[6 + KNOT_DNAME_MAXLEN];
 
-	for (size_t i = 0; i < service->n_slots; i++) {
-		const struct zone_slot *slot =
-			&service->slots[(i + a->caller->rotate) % service->n_slots];
+	for (size_t i = 0; i < a->lookup.service->n_slots; i++) {
+		const struct zone_slot *slot = rotated(a, i);
 
-		if (!slot->ready || !target(a, slot, data + 6))
+		if (!lookup_has(&a->lookup, slot) || !target(a, slot, data + 6))
 			continue;
 		knot_wire_write_u16(data, 0);
 		knot_wire_write_u16(data + 2, 1);
-		knot_wire_write_u16(data + 4, (uint16_t)a->look.port->port);
+		knot_wire_write_u16(data + 4, (uint16_t)a->lookup.port->port);
 		if (put_here(a, KNOT_RRTYPE_SRV, data, (uint16_t)(6 + knot_dname_size(data + 6))) !=
 		    KNOT_EOK)
 			return;
@@ -153,15 +163,13 @@ static void put_services(struct answer *a)
 
 static void put_targets(struct answer *a)
 {
-	const struct zone_service *service = a->look.service;
 	uint8_t owner[KNOT_DNAME_MAXLEN];
 
 	knot_pkt_begin(a->pkt, KNOT_ADDITIONAL);
-	for (size_t i = 0; i < service->n_slots; i++) {
-		const struct zone_slot *slot =
-			&service->slots[(i + a->caller->rotate) % service->n_slots];
+	for (size_t i = 0; i < a->lookup.service->n_slots; i++) {
+		const struct zone_slot *slot = rotated(a, i);
 
-		if (slot->ready && target(a, slot, owner) &&
+		if (lookup_has(&a->lookup, slot) && target(a, slot, owner) &&
 		    put_address(a, owner, KNOT_COMPR_HINT_NONE, slot->address, true) != KNOT_EOK)
 			return;
 	}
@@ -172,8 +180,8 @@ static void put_reverse(struct answer *a)
 	uint8_t data[KNOT_DNAME_MAXLEN];
 	char text[256];
 
-	snprintf(text, sizeof(text), "%lld.%s.%s.ployz.internal", (long long)a->look.host->slot,
-		 a->look.host->service, a->look.host->ns->ns);
+	snprintf(text, sizeof(text), "%lld.%s.%s.ployz.internal", (long long)a->lookup.host->slot,
+		 a->lookup.host->service, a->lookup.host->ns->ns);
 	if (name_write(text, data))
 		put_here(a, KNOT_RRTYPE_PTR, data, (uint16_t)knot_dname_size(data));
 }
@@ -189,7 +197,7 @@ static void put_apex(struct answer *a)
 			    false);
 }
 
-/* The answer section; what has nothing to say leaves it empty. */
+/* Fills the answer section; it stays empty where the name has no records of this type. */
 static void fill(struct answer *a)
 {
 	static const uint8_t hinfo[] = "\007RFC8482"; /* and an empty string: its zero byte */
@@ -198,28 +206,28 @@ static void fill(struct answer *a)
 		put_here(a, KNOT_RRTYPE_HINFO, hinfo, sizeof(hinfo));
 		return;
 	}
-	switch ((enum look_verdict)a->look.verdict) {
-	case LOOK_APEX:
+	switch ((enum lookup_verdict)a->lookup.verdict) {
+	case LOOKUP_APEX:
 		put_apex(a);
 		break;
-	case LOOK_SERVICE:
+	case LOOKUP_SERVICE:
 		if (a->type == KNOT_RRTYPE_A)
 			put_addresses(a);
 		else if (a->type == KNOT_RRTYPE_TXT)
 			put_text(a);
 		break;
-	case LOOK_SLOT:
-		if (a->type == KNOT_RRTYPE_A && a->look.slot->ready)
+	case LOOKUP_SLOT:
+		if (a->type == KNOT_RRTYPE_A && lookup_has(&a->lookup, a->lookup.slot))
 			put_address(a, knot_pkt_qname(a->query), KNOT_COMPR_HINT_QNAME,
-				    a->look.slot->address, false);
+				    a->lookup.slot->address, false);
 		else if (a->type == KNOT_RRTYPE_TXT)
 			put_text(a);
 		break;
-	case LOOK_PORT:
+	case LOOKUP_PORT:
 		if (a->type == KNOT_RRTYPE_SRV)
 			put_services(a);
 		break;
-	case LOOK_REVERSE:
+	case LOOKUP_REVERSE:
 		if (a->type == KNOT_RRTYPE_PTR)
 			put_reverse(a);
 		break;
@@ -231,7 +239,7 @@ static void fill(struct answer *a)
 static void write_zone(struct answer *a)
 {
 	knot_wire_set_aa(a->pkt->wire);
-	if (!look_exists(&a->look)) {
+	if (!lookup_exists(&a->lookup)) {
 		knot_wire_set_rcode(a->pkt->wire, KNOT_RCODE_NXDOMAIN);
 		knot_pkt_begin(a->pkt, KNOT_AUTHORITY);
 		put_soa(a);
@@ -242,18 +250,18 @@ static void write_zone(struct answer *a)
 	if (knot_wire_get_ancount(a->pkt->wire) == 0 && !knot_wire_get_tc(a->pkt->wire)) {
 		knot_pkt_begin(a->pkt, KNOT_AUTHORITY);
 		put_soa(a);
-	} else if (a->look.verdict == LOOK_PORT && a->type == KNOT_RRTYPE_SRV) {
+	} else if (a->lookup.verdict == LOOKUP_PORT && a->type == KNOT_RRTYPE_SRV) {
 		put_targets(a);
 	}
 }
 
-/* The OPT record's room was reserved before anything was written: it fits. */
+/* The OPT record fits: its space was reserved before anything was written. */
 static void write_opt(struct answer *a, uint8_t extended)
 {
 	uint8_t opt[KNOT_EDNS_MIN_SIZE] = { 0 };
 
 	knot_wire_write_u16(opt + 1, KNOT_RRTYPE_OPT);
-	knot_wire_write_u16(opt + 3, DNSD_UDP_MOST);
+	knot_wire_write_u16(opt + 3, DNSD_UDP_MAX);
 	opt[KNOT_EDNS_EXT_RCODE_POS] = extended;
 	if (knot_edns_do(a->query->opt_rr))
 		opt[7] = 0x80;
@@ -262,7 +270,7 @@ static void write_opt(struct answer *a, uint8_t extended)
 	knot_wire_add_arcount(a->pkt->wire, 1);
 }
 
-/* Gives a whole rcode; -1: forward. */
+/* Returns the extended rcode; -1: forward. */
 static int respond(struct answer *a)
 {
 	uint16_t class = knot_pkt_qclass(a->query);
@@ -275,25 +283,25 @@ static int respond(struct answer *a)
 	if (a->type == KNOT_RRTYPE_AXFR || a->type == KNOT_RRTYPE_IXFR)
 		return KNOT_RCODE_REFUSED;
 	name_parse(knot_pkt_qname(a->query), &a->name);
-	look_up(a->zone, a->caller->ns, &a->name, &a->look);
-	if (a->look.verdict == LOOK_FORWARD)
+	lookup(a->zone, &a->caller->caller, &a->name, &a->lookup);
+	if (a->lookup.verdict == LOOKUP_FORWARD)
 		return -1;
-	/* Before the first load every name would seem absent. */
-	if (!a->caller->loaded)
+	/* A name that cannot be known must not be denied. */
+	if (!a->caller->loaded || a->lookup.verdict == LOOKUP_UNKNOWN)
 		return KNOT_RCODE_SERVFAIL;
 	write_zone(a);
 	return knot_wire_get_rcode(a->pkt->wire);
 }
 
-static size_t client_takes(const knot_pkt_t *query, bool tcp, size_t most)
+static size_t client_limit(const knot_pkt_t *query, bool tcp, size_t max)
 {
-	size_t size = DNSD_UDP_LEAST;
+	size_t size = DNSD_UDP_MIN;
 
 	if (tcp)
 		return UINT16_MAX;
 	if (knot_pkt_has_edns(query))
 		size = MAX2(size, (size_t)knot_edns_get_payload(query->opt_rr));
-	return MIN2(size, most);
+	return MIN2(size, max);
 }
 
 static enum answer_verdict answer_parsed(struct answer *a, uint8_t *out, size_t *ret_size)
@@ -302,7 +310,7 @@ static enum answer_verdict answer_parsed(struct answer *a, uint8_t *out, size_t 
 	int rcode;
 
 	a->type = knot_pkt_qtype(a->query);
-	a->pkt = knot_pkt_new(out, (uint16_t)client_takes(a->query, a->caller->tcp, DNSD_UDP_MOST),
+	a->pkt = knot_pkt_new(out, (uint16_t)client_limit(a->query, a->caller->tcp, DNSD_UDP_MAX),
 			      NULL);
 	if (!a->pkt)
 		mem_exhausted();
@@ -317,7 +325,7 @@ static enum answer_verdict answer_parsed(struct answer *a, uint8_t *out, size_t 
 			write_opt(a, (uint8_t)KNOT_EDNS_RCODE_HI(rcode));
 		*ret_size = a->pkt->size;
 	} else {
-		*ret_size = client_takes(a->query, a->caller->tcp, DNSD_PACKET);
+		*ret_size = client_limit(a->query, a->caller->tcp, DNSD_PACKET);
 	}
 	knot_pkt_free(a->pkt);
 	return rcode < 0 ? ANSWER_FORWARD : ANSWER_SEND;

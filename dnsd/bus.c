@@ -1,59 +1,33 @@
+/* Endpoints: the requests that dnsd answers, and the projection that feeds the zone. */
 #include "dnsd/dnsd.h"
 
-/* The doorplate: what dnsd hears, and what it says. */
-
-static void say(struct dnsd *dnsd)
+uint64_t dnsd_stale_since(const struct dnsd *dnsd)
 {
-	if (!dnsd->loaded)
-		daemon_status(dnsd->daemon, "waiting for the log");
-	else
-		daemon_status(dnsd->daemon, "%zu namespaces, log up to %llu%s",
-			      dnsd->zone->namespaces.count, (unsigned long long)dnsd->sequence,
-			      projection_stale_since(dnsd->projection) ? ", maybe behind" : "");
+	return dnsd->projection ? projection_stale_since(dnsd->projection) : dnsd->started;
 }
 
 static char *stale_since(const struct dnsd *dnsd)
 {
-	uint64_t since = projection_stale_since(dnsd->projection);
+	uint64_t since = dnsd_stale_since(dnsd);
 
 	return since ? time_format(since) : NULL;
 }
 
-static void answer_applied(struct dnsd *dnsd, struct bus_call *call)
+void dnsd_report(struct dnsd *dnsd)
 {
-	_cleanup_free_ char *stale = stale_since(dnsd);
-	struct applied applied = { .sequence = (int64_t)dnsd->sequence, .stale_since = stale };
+	const struct zone *zone = dnsd_zone(dnsd);
+	_cleanup_free_ char *applied = watermark_text(dnsd_applied(dnsd));
 
-	bus_call_ok(call, &applied);
+	if (!zone)
+		daemon_status(dnsd->daemon, "waiting for the store");
+	else
+		daemon_status(dnsd->daemon, "%zu namespaces, %s%s", zone->namespaces.count, applied,
+			      dnsd_stale_since(dnsd) ? ", stale" : "");
 }
 
-static void drop_waiting(struct dnsd *dnsd, size_t at)
+static void verb_applied(struct bus_call *call, _unused_ void *request, void *userdata)
 {
-	memmove(&dnsd->waiting[at], &dnsd->waiting[at + 1],
-		(--dnsd->n_waiting - at) * sizeof(*dnsd->waiting));
-	memset(&dnsd->waiting[dnsd->n_waiting], 0, sizeof(*dnsd->waiting));
-}
-
-static void verb_applied(struct bus_call *call, void *request, void *userdata)
-{
-	const struct applied_request *asked = request;
-	struct dnsd *dnsd = userdata;
-	struct waiting *waiting;
-
-	if (dnsd->loaded && dnsd->sequence >= (uint64_t)asked->sequence) {
-		answer_applied(dnsd, call);
-		return;
-	}
-	if (dnsd->n_waiting >= DNSD_WAITING) {
-		bus_call_failf(dnsd->waiting[0].call, FAILURE_NOT_READY, "ask again",
-			       "the zone has the log up to %llu only, and too many wait for more",
-			       (unsigned long long)dnsd->sequence);
-		drop_waiting(dnsd, 0);
-	}
-	waiting = array_add(dnsd->waiting, dnsd->n_waiting);
-	waiting->sequence = (uint64_t)asked->sequence;
-	waiting->call = call;
-	projection_expect(dnsd->projection, waiting->sequence);
+	confirmation_add(userdata, call);
 }
 
 static const char *rcode_name(uint16_t rcode)
@@ -63,8 +37,8 @@ static const char *rcode_name(uint16_t rcode)
 	return row ? row->name : "SERVFAIL";
 }
 
-/* The answer's records as text: what is told is what is sent. */
-static void tell_records(const knot_pkt_t *answer, struct resolved *resolved)
+/* The records of the answer section as text. */
+static void add_records(const knot_pkt_t *answer, struct resolved *resolved)
 {
 	const knot_pktsection_t *section = knot_pkt_section(answer, KNOT_ANSWER);
 	char data[1500], type[32];
@@ -85,147 +59,185 @@ static void tell_records(const knot_pkt_t *answer, struct resolved *resolved)
 	}
 }
 
-/* Asks the zone exactly as a packet would, over TCP so that nothing is cut. */
-static void resolve(struct dnsd *dnsd, const uint8_t *name, uint16_t type, const char *ns,
-		    struct resolved *resolved)
+/* Makes the answer that a packet would get, over TCP so that nothing is truncated. */
+static void resolve(struct dnsd *dnsd, const struct zone *zone, const uint8_t *name, uint16_t type,
+		    const struct caller *from, struct resolved *resolved)
 {
-	struct answer_caller caller = { .ns = ns,
+	struct answer_caller caller = { .caller = *from,
 					.allowed = true,
 					.tcp = true,
-					.loaded = dnsd->loaded,
-					.rotate = dnsd->rotate++,
+					.loaded = dnsd_zone(dnsd) != NULL,
+					.rotation = dnsd->rotation++,
 					.self = dnsd->bridge };
 	_cleanup_free_ uint8_t *wire = xmalloc(UINT16_MAX);
 	knot_pkt_t *query = knot_pkt_new(NULL, KNOT_WIRE_MIN_PKTSIZE, NULL), *answer;
 	size_t size = 0;
 
 	knot_pkt_put_question(query, name, KNOT_CLASS_IN, type);
-	if (answer_make(dnsd->zone, &caller, query->wire, query->size, wire, &size) ==
-	    ANSWER_FORWARD) {
+	if (answer_make(zone, &caller, query->wire, query->size, wire, &size) == ANSWER_FORWARD) {
 		resolved->status = xstrdup("FORWARDED");
 	} else {
 		answer = knot_pkt_new(wire, (uint16_t)size, NULL);
 		if (knot_pkt_parse(answer, KNOT_PF_NOCANON) == KNOT_EOK)
-			tell_records(answer, resolved);
+			add_records(answer, resolved);
 		resolved->status = xstrdup(rcode_name(knot_wire_get_rcode(wire)));
 		knot_pkt_free(answer);
 	}
 	knot_pkt_free(query);
 }
 
-static void verb_resolve(struct bus_call *call, void *request, void *userdata)
+static void verb_resolve(struct bus_call *call, void *data, void *userdata)
 {
-	const struct resolve_request *asked = request;
+	const struct resolve_request *request = data;
+	/* Only a candidate's own address identifies it. */
+	const struct caller caller = { .ns = request->ns, .candidate = false };
 	struct dnsd *dnsd = userdata;
+	const struct zone *zone = dnsd_zone(dnsd);
 	struct resolved *resolved;
 	knot_dname_storage_t wire = { 0 };
 	struct name name;
-	struct look look;
+	struct lookup found;
 	uint16_t type = KNOT_RRTYPE_A;
 
-	if (!asked->name || !name_write(asked->name, wire)) {
+	if (!request->name || !name_write(request->name, wire)) {
 		bus_call_failf(call, FAILURE_INVALID,
-			       "a name is labels of at most 63 bytes joined by dots",
-			       "'%s' is no name", asked->name ? asked->name : "");
+			       "a name consists of labels of at most 63 bytes, joined by dots",
+			       "cannot resolve '%s': not a name",
+			       request->name ? request->name : "");
 		return;
 	}
-	if (asked->type && knot_rrtype_from_string(asked->type, &type) < 0) {
-		bus_call_failf(call, FAILURE_INVALID,
-			       "A, AAAA, SRV, TXT and PTR are types of the zone",
-			       "'%s' is no type of record", asked->type);
+	if (request->type && knot_rrtype_from_string(request->type, &type) < 0) {
+		bus_call_failf(call, FAILURE_INVALID, "use A, AAAA, SRV, TXT or PTR",
+			       "cannot resolve %s: '%s' is not a record type", request->name,
+			       request->type);
 		return;
 	}
 	knot_dname_to_lower(wire);
 	resolved = codec_new(&resolved_schema);
-	resolve(dnsd, wire, type, asked->ns, resolved);
+	resolve(dnsd, zone ? zone : dnsd->zone, wire, type, &caller, resolved);
 	name_parse(wire, &name);
-	look_up(dnsd->zone, asked->ns, &name, &look);
+	lookup(zone ? zone : dnsd->zone, &caller, &name, &found);
 	free(resolved->why);
-	resolved->why =
-		dnsd->loaded || look.verdict == LOOK_FORWARD
-			? look_why(&look, &name, asked->ns, type)
-			: xstrdup("the log was not read yet: nothing can be said of its names");
-	resolved->sequence = (int64_t)dnsd->sequence;
+	resolved->why = zone || found.verdict == LOOKUP_FORWARD
+				? lookup_why(&found, &name, &caller, type)
+				: xstrdup("the zone is not loaded yet");
+	resolved->applied = *dnsd_applied(dnsd);
 	resolved->stale_since = stale_since(dnsd);
 	bus_call_ok(call, resolved);
 	resolved_free(resolved);
 }
 
-static json_t *troubles(const struct dnsd *dnsd)
+static json_t *errors(const struct zone *zone)
 {
 	json_t *list = json_array();
 
-	for (struct map_item *item = NULL; (item = map_next(&dnsd->zone->namespaces, item));) {
-		const struct zone_namespace *ns = item->value;
+	for (struct map_item *item = NULL; zone && (item = map_next(&zone->errors, item));) {
+		const struct zone_error *error = item->value;
 
-		if (ns->trouble)
-			json_array_append_new(list, json_pack("{s:s,s:s}", "namespace", ns->ns,
-							      "why", ns->trouble));
+		json_array_append_new(list, json_pack("{s:s*, s:s*, s:o}", "namespace", error->ns,
+						      "machine", error->machine, "error",
+						      json_words(error->text)));
 	}
 	return list;
+}
+
+/* The projection's, with the watermark of what is served. */
+static json_t *log_status(const struct dnsd *dnsd)
+{
+	json_t *log = projection_status(dnsd->projection);
+
+	json_object_set_new(log, "applied", codec_encode(&watermark_schema, dnsd_applied(dnsd)));
+	return log;
+}
+
+static json_t *counts_status(const struct dnsd_counts *counts)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "udp", (json_int_t)counts->udp, "tcp",
+			 (json_int_t)counts->tcp, "answered", (json_int_t)counts->answered,
+			 "forwarded", (json_int_t)counts->forwarded, "failed",
+			 (json_int_t)counts->failed, "dropped", (json_int_t)counts->dropped);
 }
 
 static json_t *status(void *userdata)
 {
 	struct dnsd *dnsd = userdata;
+	const struct zone *zone = dnsd_zone(dnsd);
 	json_t *upstreams = json_array();
 
 	for (size_t i = 0; i < dnsd->forward->n_upstreams; i++) {
-		_cleanup_free_ char *text = place_format(&dnsd->forward->upstreams[i]);
+		_cleanup_free_ char *text = address_format(&dnsd->forward->upstreams[i]);
 
 		json_array_append_new(upstreams, json_string(text));
 	}
-	return json_pack(
-		"{s:o, s:b, s:I, s:o, s:o, s:o, s:s*, s:I, s:I, s:{s:I, s:I, s:I, s:I, s:I, s:I}}",
-		"log", projection_status(dnsd->projection), "loaded", dnsd->loaded, "namespaces",
-		(json_int_t)dnsd->zone->namespaces.count, "troubles", troubles(dnsd), "listens",
-		listen_status(dnsd), "forwards_to", upstreams, "bridge_trouble",
-		dnsd->bridge_trouble, "connections", (json_int_t)dnsd->n_connections, "under_way",
-		(json_int_t)dnsd->forward->count, "counts", "udp", (json_int_t)dnsd->counts.udp,
-		"tcp", (json_int_t)dnsd->counts.tcp, "answered", (json_int_t)dnsd->counts.answered,
-		"forwarded", (json_int_t)dnsd->counts.forwarded, "failed",
-		(json_int_t)dnsd->counts.failed, "dropped", (json_int_t)dnsd->counts.dropped);
+	return json_pack("{s:o, s:s, s:o, s:I, s:o, s:o, s:o, s:s*, s:I, s:I, s:I, s:I, s:o}",
+			 "log", log_status(dnsd), "serving",
+			 dnsd->loaded ? "projection"
+			 : zone	      ? "stored view"
+				      : "nothing",
+			 "stored", codec_encode(&watermark_schema, &dnsd->stored), "namespaces",
+			 zone ? (json_int_t)zone->namespaces.count : 0, "errors", errors(zone),
+			 "listening", listen_status(dnsd), "upstreams", upstreams, "bridge_error",
+			 dnsd->bridge_error, "connections", (json_int_t)dnsd->n_connections,
+			 "pending", (json_int_t)dnsd->forward->count, "deferred",
+			 (json_int_t)dnsd->n_deferred, "confirmations",
+			 (json_int_t)dnsd->n_confirmations, "counts", counts_status(&dnsd->counts));
+}
+
+/* The last good entry of a subject may be in the stored view only. */
+static void restore(struct dnsd *dnsd, const char *subject)
+{
+	const struct view_entry *entry = dnsd->saved ? view_get(dnsd->saved, subject) : NULL;
+
+	if (entry && !view_get(dnsd->view, subject) &&
+	    zone_restore(dnsd->zone, subject, entry->data, entry->size) > 0)
+		view_put(dnsd->view, subject, entry->data, entry->size);
 }
 
 static void on_entry(const char *subject, uint64_t sequence, const char *data, size_t size,
 		     void *userdata)
 {
 	struct dnsd *dnsd = userdata;
+	int r = zone_entry(dnsd->zone, subject, sequence, data, size);
 
-	if (zone_entry(dnsd->zone, subject, data, size) < 0)
-		log_error(
-			"entry %llu on %s cannot be read: its last good one goes on being answered",
-			(unsigned long long)sequence, subject);
+	dnsd->settled = false;
+	if (r > 0) {
+		view_put(dnsd->view, subject, data, size);
+		dnsd->changed = true;
+	} else if (r < 0) {
+		log_error("cannot decode %s; serving its last good entry",
+			  zone_error(dnsd->zone, subject));
+		restore(dnsd, subject);
+	}
 }
 
-static void on_settled(uint64_t sequence, void *userdata)
+static void on_settled(const struct watermark *applied, void *userdata)
 {
 	struct dnsd *dnsd = userdata;
 
+	zone_apply(dnsd->zone, applied);
 	zone_settle(dnsd->zone);
-	dnsd->loaded = true;
-	dnsd->sequence = sequence;
+	if (!dnsd->loaded && dnsd->saved_zone)
+		log_info("the zone is loaded; the stored view is no longer served");
+	dnsd->loaded = dnsd->settled = true;
+	dnsd->applied = *applied;
+	dnsd->changed = dnsd->changed || applied->generation != dnsd->stored.generation;
+	zone_free(steal(dnsd->saved_zone));
+	view_free(steal(dnsd->saved));
 	listen_bridge(dnsd);
-	for (size_t i = 0; i < dnsd->n_waiting;) {
-		if (dnsd->waiting[i].sequence > sequence) {
-			i++;
-			continue;
-		}
-		answer_applied(dnsd, dnsd->waiting[i].call);
-		drop_waiting(dnsd, i);
-	}
-	say(dnsd);
+	defer_settled(dnsd);
+	confirmation_poll(dnsd);
+	dnsd_report(dnsd);
 }
 
 /* The projection has logged it. */
 static void on_stale(bool stale _unused_, void *userdata)
 {
-	say(userdata);
+	dnsd_report(userdata);
 }
 
 int dnsd_serve(struct dnsd *dnsd)
 {
-	static const struct bus_verb verbs[] = {
+	static const struct bus_endpoint verbs[] = {
 		{ SUBJECT_DNSD_APPLIED, verb_applied },
 		{ SUBJECT_DNSD_RESOLVE, verb_resolve },
 	};
@@ -236,14 +248,23 @@ int dnsd_serve(struct dnsd *dnsd)
 void dnsd_follow(struct dnsd *dnsd)
 {
 	static const struct projection_ops ops = { on_entry, on_settled, on_stale };
+	_cleanup_free_ char *heads = subject_filter(SUBJECT_NAMESPACE);
+	_cleanup_free_ char *members = subject_filter(SUBJECT_MEMBER);
+	_cleanup_free_ char *instances = subject_filter(SUBJECT_INSTANCES);
+	const char *const intent[] = { heads, members, NULL }, *const facts[] = { instances, NULL };
+	const struct projection_options options = {
+		.machine = dnsd->machine,
+		.intent = intent,
+		.facts = facts,
+		.served = dnsd->stored,
+		.seen = dnsd->saved ? dnsd->saved->seen : NULL,
+	};
 
-	dnsd->projection = projection_new(dnsd->bus, dnsd->machine, NULL, &ops, dnsd);
+	dnsd->projection = projection_new(dnsd->bus, &options, &ops, dnsd);
+	confirmation_follow(dnsd);
 }
 
 void dnsd_unfollow(struct dnsd *dnsd)
 {
 	projection_free(steal(dnsd->projection));
-	while (dnsd->n_waiting)
-		bus_call_drop(dnsd->waiting[--dnsd->n_waiting].call);
-	free(steal(dnsd->waiting));
 }

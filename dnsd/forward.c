@@ -1,27 +1,22 @@
+/* Forward (pure): the queries that are pending at upstreams. */
 #include "dnsd/dnsd.h"
 
 #include <ctype.h>
 
-struct forward *forward_new(struct place_of *upstreams, size_t count)
+struct forward *forward_new(struct address *upstreams, size_t count)
 {
 	struct forward *forward = xcalloc(1, sizeof(*forward));
 
 	forward->upstreams = upstreams;
 	forward->n_upstreams = count;
 	forward->next_id = 1;
+	TAILQ_INIT(&forward->queries);
 	return forward;
 }
 
 void forward_remove(struct forward *forward, struct forward_query *query)
 {
-	if (query->previous)
-		query->previous->next = query->next;
-	else
-		forward->oldest = query->next;
-	if (query->next)
-		query->next->previous = query->previous;
-	else
-		forward->newest = query->previous;
+	TAILQ_REMOVE(&forward->queries, query, by_age);
 	forward->count--;
 	free(query->wire);
 	free(query->io);
@@ -32,8 +27,8 @@ void forward_free(struct forward *forward)
 {
 	if (!forward)
 		return;
-	while (forward->oldest)
-		forward_remove(forward, forward->oldest);
+	while (!TAILQ_EMPTY(&forward->queries))
+		forward_remove(forward, TAILQ_FIRST(&forward->queries));
 	free(forward->upstreams);
 	free(forward);
 }
@@ -63,29 +58,24 @@ struct forward_query *forward_add(struct forward *forward, const struct client *
 	query->tries = 1;
 	query->fd = -1;
 	knot_wire_set_id(query->wire, wire_id);
-	query->previous = forward->newest;
-	if (forward->newest)
-		forward->newest->next = query;
-	else
-		forward->oldest = query;
-	forward->newest = query;
+	TAILQ_INSERT_TAIL(&forward->queries, query, by_age);
 	forward->count++;
 	return query;
 }
 
 struct forward_query *forward_surplus(const struct forward *forward)
 {
-	return forward->count >= FORWARD_MAX ? forward->oldest : NULL;
+	return forward->count >= FORWARD_MAX ? TAILQ_FIRST(&forward->queries) : NULL;
 }
 
-/* Names may come back in another case; type and class may not differ. */
+/* The name may differ in case; type and class may not differ. */
 static bool same_question(const struct forward_query *query, const uint8_t *wire)
 {
 	const uint8_t *ours = query->wire + KNOT_WIRE_HEADER_SIZE,
 		      *theirs = wire + KNOT_WIRE_HEADER_SIZE;
 	size_t name = query->question - 4;
 
-	/* Lengths of labels are below `A`: lowering them changes nothing. */
+	/* tolower() does not change a label's length: it is below 'A'. */
 	for (size_t i = 0; i < name; i++)
 		if (tolower(ours[i]) != tolower(theirs[i]))
 			return false;
@@ -101,7 +91,7 @@ enum forward_verdict forward_judge(const struct forward *forward, const struct f
 	    knot_wire_get_id(wire) != query->wire_id)
 		return FORWARD_IGNORE;
 	rcode = knot_wire_get_rcode(wire);
-	/* A server that could not read the question may leave it out; it is of no use then. */
+	/* A server that cannot parse the query may omit the question. */
 	if (knot_wire_get_qdcount(wire) == 0 && rcode != KNOT_RCODE_NOERROR)
 		return FORWARD_NEXT;
 	if (knot_wire_get_qdcount(wire) != 1 || size < KNOT_WIRE_HEADER_SIZE + query->question ||
@@ -126,9 +116,10 @@ bool forward_next(const struct forward *forward, struct forward_query *query)
 
 uint64_t forward_deadline(const struct forward *forward)
 {
+	const struct forward_query *query;
 	uint64_t earliest = 0;
 
-	for (const struct forward_query *query = forward->oldest; query; query = query->next)
+	TAILQ_FOREACH (query, &forward->queries, by_age)
 		if (query->deadline && (!earliest || query->deadline < earliest))
 			earliest = query->deadline;
 	return earliest;

@@ -1,3 +1,4 @@
+/* Listen: sockets on the configured addresses and on the bridge. */
 #include "dnsd/dnsd.h"
 
 #include <arpa/inet.h>
@@ -6,7 +7,7 @@
 struct listener {
 	struct dnsd *dnsd; /* borrowed */
 	uint64_t id;
-	struct place_of place;
+	struct address address;
 	bool bridge;
 	int udp, tcp;
 	sd_event_source *udp_source, *tcp_source;
@@ -44,22 +45,21 @@ static int on_tcp(sd_event_source *source _unused_, int fd, uint32_t events _unu
 	return 0;
 }
 
-static int listener_add(struct dnsd *dnsd, const struct place_of *place, bool bridge)
+static int listener_add(struct dnsd *dnsd, const struct address *address, bool bridge)
 {
 	_cleanup_(listener_freep) struct listener *listener = xcalloc(1, sizeof(*listener));
 	int r;
 
 	listener->dnsd = dnsd;
 	listener->id = dnsd->next_id++;
-	listener->place = *place;
+	listener->address = *address;
 	listener->bridge = bridge;
 	listener->tcp = -1;
-	/* The bridge comes and goes with the engine: its address may be bound before it is
-	 * there. */
-	listener->udp = udp_open(place, bridge);
+	/* The engine creates and removes the bridge: its address may be bound before it exists. */
+	listener->udp = udp_open(address, bridge);
 	if (listener->udp < 0)
 		return listener->udp;
-	listener->tcp = tcp_open(place, bridge);
+	listener->tcp = tcp_open(address, bridge);
 	if (listener->tcp < 0)
 		return listener->tcp;
 	r = sd_event_add_io(dnsd->loop, &listener->udp_source, listener->udp, EPOLLIN, on_udp,
@@ -73,61 +73,58 @@ static int listener_add(struct dnsd *dnsd, const struct place_of *place, bool br
 	return 0;
 }
 
-static char *trouble(const char *where, int error)
+static char *listen_error(const char *address, int error)
 {
 	switch (-error) {
 	case EADDRINUSE:
-		return xasprintf("cannot listen on %s: another program has this port; stop it, or "
-				 "choose another "
-				 "address with dns-listen",
-				 where);
+		return xasprintf("cannot listen on %s: another process uses this port; stop it, or "
+				 "set another address with dns-listen",
+				 address);
 	case EADDRNOTAVAIL:
-		return xasprintf(
-			"cannot listen on %s: this machine has no such address; correct dns-listen",
-			where);
+		return xasprintf("cannot listen on %s: this machine has no such address; correct "
+				 "dns-listen",
+				 address);
 	case EACCES:
 	case EPERM:
 		return xasprintf("cannot listen on %s: ports below 1024 need CAP_NET_BIND_SERVICE; "
-				 "start it as its "
-				 "unit does, or choose a higher port with dns-listen",
-				 where);
+				 "start dnsd with its unit, or set a higher port with dns-listen",
+				 address);
 	default:
-		return xasprintf("cannot listen on %s: %s", where, strerror(-error));
+		return xasprintf("cannot listen on %s: %s", address, strerror(-error));
 	}
 }
 
 int listen_start(struct dnsd *dnsd)
 {
 	for (char **text = dnsd->config->listen; text && *text; text++) {
-		_cleanup_free_ char *where = NULL, *words = NULL;
-		struct place_of place;
-		int r = place_parse(*text, DNSD_PORT, &place);
+		_cleanup_free_ char *formatted = NULL, *message = NULL;
+		struct address address;
+		int r = address_parse(*text, DNSD_PORT, &address);
 
-		if (r < 0 || place_is_wildcard(&place)) {
-			log_error("dns-listen: '%s' is not one address of this machine; write it "
-				  "as 127.0.0.1:53 or "
-				  "[::1]:53",
+		if (r < 0 || address_is_wildcard(&address)) {
+			log_error("cannot listen on '%s': not one address of this machine; write "
+				  "dns-listen as 127.0.0.1:53 or [::1]:53",
 				  *text);
 			return -EINVAL;
 		}
-		r = listener_add(dnsd, &place, false);
-		where = place_format(&place);
+		r = listener_add(dnsd, &address, false);
+		formatted = address_format(&address);
 		if (r < 0) {
-			words = trouble(where, r);
-			log_error("%s", words);
+			message = listen_error(formatted, r);
+			log_error("%s", message);
 			return r;
 		}
-		log_info("listening on %s", where);
+		log_info("listening on %s", formatted);
 	}
 	return 0;
 }
 
-static void on_again(void *userdata)
+static void on_bind_timer(void *userdata)
 {
 	listen_bridge(userdata);
 }
 
-static void forget_bridge(struct dnsd *dnsd)
+static void close_bridge(struct dnsd *dnsd)
 {
 	for (size_t i = 0; i < dnsd->n_listeners; i++) {
 		if (!dnsd->listeners[i]->bridge)
@@ -142,34 +139,35 @@ static void forget_bridge(struct dnsd *dnsd)
 
 void listen_bridge(struct dnsd *dnsd)
 {
-	struct place_of place = { .length = sizeof(struct sockaddr_in) };
-	struct sockaddr_in *v4 = (struct sockaddr_in *)&place.address;
-	_cleanup_free_ char *where = NULL, *words = NULL;
-	uint32_t address;
+	const struct zone *zone = dnsd_zone(dnsd);
+	struct address address = { .length = sizeof(struct sockaddr_in) };
+	struct sockaddr_in *v4 = (struct sockaddr_in *)&address.socket;
+	_cleanup_free_ char *formatted = NULL, *message = NULL;
+	uint32_t bridge;
 	int r;
 
-	if (!zone_bridge(dnsd->zone, dnsd->machine, &address) || address == dnsd->bridge)
+	if (!zone || !zone_bridge(zone, dnsd->machine, &bridge) || bridge == dnsd->bridge)
 		return;
-	forget_bridge(dnsd);
+	close_bridge(dnsd);
 	v4->sin_family = AF_INET;
 	v4->sin_port = htons(DNSD_PORT);
-	v4->sin_addr.s_addr = htonl(address);
-	where = place_format(&place);
-	r = listen_is_own(dnsd, &place) ? 0 : listener_add(dnsd, &place, true);
+	v4->sin_addr.s_addr = htonl(bridge);
+	formatted = address_format(&address);
+	r = listen_is_own(dnsd, &address) ? 0 : listener_add(dnsd, &address, true);
 	if (r == 0) {
-		dnsd->bridge = address;
-		free(steal(dnsd->bridge_trouble));
-		log_info("listening on %s", where);
+		dnsd->bridge = bridge;
+		free(steal(dnsd->bridge_error));
+		log_info("listening on %s", formatted);
 		return;
 	}
-	words = trouble(where, r);
-	if (!streq(words, dnsd->bridge_trouble))
-		log_error("%s; trying again every %llu s", words, BIND_AGAIN_USEC / 1000000);
-	free(dnsd->bridge_trouble);
-	dnsd->bridge_trouble = steal(words);
-	if (!dnsd->bind_again)
-		dnsd->bind_again = timer_new(dnsd->loop, on_again, dnsd);
-	timer_arm(dnsd->bind_again, BIND_AGAIN_USEC);
+	message = listen_error(formatted, r);
+	if (!streq(message, dnsd->bridge_error))
+		log_error("%s; retrying every %llu s", message, BIND_RETRY_USEC / 1000000);
+	free(dnsd->bridge_error);
+	dnsd->bridge_error = steal(message);
+	if (!dnsd->bind_timer)
+		dnsd->bind_timer = timer_new(dnsd->loop, on_bind_timer, dnsd);
+	timer_arm(dnsd->bind_timer, BIND_RETRY_USEC);
 }
 
 int listen_socket(const struct dnsd *dnsd, uint64_t id)
@@ -180,10 +178,10 @@ int listen_socket(const struct dnsd *dnsd, uint64_t id)
 	return -1;
 }
 
-bool listen_is_own(const struct dnsd *dnsd, const struct place_of *place)
+bool listen_is_own(const struct dnsd *dnsd, const struct address *address)
 {
 	for (size_t i = 0; i < dnsd->n_listeners; i++)
-		if (place_equal(&dnsd->listeners[i]->place, place))
+		if (address_equal(&dnsd->listeners[i]->address, address))
 			return true;
 	return false;
 }
@@ -193,7 +191,7 @@ json_t *listen_status(const struct dnsd *dnsd)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < dnsd->n_listeners; i++) {
-		_cleanup_free_ char *text = place_format(&dnsd->listeners[i]->place);
+		_cleanup_free_ char *text = address_format(&dnsd->listeners[i]->address);
 
 		json_array_append_new(list, json_string(text));
 	}
@@ -206,6 +204,6 @@ void listen_free(struct dnsd *dnsd)
 		listener_free(dnsd->listeners[i]);
 	free(steal(dnsd->listeners));
 	dnsd->n_listeners = 0;
-	timer_free(steal(dnsd->bind_again));
-	free(steal(dnsd->bridge_trouble));
+	timer_free(steal(dnsd->bind_timer));
+	free(steal(dnsd->bridge_error));
 }

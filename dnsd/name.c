@@ -1,17 +1,18 @@
+/* Name (pure): parses a name of a query. */
 #include "dnsd/dnsd.h"
 
 #include <stdio.h>
 
-#define LABELS 6 /* nothing of ours has more, `ployz.internal` and `in-addr.arpa` included */
+#define LABELS 6 /* no name of the zone has more, and no reverse name of an IPv4 address */
 
 struct labels {
 	char text[LABELS][64];
 	size_t count;
-	bool plain; /* only bytes that our names are made of */
+	bool plain; /* only bytes that names of the zone consist of */
 };
 
-/* False: more labels than any of ours has, so only the end counts. */
-static void cut(const uint8_t *wire, struct labels *ret)
+/* Keeps the last LABELS labels; a name with more is not plain. */
+static void split(const uint8_t *wire, struct labels *ret)
 {
 	size_t total = knot_dname_labels(wire, NULL), skipped = total > LABELS ? total - LABELS : 0;
 
@@ -52,12 +53,12 @@ static bool protocol_of(const char *label, int *ret)
 	return false;
 }
 
-/* The labels before `ployz.internal`, or one alone. */
-static void parse_ours(const struct labels *labels, size_t count, struct name *ret)
+/* The labels before `ployz.internal`, or a single label. */
+static void parse_zone(const struct labels *labels, size_t count, struct name *ret)
 {
 	const char(*at)[64] = labels->text;
 
-	ret->kind = NAME_STRANGE;
+	ret->kind = NAME_INVALID;
 	if (!labels->plain || !count)
 		return;
 	if (protocol_of(at[0], &ret->protocol)) {
@@ -75,7 +76,7 @@ static void parse_ours(const struct labels *labels, size_t count, struct name *r
 	}
 	count -= (size_t)(at - (const char(*)[64])labels->text);
 	if (count < 1 || count > 2 || !name_valid(at[0]) || (count == 2 && !name_valid(at[1]))) {
-		ret->kind = NAME_STRANGE;
+		ret->kind = NAME_INVALID;
 		return;
 	}
 	memcpy(ret->service, at[0], sizeof(ret->service));
@@ -106,20 +107,20 @@ void name_parse(const uint8_t *wire, struct name *ret)
 	struct labels labels;
 
 	memset(ret, 0, sizeof(*ret));
-	cut(wire, &labels);
+	split(wire, &labels);
 	if (labels.count >= 2 && streq(labels.text[labels.count - 1], "internal") &&
 	    streq(labels.text[labels.count - 2], "ployz")) {
 		if (labels.count == 2)
 			ret->kind = NAME_APEX;
 		else
-			parse_ours(&labels, labels.count - 2, ret);
+			parse_zone(&labels, labels.count - 2, ret);
 	} else if (labels.count == 1) {
-		parse_ours(&labels, 1, ret);
+		parse_zone(&labels, 1, ret);
 		ret->single = true;
 		if (ret->kind != NAME_SERVICE)
-			ret->kind = NAME_STRANGE;
+			ret->kind = NAME_INVALID;
 	} else if (!parse_reverse(&labels, ret)) {
-		ret->kind = NAME_ELSEWHERE;
+		ret->kind = NAME_FOREIGN;
 	}
 }
 

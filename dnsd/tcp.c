@@ -1,3 +1,4 @@
+/* TCP: connections of clients, with several queries each. */
 #include "dnsd/dnsd.h"
 
 #include <unistd.h>
@@ -8,30 +9,30 @@ struct connection {
 	struct dnsd *dnsd; /* borrowed */
 	uint64_t id;
 	int fd;
-	struct place_of from;
+	struct address from;
 	sd_event_source *source;
 	struct timer *idle;
-	struct strbuf in;		    /* what came and is not a whole question yet */
-	struct strbuf out;		    /* what is not sent yet */
-	size_t under_way;		    /* forwarded questions */
-	bool ended;			    /* the client sends no more */
-	bool broken;			    /* closed as soon as nobody is inside */
-	struct connection *previous, *next; /* by last use, the latest first */
+	struct strbuf in;  /* received, not yet a whole query */
+	struct strbuf out; /* not sent yet */
+	size_t pending;	   /* forwarded queries */
+	bool ended;	   /* the client sends no more */
+	bool broken;	   /* to be closed once no caller uses it */
+	TAILQ_ENTRY(connection) by_use;
 };
 
-int tcp_open(const struct place_of *place, bool free_)
+int tcp_open(const struct address *address, bool free_bind)
 {
-	int fd = socket(place->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+	int fd = socket(address->socket.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
 	    yes = 1, r;
 
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-	if (free_)
+	if (free_bind)
 		setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &yes, sizeof(yes));
-	if (place->address.ss_family == AF_INET6)
+	if (address->socket.ss_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes));
-	if (bind(fd, (const struct sockaddr *)&place->address, place->length) < 0 ||
+	if (bind(fd, (const struct sockaddr *)&address->socket, address->length) < 0 ||
 	    listen(fd, 64) < 0) {
 		r = -errno;
 		close(fd);
@@ -40,28 +41,9 @@ int tcp_open(const struct place_of *place, bool free_)
 	return fd;
 }
 
-static void unlink_connection(struct connection *c)
-{
-	if (c->previous)
-		c->previous->next = c->next;
-	else
-		c->dnsd->connections = c->next;
-	if (c->next)
-		c->next->previous = c->previous;
-	c->previous = c->next = NULL;
-}
-
-static void link_first(struct connection *c)
-{
-	c->next = c->dnsd->connections;
-	if (c->next)
-		c->next->previous = c;
-	c->dnsd->connections = c;
-}
-
 static void connection_close(struct connection *c)
 {
-	unlink_connection(c);
+	TAILQ_REMOVE(&c->dnsd->connections, c, by_use);
 	c->dnsd->n_connections--;
 	sd_event_source_disable_unref(c->source);
 	timer_free(c->idle);
@@ -76,11 +58,11 @@ static void on_idle(void *userdata)
 	connection_close(userdata);
 }
 
-/* Used just now: the last to make room for another. */
+/* A connection in use is the last to be closed for another. */
 static void touch(struct connection *c)
 {
-	unlink_connection(c);
-	link_first(c);
+	TAILQ_REMOVE(&c->dnsd->connections, c, by_use);
+	TAILQ_INSERT_HEAD(&c->dnsd->connections, c, by_use);
 	timer_arm(c->idle, TCP_IDLE_USEC);
 }
 
@@ -108,8 +90,8 @@ static void put(struct connection *c, const uint8_t *wire, size_t size)
 	strbuf_add(&c->out, wire, size);
 }
 
-/* Every whole question in the buffer, as long as the client takes its answers. */
-static void take_questions(struct connection *c)
+/* Answers every whole query in the buffer, as long as the client reads its answers. */
+static void take_queries(struct connection *c)
 {
 	struct client client = { .connection = c->id, .from = c->from };
 	uint8_t answer[UINT16_MAX];
@@ -123,9 +105,9 @@ static void take_questions(struct connection *c)
 			break;
 		at += 2 + length;
 		c->dnsd->counts.tcp++;
-		c->under_way++;
-		if (ask(c->dnsd, &client, here + 2, length, answer, &size)) {
-			c->under_way--;
+		c->pending++;
+		if (query_answer(c->dnsd, &client, here + 2, length, answer, &size)) {
+			c->pending--;
 			put(c, answer, size);
 		} else if (length < KNOT_WIRE_HEADER_SIZE || knot_wire_get_qr(here + 2)) {
 			c->broken = true;
@@ -134,17 +116,17 @@ static void take_questions(struct connection *c)
 	strbuf_consume(&c->in, at);
 }
 
-/* Goes on with what can be done, and waits for the rest. True: the connection is gone. */
+/* Answers what can be answered and waits for the rest. True: the connection is closed. */
 static bool proceed(struct connection *c)
 {
 	size_t before;
 
 	do {
 		before = c->in.size;
-		take_questions(c);
+		take_queries(c);
 		flush(c);
 	} while (!c->broken && c->in.size < before && c->out.size < TCP_UNSENT);
-	if (c->broken || (c->ended && !c->under_way && !c->out.size)) {
+	if (c->broken || (c->ended && !c->pending && !c->out.size)) {
 		connection_close(c);
 		return true;
 	}
@@ -168,8 +150,8 @@ static int on_io(sd_event_source *source _unused_, int fd, uint32_t events, void
 			c->ended = true;
 		else if (errno != EAGAIN && errno != EINTR)
 			c->broken = true;
-		/* Nothing more can be sent, either: without this the hang-up would be told for
-		 * ever. */
+		/* Nothing can be sent either; without this the loop would report the hang-up
+		 * again and again. */
 		if (n <= 0 && (events & (EPOLLHUP | EPOLLERR)))
 			c->broken = true;
 	}
@@ -180,19 +162,15 @@ static int on_io(sd_event_source *source _unused_, int fd, uint32_t events, void
 
 void tcp_accept(struct dnsd *dnsd, int fd)
 {
-	struct place_of from = { .length = sizeof(from.address) };
+	struct address from = { .length = sizeof(from.socket) };
 	struct connection *c;
-	int client = accept4(fd, (struct sockaddr *)&from.address, &from.length,
+	int client = accept4(fd, (struct sockaddr *)&from.socket, &from.length,
 			     SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (client < 0)
 		return;
-	if (dnsd->n_connections >= TCP_CONNECTIONS) {
-		c = dnsd->connections;
-		while (c->next)
-			c = c->next;
-		connection_close(c);
-	}
+	if (dnsd->n_connections >= TCP_CONNECTIONS)
+		connection_close(TAILQ_LAST(&dnsd->connections, connection_list));
 	c = xcalloc(1, sizeof(*c));
 	c->dnsd = dnsd;
 	c->id = dnsd->next_id++;
@@ -200,29 +178,31 @@ void tcp_accept(struct dnsd *dnsd, int fd)
 	c->from = from;
 	c->idle = timer_new(dnsd->loop, on_idle, c);
 	dnsd->n_connections++;
-	link_first(c);
+	TAILQ_INSERT_HEAD(&dnsd->connections, c, by_use);
 	timer_arm(c->idle, TCP_IDLE_USEC);
 	if (sd_event_add_io(dnsd->loop, &c->source, client, EPOLLIN, on_io, c) < 0)
 		connection_close(c);
 }
 
-/* May come from inside take_questions, when another question makes room: nothing is closed here. */
+/* take_queries may be the caller, when a pending query is dropped for another: nothing is closed
+ * here. */
 void tcp_send(struct dnsd *dnsd, uint64_t connection, const uint8_t *wire, size_t size)
 {
-	struct connection *c = dnsd->connections;
+	struct connection *c;
 
-	while (c && c->id != connection)
-		c = c->next;
+	TAILQ_FOREACH (c, &dnsd->connections, by_use)
+		if (c->id == connection)
+			break;
 	if (!c)
 		return;
-	c->under_way--;
+	c->pending--;
 	put(c, wire, size);
-	/* The rest is done when the socket says that it takes more, which it does at once. */
+	/* on_io sends it in the next iteration of the loop. */
 	sd_event_source_set_io_events(c->source, (c->ended ? 0u : EPOLLIN) | EPOLLOUT);
 }
 
 void tcp_free(struct dnsd *dnsd)
 {
-	while (dnsd->connections)
-		connection_close(dnsd->connections);
+	while (!TAILQ_EMPTY(&dnsd->connections))
+		connection_close(TAILQ_FIRST(&dnsd->connections));
 }

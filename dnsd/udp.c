@@ -1,22 +1,23 @@
+/* UDP: batches of queries from a socket, and their answers. */
 #include "dnsd/dnsd.h"
 
 #include <unistd.h>
 
-int udp_open(const struct place_of *place, bool free_)
+int udp_open(const struct address *address, bool free_bind)
 {
-	int fd = socket(place->address.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
+	int fd = socket(address->socket.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
 	    yes = 1;
-	int room = DNSD_SOCKET_BUFFER, r;
+	int buffer = DNSD_SOCKET_BUFFER, r;
 
 	if (fd < 0)
 		return -errno;
-	if (free_)
+	if (free_bind)
 		setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &yes, sizeof(yes));
-	if (place->address.ss_family == AF_INET6)
+	if (address->socket.ss_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes));
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
-	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
-	if (bind(fd, (const struct sockaddr *)&place->address, place->length) < 0) {
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof(buffer));
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
+	if (bind(fd, (const struct sockaddr *)&address->socket, address->length) < 0) {
 		r = -errno;
 		close(fd);
 		return r;
@@ -28,11 +29,11 @@ struct batch {
 	struct mmsghdr in[DNSD_BATCH], out[DNSD_BATCH];
 	struct iovec in_data[DNSD_BATCH], out_data[DNSD_BATCH];
 	struct client clients[DNSD_BATCH];
-	uint8_t questions[DNSD_BATCH][DNSD_PACKET];
-	uint8_t answers[DNSD_BATCH][DNSD_UDP_MOST];
+	uint8_t queries[DNSD_BATCH][DNSD_PACKET];
+	uint8_t answers[DNSD_BATCH][DNSD_UDP_MAX];
 };
 
-/* What does not fit into the socket's buffer is lost, as everything over UDP may be. */
+/* An answer that does not fit into the socket's buffer is lost, as any UDP packet may be. */
 static void send_batch(struct dnsd *dnsd, int fd, struct batch *batch, unsigned count)
 {
 	unsigned at = 0;
@@ -56,9 +57,9 @@ void udp_read(struct dnsd *dnsd, uint64_t listener, int fd)
 	int count;
 
 	for (size_t i = 0; i < DNSD_BATCH; i++) {
-		batch.in_data[i] = (struct iovec){ batch.questions[i], DNSD_PACKET };
+		batch.in_data[i] = (struct iovec){ batch.queries[i], DNSD_PACKET };
 		batch.in[i] =
-			(struct mmsghdr){ .msg_hdr = { .msg_name = &batch.clients[i].from.address,
+			(struct mmsghdr){ .msg_hdr = { .msg_name = &batch.clients[i].from.socket,
 						       .msg_namelen =
 							       sizeof(struct sockaddr_storage),
 						       .msg_iov = &batch.in_data[i],
@@ -73,12 +74,12 @@ void udp_read(struct dnsd *dnsd, uint64_t listener, int fd)
 		client->connection = 0;
 		client->from.length = batch.in[i].msg_hdr.msg_namelen;
 		dnsd->counts.udp++;
-		if (!ask(dnsd, client, batch.questions[i], batch.in[i].msg_len,
-			 batch.answers[replies], &size))
+		if (!query_answer(dnsd, client, batch.queries[i], batch.in[i].msg_len,
+				  batch.answers[replies], &size))
 			continue;
 		batch.out_data[replies] = (struct iovec){ batch.answers[replies], size };
 		batch.out[replies] =
-			(struct mmsghdr){ .msg_hdr = { .msg_name = &client->from.address,
+			(struct mmsghdr){ .msg_hdr = { .msg_name = &client->from.socket,
 						       .msg_namelen = client->from.length,
 						       .msg_iov = &batch.out_data[replies],
 						       .msg_iovlen = 1 } };
@@ -87,9 +88,9 @@ void udp_read(struct dnsd *dnsd, uint64_t listener, int fd)
 	send_batch(dnsd, fd, &batch, replies);
 }
 
-void udp_send(int fd, const struct place_of *to, const uint8_t *wire, size_t size)
+void udp_send(int fd, const struct address *to, const uint8_t *wire, size_t size)
 {
-	if (sendto(fd, wire, size, MSG_DONTWAIT, (const struct sockaddr *)&to->address,
-		   to->length) < 0)
-		log_debug("an answer could not be sent: %s", strerror(errno));
+	if (sendto(fd, wire, size, MSG_DONTWAIT, (const struct sockaddr *)&to->socket, to->length) <
+	    0)
+		log_debug("cannot send an answer: %s", strerror(errno));
 }

@@ -1,3 +1,4 @@
+/* Upstream: sends queries to other resolvers, one socket for each. */
 #include "dnsd/dnsd.h"
 
 #include <sys/random.h>
@@ -17,7 +18,7 @@ static void arm(struct dnsd *dnsd)
 		timer_disarm(dnsd->forward_timer);
 }
 
-static void hang_up(struct forward_query *query)
+static void close_socket(struct forward_query *query)
 {
 	sd_event_source_disable_unref(steal(query->source));
 	if (query->fd >= 0)
@@ -30,22 +31,22 @@ static void hang_up(struct forward_query *query)
 
 static void finish(struct dnsd *dnsd, struct forward_query *query, uint8_t *wire, size_t size)
 {
-	uint8_t cut[DNSD_UDP_LEAST];
+	uint8_t cut[DNSD_UDP_MIN];
 
-	hang_up(query);
+	close_socket(query);
 	knot_wire_set_id(wire, query->client_id);
 	if (size > query->limit) {
 		size = answer_refuse(wire, size, knot_wire_get_rcode(wire), true, cut);
 		wire = cut;
 	}
-	ask_answered(dnsd, &query->client, wire, size);
+	query_answered(dnsd, &query->client, wire, size);
 	forward_remove(dnsd->forward, query);
 	arm(dnsd);
 }
 
 static void give_up(struct dnsd *dnsd, struct forward_query *query)
 {
-	uint8_t answer[DNSD_UDP_LEAST];
+	uint8_t answer[DNSD_UDP_MIN];
 	size_t size = answer_refuse(query->wire, query->size, KNOT_RCODE_SERVFAIL, false, answer);
 
 	dnsd->counts.failed++;
@@ -54,17 +55,17 @@ static void give_up(struct dnsd *dnsd, struct forward_query *query)
 
 static void try_next(struct dnsd *dnsd, struct forward_query *query)
 {
-	hang_up(query);
+	close_socket(query);
 	if (!forward_next(dnsd->forward, query)) {
 		give_up(dnsd, query);
 		return;
 	}
-	/* A server over UDP again: the one that truncated was another. */
+	/* UDP again: it was another server that truncated its answer. */
 	query->tcp = query->client.connection != 0;
 	try_now(dnsd, query);
 }
 
-/* `wire` is what came from the upstream; it may be written to. */
+/* `wire` is what the upstream sent; it may be modified. */
 static void judge(struct dnsd *dnsd, struct forward_query *query, uint8_t *wire, size_t size)
 {
 	switch (forward_judge(dnsd->forward, query, wire, size)) {
@@ -77,7 +78,7 @@ static void judge(struct dnsd *dnsd, struct forward_query *query, uint8_t *wire,
 		finish(dnsd, query, wire, size);
 		break;
 	case FORWARD_USE_TCP:
-		hang_up(query);
+		close_socket(query);
 		query->tcp = true;
 		try_now(dnsd, query);
 		break;
@@ -101,7 +102,7 @@ static int on_udp(sd_event_source *source _unused_, int fd, uint32_t events _unu
 	return 0;
 }
 
-/* Sends what is left of the question. 1: all of it; 0: later; a negative errno. */
+/* Sends the rest of the query. 1: complete; 0: not yet; a negative errno. */
 static int tcp_write(struct forward_query *query)
 {
 	ssize_t n = send(query->fd, query->io + query->io_at, query->io_size - query->io_at,
@@ -113,7 +114,7 @@ static int tcp_write(struct forward_query *query)
 	return query->io_at == query->io_size;
 }
 
-/* Reads the length, then as many bytes. 1: all of it; 0: later; a negative errno. */
+/* Reads the length, then as many bytes. 1: complete; 0: not yet; a negative errno. */
 static int tcp_read(struct forward_query *query)
 {
 	ssize_t n = recv(query->fd, query->io + query->io_at, query->io_size - query->io_at,
@@ -150,7 +151,7 @@ static int on_tcp(sd_event_source *source, int fd _unused_, uint32_t events _unu
 		query->io_at = 0;
 		sd_event_source_set_io_events(source, EPOLLIN);
 	} else if (r > 0) {
-		/* hang_up frees the buffer: what came has to outlive it. */
+		/* close_socket frees the buffer of the query. */
 		_cleanup_free_ uint8_t *wire = steal(query->io);
 
 		judge(query->owner, query, wire + 2, query->io_size - 2);
@@ -160,16 +161,16 @@ static int on_tcp(sd_event_source *source, int fd _unused_, uint32_t events _unu
 
 static int start(struct dnsd *dnsd, struct forward_query *query)
 {
-	const struct place_of *to = &dnsd->forward->upstreams[query->at];
+	const struct address *to = &dnsd->forward->upstreams[query->at];
 	int type = query->tcp ? SOCK_STREAM : SOCK_DGRAM;
 
 	if (listen_is_own(dnsd, to))
 		return -ELOOP;
-	query->fd = socket(to->address.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	query->fd = socket(to->socket.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (query->fd < 0)
 		return -errno;
-	/* Connected: the kernel drops what comes from elsewhere, and chose the port at random. */
-	if (connect(query->fd, (const struct sockaddr *)&to->address, to->length) < 0 &&
+	/* Connected: the kernel chooses a random port and drops packets of other senders. */
+	if (connect(query->fd, (const struct sockaddr *)&to->socket, to->length) < 0 &&
 	    errno != EINPROGRESS)
 		return -errno;
 	if (query->tcp) {
@@ -188,7 +189,7 @@ static int start(struct dnsd *dnsd, struct forward_query *query)
 static void try_now(struct dnsd *dnsd, struct forward_query *query)
 {
 	while (start(dnsd, query) < 0) {
-		hang_up(query);
+		close_socket(query);
 		if (!forward_next(dnsd->forward, query)) {
 			give_up(dnsd, query);
 			return;
@@ -202,13 +203,13 @@ static void on_deadline(void *userdata)
 {
 	struct dnsd *dnsd = userdata;
 	uint64_t now = boot_now_usec();
-	struct forward_query *query = dnsd->forward->oldest, *next;
+	struct forward_query *query = TAILQ_FIRST(&dnsd->forward->queries), *next;
 
 	for (; query; query = next) {
-		next = query->next;
+		next = TAILQ_NEXT(query, by_age);
 		if (query->deadline > now)
 			continue;
-		/* Others need not wait for the same silence. */
+		/* Later queries try another upstream first. */
 		if (dnsd->forward->first == query->at)
 			dnsd->forward->first = (query->at + 1) % dnsd->forward->n_upstreams;
 		try_next(dnsd, query);
@@ -216,15 +217,15 @@ static void on_deadline(void *userdata)
 	arm(dnsd);
 }
 
-void upstream_ask(struct dnsd *dnsd, const struct client *client, const uint8_t *wire, size_t size,
-		  size_t limit)
+void upstream_query(struct dnsd *dnsd, const struct client *client, const uint8_t *wire,
+		    size_t size, size_t limit)
 {
 	struct forward_query *query = forward_surplus(dnsd->forward);
 	uint16_t id = 0;
 
 	if (query)
 		give_up(dnsd, query);
-	/* The early pool may not be filled yet at boot; the port is random all the same. */
+	/* At boot the random pool may not be ready; the port is random in any case. */
 	if (getrandom(&id, sizeof(id), GRND_NONBLOCK) < 0)
 		id = (uint16_t)boot_now_usec();
 	query = forward_add(dnsd->forward, client, wire, size, limit, id);
@@ -234,7 +235,7 @@ void upstream_ask(struct dnsd *dnsd, const struct client *client, const uint8_t 
 	try_now(dnsd, query);
 }
 
-static size_t from_resolv_conf(struct dnsd *dnsd, struct place_of **ret)
+static size_t from_resolv_conf(struct dnsd *dnsd, struct address **ret)
 {
 	_cleanup_free_ char *text = NULL;
 	size_t count = 0, kept = 0;
@@ -243,54 +244,57 @@ static size_t from_resolv_conf(struct dnsd *dnsd, struct place_of **ret)
 	*ret = NULL;
 	if (r < 0)
 		log_errno(LOG_WARNING, r,
-			  "cannot read " RESOLV_CONF ": names of other zones are refused");
+			  "cannot read " RESOLV_CONF "; refusing names of other zones");
 	else
-		count = places_of_resolv_conf(text, ret);
+		count = addresses_of_resolv_conf(text, ret);
 	for (size_t i = 0; i < count; i++)
 		if (!listen_is_own(dnsd, &(*ret)[i]))
 			(*ret)[kept++] = (*ret)[i];
 	if (r >= 0 && !kept)
-		log_warning(RESOLV_CONF
-			    " names no other resolver: names of other zones are refused");
+		log_warning("cannot forward: " RESOLV_CONF
+			    " names no other resolver; refusing names of other zones");
 	return kept;
 }
 
 int upstream_start(struct dnsd *dnsd)
 {
-	struct place_of *places = NULL, place;
+	struct address *upstreams = NULL, address;
 	size_t count = 0;
 
 	if (!dnsd->config->forward)
-		count = from_resolv_conf(dnsd, &places);
+		count = from_resolv_conf(dnsd, &upstreams);
 	for (char **text = dnsd->config->forward; text && *text; text++) {
 		if (streq(*text, "none"))
 			continue;
-		if (place_parse(*text, DNSD_PORT, &place) < 0 || place_is_wildcard(&place)) {
-			log_error("forward: '%s' is no address; write it as 192.0.2.1, "
-				  "192.0.2.1:53 or `none`",
+		if (address_parse(*text, DNSD_PORT, &address) < 0 ||
+		    address_is_wildcard(&address)) {
+			log_error("cannot forward to '%s': not an address; write forward as "
+				  "192.0.2.1, 192.0.2.1:53 or `none`",
 				  *text);
-			free(places);
+			free(upstreams);
 			return -EINVAL;
 		}
-		if (listen_is_own(dnsd, &place)) {
-			log_error("forward: %s is this resolver's own address; name another",
+		if (listen_is_own(dnsd, &address)) {
+			log_error("cannot forward to %s: dnsd itself listens there; set another "
+				  "resolver with forward",
 				  *text);
-			free(places);
+			free(upstreams);
 			return -ELOOP;
 		}
-		*array_add(places, count) = place;
+		*array_add(upstreams, count) = address;
 	}
-	dnsd->forward = forward_new(places, count);
+	dnsd->forward = forward_new(upstreams, count);
 	dnsd->forward_timer = timer_new(dnsd->loop, on_deadline, dnsd);
 	return 0;
 }
 
 void upstream_free(struct dnsd *dnsd)
 {
+	struct forward_query *query;
+
 	if (dnsd->forward)
-		for (struct forward_query *query = dnsd->forward->oldest; query;
-		     query = query->next)
-			hang_up(query);
+		TAILQ_FOREACH (query, &dnsd->forward->queries, by_age)
+			close_socket(query);
 	forward_free(steal(dnsd->forward));
 	timer_free(steal(dnsd->forward_timer));
 }

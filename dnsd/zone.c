@@ -1,3 +1,4 @@
+/* Zone (pure): the last entries of heads, members and facts, and what is answered from them. */
 #include "dnsd/dnsd.h"
 
 #include <arpa/inet.h>
@@ -13,10 +14,11 @@ static void drop_service(void *value)
 {
 	struct zone_service *service = value;
 
+	if (!service)
+		return;
 	for (size_t i = 0; i < service->n_slots; i++) {
 		free(service->slots[i].instance);
 		free(service->slots[i].machine);
-		free(service->slots[i].deploy);
 	}
 	for (size_t i = 0; i < service->n_ports; i++)
 		free(service->ports[i].name);
@@ -31,19 +33,47 @@ static void drop_facts(void *value)
 	instances_free(value);
 }
 
+static void drop_hosts(struct zone_namespace *ns)
+{
+	while (!LIST_EMPTY(&ns->hosts)) {
+		struct zone_host *host = LIST_FIRST(&ns->hosts);
+
+		LIST_REMOVE(host, in_namespace);
+		LIST_REMOVE(host, in_bucket);
+		free(host->service);
+		free(host);
+	}
+}
+
 static void drop_namespace(void *value)
 {
 	struct zone_namespace *ns = value;
 
+	drop_hosts(ns);
 	map_clear(&ns->facts, drop_facts);
 	map_clear(&ns->services, drop_service);
+	map_clear(&ns->candidates, drop_service);
 	head_free(ns->head);
-	free(ns->trouble);
+	head_free(ns->waiting);
 	free(ns->deploy);
+	free(ns->open);
 	free(ns->ns);
 	free(ns);
 }
 
+static void drop_error(void *value)
+{
+	struct zone_error *error = value;
+
+	if (!error)
+		return;
+	free(error->ns);
+	free(error->machine);
+	free(error->text);
+	free(error);
+}
+
+/* The caller is about to change it. */
 static struct zone_namespace *namespace_get(struct zone *zone, const char *name)
 {
 	struct zone_namespace *ns = map_get(&zone->namespaces, name);
@@ -66,16 +96,9 @@ void zone_free(struct zone *zone)
 {
 	if (!zone)
 		return;
-	for (size_t i = 0; i < ARRAY_SIZE(zone->hosts); i++) {
-		while (zone->hosts[i]) {
-			struct zone_host *host = zone->hosts[i];
-
-			zone->hosts[i] = host->next;
-			free(host->service);
-			free(host);
-		}
-	}
 	map_clear(&zone->namespaces, drop_namespace);
+	map_clear(&zone->errors, drop_error);
+	map_clear(&zone->removed, NULL);
 	for (size_t i = 0; i < zone->n_machines; i++)
 		free(zone->machines[i].id);
 	free(zone->machines);
@@ -89,208 +112,383 @@ static uint32_t ipv4(const char *text)
 	return text && inet_pton(AF_INET, text, &address) == 1 ? ntohl(address.s_addr) : 0;
 }
 
-static int take_machine(struct zone *zone, const char *id, const char *data, size_t size)
+/* Facts of a removed member count as absent, from the next zone_settle on. */
+static void set_removed(struct zone *zone, const char *machine, bool removed)
 {
-	_cleanup_(machine_freep) struct machine *record = NULL;
-	_cleanup_free_ char *network = NULL;
-	struct zone_machine *machine = NULL;
-	int64_t bits = 24;
-	void *parsed;
-	char *slash;
+	if (removed == (map_get(&zone->removed, machine) != NULL))
+		return;
+	if (removed)
+		map_put(&zone->removed, machine, zone);
+	else
+		map_remove(&zone->removed, machine);
+	for (struct map_item *item = NULL; (item = map_next(&zone->namespaces, item));) {
+		struct zone_namespace *ns = item->value;
 
+		ns->dirty = ns->dirty || map_get(&ns->facts, machine);
+	}
+}
+
+static struct zone_machine *find_machine(const struct zone *zone, const char *id)
+{
 	for (size_t i = 0; i < zone->n_machines; i++)
 		if (streq(zone->machines[i].id, id))
-			machine = &zone->machines[i];
-	if (data) {
-		if (codec_parse(&machine_schema, data, size, CODEC_LENIENT, &parsed, NULL) < 0)
-			return -EBADMSG;
-		record = parsed;
+			return &zone->machines[i];
+	return NULL;
+}
+
+static int parse_subnet(const char *text, uint32_t *ret_subnet, uint32_t *ret_mask)
+{
+	_cleanup_free_ char *network = xstrdup(text);
+	char *slash = strchr(network, '/');
+	int64_t bits = 24;
+
+	if (slash)
+		*slash = '\0';
+	if ((slash && int_parse(slash + 1, 8, 30, &bits) < 0) || !ipv4(network))
+		return -EBADMSG;
+	*ret_mask = UINT32_MAX << (32 - bits);
+	*ret_subnet = ipv4(network) & *ret_mask;
+	return 0;
+}
+
+static int take_member(struct zone *zone, const char *id, const char *data, size_t size,
+		       struct failure *failure)
+{
+	_cleanup_(member_freep) struct member *member = NULL;
+	struct zone_machine *machine = find_machine(zone, id);
+	uint32_t subnet = 0, mask = 0;
+	void *parsed = NULL;
+
+	if (data && codec_parse(&member_schema, data, size, CODEC_LENIENT, &parsed, failure) < 0)
+		return -EBADMSG;
+	member = parsed;
+	if (member && member->subnet && member->life_cycle != MACHINE_REMOVED &&
+	    parse_subnet(member->subnet, &subnet, &mask) < 0) {
+		failure_set(failure, FAILURE_INVALID, NULL, "'%s' is not an IPv4 network",
+			    member->subnet);
+		failure_prefix(failure, "subnet");
+		return -EBADMSG;
 	}
-	if (!record || !record->subnet || record->life_cycle == MACHINE_REMOVED) {
+	set_removed(zone, id, member && member->life_cycle == MACHINE_REMOVED);
+	if (!subnet) {
 		if (machine) {
 			free(machine->id);
 			*machine = zone->machines[--zone->n_machines];
 		}
 		return 0;
 	}
-	network = xstrdup(record->subnet);
-	slash = strchr(network, '/');
-	if (slash) {
-		*slash = '\0';
-		if (int_parse(slash + 1, 8, 30, &bits) < 0)
-			return -EBADMSG;
-	}
-	if (!ipv4(network))
-		return -EBADMSG;
 	if (!machine) {
 		machine = array_add(zone->machines, zone->n_machines);
 		machine->id = xstrdup(id);
 	}
-	machine->mask = UINT32_MAX << (32 - bits);
-	machine->subnet = ipv4(network) & machine->mask;
+	machine->mask = mask;
+	machine->subnet = subnet;
 	return 0;
 }
 
-static int take_head(struct zone *zone, const char *name, const char *data, size_t size)
+static int take_head(struct zone *zone, const char *name, const char *data, size_t size,
+		     struct failure *failure)
 {
 	struct zone_namespace *ns = namespace_get(zone, name);
-	struct failure failure = FAILURE_INIT;
 	void *head = NULL;
-	int r = 0;
 
-	if (data)
-		r = codec_parse(&head_schema, data, size, CODEC_LENIENT, &head, &failure);
-	free(steal(ns->trouble));
-	if (r < 0) {
-		ns->trouble = xasprintf("the head cannot be read: %s%s%s",
-					failure.path ? failure.path : "", failure.path ? ": " : "",
-					failure.message);
-		failure_clear(&failure);
+	if (data && codec_parse(&head_schema, data, size, CODEC_LENIENT, &head, failure) < 0)
 		return -EBADMSG;
+	head_free(steal(ns->waiting));
+	if (head && !head_may_serve(head, &zone->applied)) {
+		ns->waiting = head;
+		return 0;
 	}
 	head_free(ns->head);
 	ns->head = head;
 	return 0;
 }
 
+void zone_apply(struct zone *zone, const struct watermark *applied)
+{
+	zone->applied = *applied;
+	for (struct map_item *item = NULL; (item = map_next(&zone->namespaces, item));) {
+		struct zone_namespace *ns = item->value;
+
+		if (!ns->waiting || !head_may_serve(ns->waiting, applied))
+			continue;
+		head_free(ns->head);
+		ns->head = steal(ns->waiting);
+		ns->dirty = true;
+	}
+}
+
 static int take_facts(struct zone *zone, const char *machine, const char *name, const char *data,
-		      size_t size)
+		      size_t size, struct failure *failure)
 {
 	struct zone_namespace *ns = namespace_get(zone, name);
-	struct failure failure = FAILURE_INIT;
 	void *facts = NULL;
-	int r = 0;
 
-	if (data)
-		r = codec_parse(&instances_schema, data, size, CODEC_LENIENT, &facts, &failure);
-	if (r < 0) {
-		free(ns->trouble);
-		ns->trouble = xasprintf("the facts of %s cannot be read: %s%s%s", machine,
-					failure.path ? failure.path : "", failure.path ? ": " : "",
-					failure.message);
-		failure_clear(&failure);
+	if (data && codec_parse(&instances_schema, data, size, CODEC_LENIENT, &facts, failure) < 0)
 		return -EBADMSG;
-	}
 	instances_free(facts ? map_put(&ns->facts, machine, facts)
 			     : map_remove(&ns->facts, machine));
 	return 0;
 }
 
-int zone_entry(struct zone *zone, const char *subject, const char *data, size_t size)
+static int take(struct zone *zone, const char *subject, const char *data, size_t size,
+		char **ret_ns, char **ret_machine, struct failure *failure)
 {
-	_cleanup_free_ char *a = NULL, *b = NULL;
+	int r = 0;
 
-	if (subject_match(SUBJECT_NAMESPACE, subject, &a, NULL))
-		return take_head(zone, a, data, size);
-	if (subject_match(SUBJECT_INSTANCES, subject, &a, &b))
-		return take_facts(zone, a, b, data, size);
-	if (subject_match(SUBJECT_MACHINE, subject, &a, NULL))
-		return take_machine(zone, a, data, size);
-	return 0;
+	if (subject_match(SUBJECT_NAMESPACE, subject, ret_ns, NULL))
+		r = take_head(zone, *ret_ns, data, size, failure);
+	else if (subject_match(SUBJECT_INSTANCES, subject, ret_machine, ret_ns))
+		r = take_facts(zone, *ret_machine, *ret_ns, data, size, failure);
+	else if (subject_match(SUBJECT_MEMBER, subject, ret_machine, NULL))
+		r = take_member(zone, *ret_machine, data, size, failure);
+	else
+		return 0;
+	return r < 0 ? r : 1;
 }
 
-static const struct instance *find_fact(const struct zone_namespace *ns, const struct slot *slot)
+static void set_error(struct zone *zone, const char *subject, uint64_t sequence, char *ns,
+		      char *machine, const struct failure *failure)
 {
-	const struct instances *facts = slot->machine ? map_get(&ns->facts, slot->machine) : NULL;
+	struct zone_error *error = xcalloc(1, sizeof(*error));
 
-	return facts && slot->instance ? instances_find(facts, slot->instance) : NULL;
+	error->ns = xstrdup(ns);
+	error->machine = xstrdup(machine);
+	error->text = xasprintf("entry %llu on %s: %s%s%s", (unsigned long long)sequence, subject,
+				failure->path ? failure->path : "", failure->path ? ": " : "",
+				failure->message);
+	drop_error(map_put(&zone->errors, subject, error));
+}
+
+int zone_entry(struct zone *zone, const char *subject, uint64_t sequence, const char *data,
+	       size_t size)
+{
+	_cleanup_free_ char *ns = NULL, *machine = NULL;
+	struct failure failure = FAILURE_INIT;
+	int r = take(zone, subject, data, size, &ns, &machine, &failure);
+
+	if (r < 0)
+		set_error(zone, subject, sequence, ns, machine, &failure);
+	else if (r > 0)
+		drop_error(map_remove(&zone->errors, subject));
+	failure_clear(&failure);
+	return r;
+}
+
+int zone_restore(struct zone *zone, const char *subject, const char *data, size_t size)
+{
+	_cleanup_free_ char *ns = NULL, *machine = NULL;
+
+	return take(zone, subject, data, size, &ns, &machine, NULL);
+}
+
+const char *zone_error(const struct zone *zone, const char *subject)
+{
+	const struct zone_error *error = map_get(&zone->errors, subject);
+
+	return error ? error->text : NULL;
+}
+
+const char *zone_held(const struct zone *zone, const char *ns)
+{
+	for (struct map_item *item = NULL; (item = map_next(&zone->errors, item));) {
+		const struct zone_error *error = item->value;
+
+		if ((!ns || streq(error->ns, ns)) &&
+		    !(error->ns && error->machine && map_get(&zone->removed, error->machine)))
+			return error->text;
+	}
+	return NULL;
+}
+
+static void slot_set(struct zone_slot *slot, int64_t number, const char *instance,
+		     const char *machine)
+{
+	slot->slot = number;
+	slot->instance = xstrdup(instance);
+	slot->machine = xstrdup(machine);
+	slot->state = -1;
+}
+
+static void slot_take_fact(struct zone_slot *slot, const struct instance *fact)
+{
+	/* A restarted container may have another address than it was committed with. */
+	if (fact->address)
+		slot->address = ipv4(fact->address);
+	slot->state = fact->state;
+	slot->ready = instance_is_routable((enum instance_state)fact->state) && slot->address;
+	slot->running = slot->ready || (slot->address && (fact->state == INSTANCE_STARTING ||
+							  fact->state == INSTANCE_UNREADY));
+}
+
+static void service_set_ports(struct zone_service *service, const struct port *ports, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct zone_port *port = array_add(service->ports, service->n_ports);
+
+		port->name = xstrdup(ports[i].name);
+		port->port = ports[i].port;
+		port->protocol = ports[i].protocol;
+	}
 }
 
 static void build_service(struct zone_namespace *ns, const struct head_service *from)
 {
-	struct zone_service *to = xcalloc(1, sizeof(*to));
-	const struct service *spec =
-		ns->head->manifest ? manifest_service(ns->head->manifest, from->name) : NULL;
+	struct zone_service *service = xcalloc(1, sizeof(*service));
 
-	to->name = xstrdup(from->name);
+	service->name = xstrdup(from->name);
 	for (size_t i = 0; i < from->n_slots; i++) {
-		const struct instance *fact = find_fact(ns, &from->slots[i]);
-		struct zone_slot *slot = array_add(to->slots, to->n_slots);
+		struct zone_slot *slot = array_add(service->slots, service->n_slots);
 
-		slot->slot = from->slots[i].slot;
-		slot->instance = xstrdup(from->slots[i].instance);
-		slot->machine = xstrdup(from->slots[i].machine);
-		slot->deploy = xstrdup(from->slots[i].deploy);
-		slot->state = fact ? fact->state : -1;
-		/* A restarted container may have another address than it was committed with. */
-		slot->address =
-			ipv4(fact && fact->address ? fact->address : from->slots[i].address);
-		slot->ready = fact && instance_is_routable((enum instance_state)fact->state) &&
-			      slot->address;
-		to->n_ready += slot->ready;
+		slot_set(slot, from->slots[i].slot, from->slots[i].instance,
+			 from->slots[i].machine);
+		slot->address = ipv4(from->slots[i].address);
 	}
-	for (size_t i = 0; spec && i < spec->n_ports; i++) {
-		struct zone_port *port = array_add(to->ports, to->n_ports);
-
-		port->name = xstrdup(spec->ports[i].name);
-		port->port = spec->ports[i].port;
-		port->protocol = spec->ports[i].protocol;
-	}
-	/* Names are unique in a head; were they not, the last one stands. */
-	to = map_put(&ns->services, from->name, to);
-	if (to)
-		drop_service(to);
+	service_set_ports(service, from->ports, from->n_ports);
+	/* Names are unique in a head; were they not, the last one counts. */
+	drop_service(map_put(&ns->services, from->name, service));
 }
 
-static void forget_hosts(struct zone *zone, const struct zone_namespace *ns)
+static void build_candidate(struct zone_namespace *ns, const char *machine,
+			    const struct instance *fact)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(zone->hosts); i++) {
-		struct zone_host **at = &zone->hosts[i];
+	struct zone_service *service = map_get(&ns->candidates, fact->service);
+	struct zone_slot *slot;
 
-		while (*at) {
-			struct zone_host *host = *at;
-
-			if (host->ns != ns) {
-				at = &host->next;
-				continue;
-			}
-			*at = host->next;
-			free(host->service);
-			free(host);
-		}
+	if (!service) {
+		service = xcalloc(1, sizeof(*service));
+		service->name = xstrdup(fact->service);
+		map_put(&ns->candidates, fact->service, service);
 	}
+	/* A pre_deploy container serves nobody. */
+	if (fact->slot < 0)
+		return;
+	if (!service->n_ports)
+		service_set_ports(service, fact->ports, fact->n_ports);
+	slot = array_add(service->slots, service->n_slots);
+	slot_set(slot, fact->slot, fact->id, machine);
+	slot_take_fact(slot, fact);
 }
 
-/* Candidates ask, too: who has an address is told by the facts alone, not by the head. */
-static void build_hosts(struct zone *zone, struct zone_namespace *ns)
+static void build_host(struct zone *zone, struct zone_namespace *ns, const struct instance *fact,
+		       enum zone_role role)
+{
+	uint32_t address = ipv4(fact->address);
+	struct zone_host *host;
+
+	if (!address || fact->state == INSTANCE_GONE || fact->state == INSTANCE_FAILED ||
+	    fact->state == INSTANCE_STOPPED)
+		return;
+	host = xcalloc(1, sizeof(*host));
+	host->address = address;
+	host->ns = ns;
+	host->service = xstrdup(fact->service);
+	host->slot = fact->slot;
+	host->state = fact->state;
+	host->role = role;
+	LIST_INSERT_HEAD(&zone->hosts[bucket_of(address)], host, in_bucket);
+	LIST_INSERT_HEAD(&ns->hosts, host, in_namespace);
+}
+
+/* `named`: instance → struct zone_slot of the committed head. */
+static void build_facts(struct zone *zone, struct zone_namespace *ns, const struct map *named)
 {
 	for (struct map_item *item = NULL; (item = map_next(&ns->facts, item));) {
 		const struct instances *facts = item->value;
 
+		if (map_get(&zone->removed, item->key))
+			continue;
 		for (size_t i = 0; i < facts->n_instances; i++) {
 			const struct instance *fact = &facts->instances[i];
-			uint32_t address = ipv4(fact->address);
-			struct zone_host *host;
+			struct zone_slot *slot = map_get(named, fact->id);
+			enum zone_role role = ZONE_OTHER;
 
-			if (!address || fact->state == INSTANCE_GONE ||
-			    fact->state == INSTANCE_FAILED || fact->state == INSTANCE_STOPPED)
-				continue;
-			host = xcalloc(1, sizeof(*host));
-			host->address = address;
-			host->ns = ns;
-			host->service = xstrdup(fact->service);
-			host->slot = fact->slot;
-			host->state = fact->state;
-			host->committed = ns->head && head_instance(ns->head, fact->id, NULL);
-			host->next = zone->hosts[bucket_of(address)];
-			zone->hosts[bucket_of(address)] = host;
+			if (slot && streq(slot->machine, item->key)) {
+				role = ZONE_COMMITTED;
+				slot_take_fact(slot, fact);
+			} else if (ns->open && streq(fact->deploy, ns->open)) {
+				role = ZONE_CANDIDATE;
+				build_candidate(ns, item->key, fact);
+			}
+			build_host(zone, ns, fact, role);
 		}
+	}
+}
+
+/* By number; of two with one number the one that can be used comes first. */
+static int slot_compare(const void *left, const void *right)
+{
+	const struct zone_slot *a = left, *b = right;
+
+	if (a->slot != b->slot)
+		return a->slot < b->slot ? -1 : 1;
+	return (b->ready * 2 + b->running) - (a->ready * 2 + a->running);
+}
+
+static void candidate_finish(struct zone_service *service)
+{
+	size_t kept = 0;
+
+	if (service->n_slots)
+		qsort(service->slots, service->n_slots, sizeof(*service->slots), slot_compare);
+	for (size_t i = 0; i < service->n_slots; i++) {
+		if (kept && service->slots[kept - 1].slot == service->slots[i].slot) {
+			free(service->slots[i].instance);
+			free(service->slots[i].machine);
+			continue;
+		}
+		service->slots[kept++] = service->slots[i];
+	}
+	service->n_slots = kept;
+}
+
+static void service_count(struct zone_service *service)
+{
+	for (size_t i = 0; i < service->n_slots; i++) {
+		service->n_ready += service->slots[i].ready;
+		service->n_running += service->slots[i].running;
+	}
+}
+
+static void name_slots(const struct map *services, struct map *named)
+{
+	for (struct map_item *item = NULL; (item = map_next(services, item));) {
+		struct zone_service *service = item->value;
+
+		for (size_t i = 0; i < service->n_slots; i++)
+			map_put(named, service->slots[i].instance, &service->slots[i]);
 	}
 }
 
 static void build(struct zone *zone, struct zone_namespace *ns)
 {
+	_cleanup_free_ char *subject = subject_make(SUBJECT_NAMESPACE, ns->ns, NULL);
+	struct map named = MAP_INIT;
+
+	drop_hosts(ns);
 	map_clear(&ns->services, drop_service);
+	map_clear(&ns->candidates, drop_service);
 	free(steal(ns->deploy));
+	free(steal(ns->open));
 	ns->revision = 0;
+	ns->unknown = !ns->head && zone_error(zone, subject);
 	if (ns->head && ns->head->revision > 0) {
 		ns->deploy = xstrdup(ns->head->deploy);
 		ns->revision = ns->head->revision;
 		for (size_t i = 0; i < ns->head->n_services; i++)
 			build_service(ns, &ns->head->services[i]);
 	}
-	forget_hosts(zone, ns);
-	build_hosts(zone, ns);
+	if (ns->head && ns->head->open)
+		ns->open = xstrdup(ns->head->open->deploy);
+	name_slots(&ns->services, &named);
+	build_facts(zone, ns, &named);
+	map_clear(&named, NULL);
+	for (struct map_item *item = NULL; (item = map_next(&ns->services, item));)
+		service_count(item->value);
+	for (struct map_item *item = NULL; (item = map_next(&ns->candidates, item));) {
+		candidate_finish(item->value);
+		service_count(item->value);
+	}
 	ns->dirty = false;
 }
 
@@ -305,7 +503,7 @@ size_t zone_settle(struct zone *zone)
 			continue;
 		build(zone, ns);
 		changed++;
-		if (!ns->head && !ns->facts.count && !ns->trouble) {
+		if (!ns->head && !ns->waiting && !ns->facts.count && !ns->unknown) {
 			map_remove(&zone->namespaces, ns->ns);
 			drop_namespace(ns);
 		}
@@ -323,6 +521,11 @@ const struct zone_service *zone_service(const struct zone_namespace *ns, const c
 	return map_get(&ns->services, service);
 }
 
+const struct zone_service *zone_candidate(const struct zone_namespace *ns, const char *service)
+{
+	return map_get(&ns->candidates, service);
+}
+
 const struct zone_slot *zone_slot(const struct zone_service *service, int64_t slot)
 {
 	for (size_t i = 0; i < service->n_slots; i++)
@@ -331,18 +534,17 @@ const struct zone_slot *zone_slot(const struct zone_service *service, int64_t sl
 	return NULL;
 }
 
-/* A dead machine's facts stand for ever, and its addresses may be given out again. */
+/* Facts of an unreachable machine stay, and its addresses may be assigned again. */
 static int rank(const struct zone_host *host)
 {
-	return (host->state == INSTANCE_READY ? 2 : 0) + (host->committed ? 1 : 0);
+	return (host->state == INSTANCE_READY ? 2 : 0) + (host->role != ZONE_OTHER ? 1 : 0);
 }
 
 const struct zone_host *zone_host(const struct zone *zone, uint32_t address)
 {
-	const struct zone_host *best = NULL;
+	const struct zone_host *best = NULL, *host;
 
-	for (const struct zone_host *host = zone->hosts[bucket_of(address)]; host;
-	     host = host->next)
+	LIST_FOREACH (host, &zone->hosts[bucket_of(address)], in_bucket)
 		if (host->address == address && (!best || rank(host) > rank(best)))
 			best = host;
 	return best;
@@ -356,13 +558,19 @@ bool zone_is_inside(const struct zone *zone, uint32_t address)
 	return false;
 }
 
+bool zone_is_on(const struct zone *zone, const char *id, uint32_t address)
+{
+	const struct zone_machine *machine = find_machine(zone, id);
+
+	return machine && (address & machine->mask) == machine->subnet;
+}
+
 bool zone_bridge(const struct zone *zone, const char *machine, uint32_t *ret)
 {
-	for (size_t i = 0; i < zone->n_machines; i++) {
-		if (!streq(zone->machines[i].id, machine))
-			continue;
-		*ret = zone->machines[i].subnet + 1;
-		return true;
-	}
-	return false;
+	const struct zone_machine *found = find_machine(zone, machine);
+
+	if (!found)
+		return false;
+	*ret = found->subnet + 1;
+	return true;
 }

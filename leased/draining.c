@@ -1,120 +1,104 @@
 /* Connections to instances that go, or are stopped for others: every gateway is asked whether some
  * are left, until none is or their grace is over. */
-#include "leased/leased.h"
+#include "leased/rollout.h"
 
-struct draining_gateway {
-	struct draining *draining;
+struct drained_gateway {
 	char *machine;
-	bool asking, done;
+	struct rpc rpc;
+	bool done;
 };
-
 struct draining {
+	struct rollout *rollout;
 	char **instances;
-	uint64_t sequence; /* of the log: from here on the gateways send nothing there */
+	struct watermark wanted; /* from here on the gateways send nothing new there */
 	uint64_t until_usec;
-	struct draining_gateway *gateways;
-	size_t n_gateways, pending;
-	draining_fn then;
+	struct drained_gateway *gateways;
+	size_t n_gateways;
 };
 
-static void draining_free(struct draining *draining)
+struct draining *draining_new(struct rollout *r, char *const *instances,
+			      const struct watermark *wanted, uint64_t grace_usec)
 {
+	struct draining *draining = xcalloc(1, sizeof(*draining));
+	_cleanup_(strv_freep) char **machines = NULL;
+
+	draining->rollout = r;
+	draining->instances = strv_copy(instances);
+	draining->wanted = *wanted;
+	draining->until_usec = r->now_usec + grace_usec;
+	/* A view that is not live names those that it knew last: the grace is the limit. */
+	r->ops->members(r, &machines);
+	draining->n_gateways = strv_count(machines);
+	draining->gateways = xcalloc(draining->n_gateways + 1, sizeof(*draining->gateways));
 	for (size_t i = 0; i < draining->n_gateways; i++)
+		draining->gateways[i].machine = xstrdup(machines[i]);
+	return draining;
+}
+
+void draining_free(struct draining *draining)
+{
+	if (!draining)
+		return;
+	for (size_t i = 0; i < draining->n_gateways; i++) {
+		rpc_clear(&draining->gateways[i].rpc);
 		free(draining->gateways[i].machine);
+	}
 	free(draining->gateways);
 	strv_free(draining->instances);
 	free(draining);
 }
 
-void drainings_clear(struct walk *walk)
+static void ask(struct draining *draining, struct drained_gateway *gateway)
 {
-	for (size_t i = 0; i < walk->n_drainings; i++)
-		draining_free(walk->drainings[i]);
-	free(steal(walk->drainings));
-	walk->n_drainings = 0;
-}
-
-static void finish(struct walk *walk, struct draining *draining)
-{
-	size_t left = 0;
-
-	for (size_t i = 0; i < walk->n_drainings; i++)
-		if (walk->drainings[i] != draining)
-			walk->drainings[left++] = walk->drainings[i];
-	walk->n_drainings = left;
-	draining->then(walk, draining->instances);
-	draining_free(draining);
-}
-
-/* One that does not answer is asked again until the grace is over. */
-static void on_drained(struct walk *walk, const struct failure *failure, void *answer, void *what)
-{
-	const struct drained *drained = answer;
-	struct draining_gateway *gateway = what;
-
-	gateway->asking = false;
-	if (failure && boot_now_usec() < gateway->draining->until_usec)
-		return;
-	if (failure)
-		progress_note(
-			walk,
-			"the gateway of machine %s does not say whether connections are left: %s",
-			gateway->machine, failure->message);
-	else if (drained->connections > 0)
-		progress_note(walk, "%lld connections did not end within their grace on machine %s",
-			      (long long)drained->connections, gateway->machine);
-	gateway->done = true;
-	if (--gateway->draining->pending == 0)
-		finish(walk, gateway->draining);
-}
-
-static void ask(struct walk *walk, struct draining *draining)
-{
-	uint64_t now = boot_now_usec();
+	struct rollout *r = draining->rollout;
+	uint64_t left = r->now_usec < draining->until_usec ? draining->until_usec - r->now_usec : 0;
 	const struct drained_request request = {
 		.instances = draining->instances,
-		.sequence = (int64_t)draining->sequence,
-		.wait_ms = now < draining->until_usec
-				   ? (int64_t)((draining->until_usec - now) / 1000)
-				   : 0,
+		.wanted = draining->wanted,
+		.wait_ms = (int64_t)(left / 1000),
 	};
 
-	for (size_t i = 0; i < draining->n_gateways; i++) {
-		struct draining_gateway *gateway = &draining->gateways[i];
+	rpc_ask(r, &gateway->rpc, SUBJECT_ROUTED_DRAINED, gateway->machine, &request,
+		left + AGENT_USEC);
+}
 
-		if (gateway->asking || gateway->done)
-			continue;
-		gateway->asking = true;
-		errand(walk, SUBJECT_ROUTED_DRAINED, gateway->machine, &request,
-		       (uint64_t)request.wait_ms * 1000 + AGENT_USEC, on_drained, gateway);
+static void take(struct draining *draining, struct drained_gateway *gateway)
+{
+	const struct drained *drained = gateway->rpc.answer;
+
+	gateway->done = true;
+	if (drained->connections > 0)
+		rollout_note(draining->rollout,
+			     "%lld connections did not end within their grace on machine %s",
+			     (long long)drained->connections, gateway->machine);
+}
+
+static bool poll_gateway(struct draining *draining, struct drained_gateway *gateway)
+{
+	struct rollout *r = draining->rollout;
+
+	if (gateway->rpc.state == RPC_ANSWERED)
+		take(draining, gateway);
+	if (gateway->done)
+		return true;
+	if (r->now_usec >= draining->until_usec && gateway->rpc.state == RPC_FAILED) {
+		rollout_note(r,
+			     "the gateway of machine %s does not report whether connections are "
+			     "left: %s",
+			     gateway->machine, gateway->rpc.failure.message);
+		gateway->done = true;
+		return true;
 	}
+	if (rpc_is_due(&gateway->rpc, r->now_usec, false))
+		ask(draining, gateway);
+	return false;
 }
 
-void draining_begin(struct walk *walk, char **instances, uint64_t sequence, uint64_t grace_usec,
-		    draining_fn then)
+enum phase_result draining_poll(struct draining *draining)
 {
-	struct draining *draining = xcalloc(1, sizeof(*draining));
+	bool all = true;
 
-	draining->instances = instances;
-	draining->sequence = sequence;
-	draining->until_usec = boot_now_usec() + grace_usec;
-	draining->then = then;
-	*array_add(walk->drainings, walk->n_drainings) = draining;
-	for (char **machine = walk->peers; machine && *machine; machine++)
-		*array_add(draining->gateways, draining->n_gateways) =
-			(struct draining_gateway){ .machine = xstrdup(*machine) };
-	/* The list does not move any more. */
 	for (size_t i = 0; i < draining->n_gateways; i++)
-		draining->gateways[i].draining = draining;
-	draining->pending = draining->n_gateways;
-	if (draining->pending)
-		ask(walk, draining);
-	else
-		finish(walk, draining);
-}
-
-void drainings_tick(struct walk *walk)
-{
-	for (size_t i = 0; i < walk->n_drainings; i++)
-		ask(walk, walk->drainings[i]);
+		all &= poll_gateway(draining, &draining->gateways[i]);
+	return all ? PHASE_DONE : PHASE_WAIT;
 }

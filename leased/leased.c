@@ -1,41 +1,42 @@
 #include "leased/leased.h"
 
-#define SUMMARY "walks deploys under a lease and commits them"
+#include <stdlib.h>
+
+#define SUMMARY "executes deploys under a lease and commits them"
 
 static const struct config_row rows[] = {
 	DAEMON_ROWS(struct leased_config, daemon, "leased"),
 	CONFIG_END,
 };
 
-/* Machines that gateways, resolvers and agents run on: those that joined and have not left. */
-static void on_entry(const char *subject, _unused_ uint64_t sequence, const char *data, size_t size,
+/* The machine view: machines whose gateways, resolvers and agents take part. */
+static void on_entry(const char *subject, uint64_t sequence, const char *data, size_t size,
 		     void *userdata)
 {
 	struct leased *leased = userdata;
 	_cleanup_free_ char *id = NULL;
 	void *decoded = NULL;
-	bool peer = false;
 
-	if (!subject_match(SUBJECT_MACHINE, subject, &id, NULL))
+	if (!subject_match(SUBJECT_MEMBER, subject, &id, NULL))
 		return;
-	if (data && codec_parse(&machine_schema, data, size, CODEC_LENIENT, &decoded, NULL) == 0) {
-		const struct machine *machine = decoded;
-
-		peer = machine->life_cycle == MACHINE_ACTIVE ||
-		       machine->life_cycle == MACHINE_DRAINING;
+	if (data && codec_parse(&member_schema, data, size, CODEC_LENIENT, &decoded, NULL) < 0) {
+		/* Left out, it would not be asked: its last state stays. */
+		log_warning("cannot decode entry %llu on %s; its last state stays",
+			    (unsigned long long)sequence, subject);
+		return;
 	}
-	if (peer)
-		map_put(&leased->machines, id, leased);
+	if (decoded && member_takes_part(decoded))
+		map_put(&leased->members, id, leased);
 	else
-		map_remove(&leased->machines, id);
-	codec_destroy(&machine_schema, decoded);
+		map_remove(&leased->members, id);
+	member_free(decoded);
 }
 
-static void on_settled(_unused_ uint64_t sequence, void *userdata)
+static void on_settled(_unused_ const struct watermark *applied, void *userdata)
 {
 	struct leased *leased = userdata;
 
-	daemon_status(leased->daemon, "%zu machines take part", leased->machines.count);
+	daemon_status(leased->daemon, "%zu machines take part", leased->members.count);
 }
 
 static const struct projection_ops projection_ops = {
@@ -43,27 +44,69 @@ static const struct projection_ops projection_ops = {
 	.settled = on_settled,
 };
 
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+bool leased_members(const struct leased *leased, char ***ret)
+{
+	const struct map_item *item = NULL;
+	char **members = NULL;
+
+	while ((item = map_next(&leased->members, item)))
+		strv_push(&members, xstrdup(item->key));
+	if (members)
+		qsort(members, strv_count(members), sizeof(char *), compare_names);
+	*ret = members;
+	return projection_is_live(leased->projection);
+}
+
+int64_t leased_generation(const struct leased *leased)
+{
+	return projection_applied(leased->projection)->generation;
+}
+
 struct leased *leased_new(struct daemon *daemon, const struct leased_config *config)
 {
 	struct leased *leased = xcalloc(1, sizeof(*leased));
 
 	leased->daemon = daemon;
 	leased->config = config;
-	leased->life = id_new();
-	leased->trim = deferred_new(daemon->loop, walks_trim, leased);
+	leased->machine = config->daemon.machine;
+	leased->incarnation = id_new();
+	LIST_INIT(&leased->executions);
+	LIST_INIT(&leased->attachings);
 	return leased;
+}
+
+/* A lease that was broken or taken over is lost at once, not at its deadline. */
+static void on_lease(const struct lease *lease, uint64_t revision, void *userdata)
+{
+	struct leased *leased = userdata;
+	struct execution *execution, *next;
+
+	for (execution = LIST_FIRST(&leased->executions); execution; execution = next) {
+		next = LIST_NEXT(execution, entry);
+		if (execution->lease && streq(execution->rollout->ns, lease->ns))
+			held_lease_observe(execution->lease, lease, revision);
+	}
 }
 
 int leased_start(struct leased *leased)
 {
-	_cleanup_free_ char *machines = subject_filter(SUBJECT_MACHINE);
-	int r = hold_start(leased);
+	_cleanup_free_ char *members = subject_filter(SUBJECT_MEMBER);
+	const char *const filters[] = { members, NULL };
+	const struct projection_options options = {
+		.machine = leased->machine,
+		.intent = filters,
+	};
+	int r = failpoint_start(leased);
 
 	if (r < 0)
 		return r;
-	leased->projection = projection_new(leased->daemon->bus, leased->daemon->config->machine,
-					    machines, &projection_ops, leased);
-	watch_start(leased);
+	leased->projection = projection_new(leased->daemon->bus, &options, &projection_ops, leased);
+	leased->watch = lease_watch_new(leased->daemon->bus, on_lease, leased);
 	return leased_serve(leased);
 }
 
@@ -71,17 +114,16 @@ void leased_free(struct leased *leased)
 {
 	if (!leased)
 		return;
-	for (size_t i = 0; i < leased->n_walks; i++)
-		walk_free(leased->walks[i]);
-	free(leased->walks);
+	while (!LIST_EMPTY(&leased->executions))
+		execution_free(LIST_FIRST(&leased->executions));
+	attachings_free(leased);
 	for (size_t i = 0; i < leased->n_ended; i++)
 		deploy_free(leased->ended[i]);
-	watch_stop(leased);
-	sd_event_source_disable_unref(leased->hold_watch);
+	lease_watch_free(leased->watch);
+	sd_event_source_disable_unref(leased->failpoint_watch);
 	projection_free(leased->projection);
-	deferred_free(leased->trim);
-	map_clear(&leased->machines, NULL);
-	free(leased->life);
+	map_clear(&leased->members, NULL);
+	free(leased->incarnation);
 	free(leased);
 }
 

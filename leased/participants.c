@@ -1,147 +1,110 @@
-/* Participants' locks: in machine order, all or none; renewed with the lease. */
-#include "leased/leased.h"
+/* Participants' locks: taken in machine order, renewed with the lease. */
+#include "leased/rollout.h"
 
-struct reservation *participants_reserve(const struct walk *walk, const char *machine)
+static void reserve_ports(const struct rollout *r, const struct service *service,
+			  struct reservation *reserve)
+{
+	for (size_t i = 0; i < service->n_publish; i++) {
+		const struct port *port = service_port(service, service->publish[i].port);
+		struct host_port *taken = array_add(reserve->host_ports, reserve->n_host_ports);
+
+		taken->port = service->publish[i].host_port;
+		taken->protocol = port ? port->protocol : PROTOCOL_TCP;
+		taken->owner = xasprintf("%s/%s", r->ns, service->name);
+	}
+}
+
+static void reserve_volumes(const struct rollout *r, const struct service *service,
+			    struct reservation *reserve)
+{
+	for (size_t i = 0; i < service->n_mounts; i++) {
+		_cleanup_free_ char *volume = NULL;
+
+		if (!service->mounts[i].volume)
+			continue;
+		volume = xasprintf("%s/%s", r->ns, service->mounts[i].volume);
+		if (!strv_contains(reserve->volumes, volume))
+			strv_push(&reserve->volumes, steal(volume));
+	}
+}
+
+struct reservation *participants_reserve(const struct rollout *r, const char *machine)
 {
 	struct reservation *reserve = codec_new(&reservation_schema);
-	const char *ns = walk->request->manifest->ns;
 
-	reserve->ns = xstrdup(ns);
-	reserve->deploy = xstrdup(walk->request->deploy);
-	reserve->epoch = walk->holding ? holding_lease(walk->holding)->epoch : 0;
-	for (size_t i = 0; i < walk->n_candidates; i++) {
-		const struct candidate *c = walk->candidates[i];
+	reserve->ns = xstrdup(r->ns);
+	reserve->deploy = xstrdup(r->request->deploy);
+	reserve->epoch = r->lease.epoch;
+	for (size_t i = 0; i < r->n_candidates; i++) {
+		const struct candidate *c = r->candidates[i];
 
 		if (!c->service || c->action == SLOT_KEEP || !streq(c->slot->machine, machine))
 			continue;
 		reserve->memory += c->service->resources.memory;
 		reserve->cpus += c->service->resources.cpus;
-		for (size_t j = 0; j < c->service->n_publish; j++) {
-			const struct port *port =
-				service_port(c->service, c->service->publish[j].port);
-			struct host_port *taken =
-				array_add(reserve->host_ports, reserve->n_host_ports);
-
-			taken->port = c->service->publish[j].host_port;
-			taken->protocol = port ? port->protocol : PROTOCOL_TCP;
-			taken->owner = xasprintf("%s/%s", ns, c->service->name);
-		}
-		for (size_t j = 0; j < c->service->n_mounts; j++) {
-			_cleanup_free_ char *volume = NULL;
-
-			if (!c->service->mounts[j].volume)
-				continue;
-			volume = xasprintf("%s/%s", ns, c->service->mounts[j].volume);
-			if (!strv_contains(reserve->volumes, volume))
-				strv_push(&reserve->volumes, steal(volume));
-		}
-	}
-	/* Routes belong to the whole namespace: every participant guards them against another's
-	 * deploy. */
-	for (size_t i = 0; i < walk->request->manifest->n_services; i++) {
-		_cleanup_(strv_freep) char **keys =
-			route_keys(&walk->request->manifest->services[i]);
-
-		for (char **key = keys; key && *key; key++)
-			strv_push(&reserve->routes, xstrdup(*key));
+		reserve_ports(r, c->service, reserve);
+		reserve_volumes(r, c->service, reserve);
 	}
 	return reserve;
 }
 
-static void ask_lock(struct walk *walk, const char *machine, errand_fn fn, char *what)
+void participants_ask(struct rollout *r, struct participant *p, struct rpc *rpc)
 {
 	_cleanup_(reservation_freep) struct reservation *reserve =
-		participants_reserve(walk, machine);
-	const struct agent_lock lock = {
-		.ns = walk->request->manifest->ns,
-		.epoch = holding_lease(walk->holding)->epoch,
-		.deploy = walk->request->deploy,
-		.holder = walk->leased->daemon->config->machine,
-		.reserve = *reserve,
-	};
+		participants_reserve(r, p->machine);
+	struct agent_lock lock = { .holder = (char *)r->self, .reserve = *reserve };
 
-	errand(walk, SUBJECT_AGENT_LOCK, machine, &lock, AGENT_USEC, fn, what);
+	rollout_command(r, &lock.command);
+	rpc_ask(r, rpc, SUBJECT_AGENT_LOCK, p->machine, &lock, AGENT_USEC);
 }
 
-static void on_locked(struct walk *walk, const struct failure *failure, _unused_ void *answer,
-		      _unused_ void *what)
+/* Takes up the answers of the renewals that were sent last. */
+static enum phase_result take_renewal(struct rollout *r, struct participant *p)
 {
-	if (failure) {
-		if (!walk_patient(walk, failure))
-			walk_fail(walk, failure);
-		return;
+	if (p->renewal.state == RPC_ANSWERED) {
+		p->locked_usec = p->renewal.asked_usec;
+		rpc_clear(&p->renewal);
+	} else if (p->renewal.state == RPC_FAILED) {
+		if (p->renewal.failure.code == FAILURE_FENCED)
+			return rollout_lose(r, &p->renewal.failure);
+		/* Its answer is needed before the commit: participants_are_locked(). */
+		rollout_note(r, "cannot renew the lock on machine %s: %s", p->machine,
+			     p->renewal.failure.message);
+		rpc_clear(&p->renewal);
 	}
-	walk->n_locked++;
-	step_lock(walk);
+	return PHASE_WAIT;
 }
 
-void step_lock(struct walk *walk)
+enum phase_result participants_renew(struct rollout *r)
 {
-	if (walk->n_locked == strv_count(walk->machines)) {
-		walk_next(walk);
-		return;
+	r->renewed = false;
+	/* What is being released is not taken again. */
+	if (r->phase >= PHASE_CLOSE)
+		return PHASE_WAIT;
+	for (size_t i = 0; i < r->n_participants; i++) {
+		struct participant *p = r->participants[i];
+		enum phase_result result = take_renewal(r, p);
+
+		if (result != PHASE_WAIT)
+			return result;
+		if (p->locked && p->renewal.state == RPC_IDLE)
+			participants_ask(r, p, &p->renewal);
 	}
-	ask_lock(walk, walk->machines[walk->n_locked], on_locked, NULL);
+	return PHASE_WAIT;
 }
 
-void participants_tick(struct walk *walk)
+bool participants_are_locked(const struct rollout *r, const char **ret_machine)
 {
-	if (walk->again && !walk->errands)
-		step_lock(walk);
-}
+	for (size_t i = 0; i < r->n_participants; i++) {
+		const struct participant *p = r->participants[i];
+		uint64_t locked =
+			MAX2(p->locked_usec,
+			     p->renewal.state == RPC_ANSWERED ? p->renewal.asked_usec : 0);
 
-static void on_renewed(struct walk *walk, const struct failure *failure, _unused_ void *answer,
-		       void *what)
-{
-	struct failure lost = FAILURE_INIT;
-
-	if (!failure)
-		return;
-	/* A machine that does not answer has its own deadline where its answer is needed. */
-	if (failure->code != FAILURE_FENCED) {
-		log_warning("machine %s: lock of namespace %s not renewed: %s", (char *)what,
-			    walk->request->manifest->ns, failure->message);
-		return;
+		if (!p->needed || (p->locked && r->now_usec - locked < SILENT_USEC))
+			continue;
+		*ret_machine = p->machine;
+		return false;
 	}
-	failure_copy(&lost, failure);
-	walk_lost(walk, &lost);
-	failure_clear(&lost);
-}
-
-void participants_renew(struct walk *walk)
-{
-	/* What is being given back is not taken again. */
-	if (walk->step >= STEP_UNLOCK)
-		return;
-	for (size_t i = 0; i < walk->n_locked; i++)
-		ask_lock(walk, walk->machines[i], on_renewed, walk->machines[i]);
-}
-
-static void on_unlocked(struct walk *walk, const struct failure *failure, _unused_ void *answer,
-			void *what)
-{
-	if (failure)
-		log_info(
-			"machine %s: lock of namespace %s not given back (%s): it lapses by itself",
-			(char *)what, walk->request->manifest->ns, failure->message);
-	if (--walk->pending == 0)
-		walk_next(walk);
-}
-
-void step_unlock(struct walk *walk)
-{
-	const struct agent_unlock unlock = {
-		.ns = walk->request->manifest->ns,
-		.epoch = holding_lease(walk->holding)->epoch,
-		.deploy = walk->request->deploy,
-	};
-
-	walk->pending = walk->n_locked;
-	if (!walk->pending) {
-		walk_next(walk);
-		return;
-	}
-	for (size_t i = 0; i < walk->n_locked; i++)
-		errand(walk, SUBJECT_AGENT_UNLOCK, walk->machines[i], &unlock, AGENT_USEC,
-		       on_unlocked, walk->machines[i]);
+	return true;
 }

@@ -25,7 +25,7 @@ struct bus {
 	struct __natsStatistics *statistics; /* where the connection's counters are copied to */
 	struct bus_watcher *watchers;	     /* fn NULL: a free place */
 	size_t n_watchers;
-	struct bus_door *doors; /* what bus_serve opened */
+	struct bus_service *services; /* of bus_serve */
 };
 
 /* Runs `call` unless something before it failed. */
@@ -37,6 +37,6 @@ struct bus {
 
 /* `destroy` frees the request's userdata when the request is cancelled before it was answered. */
 void bus_request_own(struct bus_request *request, void (*destroy)(void *userdata));
-void bus_doors_free(struct bus *bus);
+void bus_services_free(struct bus *bus);
 
 #endif

@@ -553,7 +553,7 @@ void bus_free(struct bus *bus)
 
 	if (!bus)
 		return;
-	bus_doors_free(bus);
+	bus_services_free(bus);
 	handoff_close(bus->handoff);
 	for (size_t i = 0; i < ARRAY_SIZE(bus->requests); i++)
 		while (bus->requests[i])

@@ -125,10 +125,10 @@ DEFINE_CLEANUP(struct bus_scatter, bus_scatter_cancel);
  * which may be long after the handler returned. */
 struct bus_call;
 /* The machine's own requests arrive decoded by the subject's schema; owned by the call. */
-typedef void (*bus_verb_fn)(struct bus_call *call, void *request, void *userdata);
-struct bus_verb {
+typedef void (*bus_endpoint_fn)(struct bus_call *call, void *request, void *userdata);
+struct bus_endpoint {
 	enum subject_id subject; /* kind SUBJECT_REQUEST */
-	bus_verb_fn handler;
+	bus_endpoint_fn handler;
 };
 /* Answers {"ok": …} with the subject's reply schema (object NULL: {"ok": {}}) and frees the
  * call. */
@@ -142,14 +142,15 @@ void bus_call_drop(struct bus_call *call);
 /* The decoded request; borrowed. */
 void *bus_call_request(struct bus_call *call);
 
-/* The daemon's doorplate. Listens on ployz.v1.<machine>.<daemon>.<verb> and
+/* Serves a daemon's endpoints: subscribes to ployz.v1.<machine>.<daemon>.<verb> and
  * ployz.v1.all.<daemon>.<verb> for each row (a request that does not fit its schema is refused with
- * the field's path) and answers the NATS Services protocol (ADR-32: $SRV.PING|INFO|STATS) for it,
- * with counts, errors and times. Every daemon also answers `status` with what `status` gives (an
- * own reference; may be NULL). */
+ * the field's path) and answers the NATS Services protocol (ADR-32: $SRV.PING|INFO|STATS) with
+ * counts, errors and times. Every daemon also answers `status` with what `status` returns (an own
+ * reference; may be NULL). */
 typedef json_t *(*bus_status_fn)(void *userdata);
 int bus_serve(struct bus *bus, const char *daemon, const char *machine,
-	      const struct bus_verb *verbs, size_t count, bus_status_fn status, void *userdata);
+	      const struct bus_endpoint *endpoints, size_t count, bus_status_fn status,
+	      void *userdata);
 
 /* Publishes an event by its subject's request schema: progress and the like. Errors as
  * bus_publish. */

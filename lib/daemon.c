@@ -11,7 +11,8 @@
 #include "lib/log.h"
 #include "lib/str.h"
 
-#define CONNECT_EVERY_USEC 100000ull /* while there is no bus yet */
+#define CONNECT_EVERY_USEC 100000ull   /* while there is no bus yet */
+#define CONNECT_SERVING_USEC 100000ull /* for one attempt of a daemon that serves meanwhile */
 #define READY_USEC 1000000ull
 #define HEAP_PIECE_BYTES (128 * 1024) /* larger ones are taken from the system one by one */
 
@@ -168,7 +169,8 @@ struct connecting {
 	struct daemon *daemon;
 	struct bus_options options;
 	struct timer *timer;
-	bool said;
+	bool logged;
+	bool done;
 	int result;
 };
 
@@ -183,41 +185,47 @@ static void try_connect(void *userdata)
 		if (r < 0)
 			log_failure(&failure);
 		c->result = r;
-		sd_event_exit(c->daemon->loop, r < 0 ? r : 1);
+		c->done = true;
 	} else {
-		if (!c->said)
+		if (!c->logged)
 			log_notice("%s; waiting for it", failure.message);
-		c->said = true;
+		c->logged = true;
 		timer_arm(c->timer, CONNECT_EVERY_USEC);
 	}
 	failure_clear(&failure);
 }
 
-/* Waiting runs in a loop of its own, so that signals end it and nothing sleeps. */
+static int start_without_bus(struct daemon *daemon)
+{
+	int r = daemon->without_bus ? daemon->without_bus(daemon->without_bus_userdata) : 0;
+
+	if (r > 0)
+		sd_notify(false, "READY=1");
+	return r;
+}
+
+/* The loop runs meanwhile, so that signals end the daemon and nothing sleeps. */
 static int wait_for_bus(struct daemon *daemon, const struct bus_options *options)
 {
-	struct connecting c = { .daemon = daemon, .options = *options, .result = -ECANCELED };
-	sd_event *daemons_loop = daemon->loop;
-	struct failure failure = FAILURE_INIT;
+	struct connecting c = { .daemon = daemon, .options = *options };
 	int r;
 
-	r = bus_open(daemons_loop, options, &daemon->bus, &failure);
-	failure_clear(&failure);
-	if (r == 0)
+	if (bus_open(daemon->loop, options, &daemon->bus, NULL) == 0)
 		return 0;
-	r = loop_new(&daemon->loop);
-	if (r >= 0) {
-		c.timer = timer_new(daemon->loop, try_connect, &c);
-		timer_arm(c.timer, 0);
-		sd_event_loop(daemon->loop);
-		timer_free(c.timer);
-		bus_free(steal(daemon->bus));
-		sd_event_unref(daemon->loop);
-	}
-	daemon->loop = daemons_loop;
+	r = start_without_bus(daemon);
 	if (r < 0)
 		return r;
-	return c.result == 0 ? bus_open(daemons_loop, options, &daemon->bus, NULL) : c.result;
+	/* An attempt blocks the loop. */
+	if (daemon->without_bus)
+		c.options.connect_usec = CONNECT_SERVING_USEC;
+	c.timer = timer_new(daemon->loop, try_connect, &c);
+	timer_arm(c.timer, 0);
+	while (r >= 0 && !c.done && sd_event_get_state(daemon->loop) != SD_EVENT_FINISHED)
+		r = sd_event_run(daemon->loop, UINT64_MAX);
+	timer_free(c.timer);
+	if (r < 0)
+		return r;
+	return c.done ? c.result : -ECANCELED;
 }
 
 int daemon_open_bus(struct daemon *daemon)
@@ -258,7 +266,7 @@ int daemon_open_bus(struct daemon *daemon)
 	return r < 0 ? log_errno(LOG_ERR, r, "no bus at %s", daemon->config->bus) : 1;
 }
 
-int daemon_serve(struct daemon *daemon, const struct bus_verb *verbs, size_t count,
+int daemon_serve(struct daemon *daemon, const struct bus_endpoint *verbs, size_t count,
 		 bus_status_fn status, void *userdata)
 {
 	int r = bus_serve(daemon->bus, daemon->name, daemon->config->machine, verbs, count, status,

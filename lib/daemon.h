@@ -56,6 +56,11 @@ struct daemon {
 	bool (*may_end)(void *userdata);
 	void *may_end_userdata;
 	bool told; /* to end: nothing new is begun */
+	/* Called before daemon_open_bus waits for a bus, on the loop that runs meanwhile; NULL: the
+	 * daemon does nothing without one. 1: it serves without a bus and is ready; 0; a negative
+	 * errno, after logging why, ends it. */
+	int (*without_bus)(void *userdata);
+	void *without_bus_userdata;
 };
 
 /* Log, options, configuration file, then the loop with its signals. Returns 1 with *ret set to go
@@ -67,8 +72,8 @@ int daemon_new(const char *name, const char *summary, const struct config_row *r
  * waits, saying so once, until there is one. Returns 1 to go on; 0 when it was told to end
  * meanwhile; a negative errno after having said why. */
 int daemon_open_bus(struct daemon *daemon);
-/* Opens its doorplate on the bus (see bus_serve). 0 or negative errno after having said why. */
-int daemon_serve(struct daemon *daemon, const struct bus_verb *verbs, size_t count,
+/* Serves its endpoints on the bus (see bus_serve). 0, or a negative errno after logging why. */
+int daemon_serve(struct daemon *daemon, const struct bus_endpoint *verbs, size_t count,
 		 bus_status_fn status, void *userdata);
 /* READY=1, the loop until it ends, STOPPING=1. The loop's exit code. */
 int daemon_loop(struct daemon *daemon);

@@ -1,24 +1,23 @@
-/* What went wrong, in words that travel to the operator: refused what, why, and what to try
- * next. */
+/* A failure as it is reported to the operator: what was refused, why, and the next step. */
 #ifndef PLOYZ_FAILURE_H
 #define PLOYZ_FAILURE_H
 
 #include "lib/mem.h"
 
 /* Exit codes of ployzctl, the same for every verb, with what --help and the manual say of them. */
-#define EXIT_CODES(X)                                                       \
-	X(EXIT_DONE, 0, "done")                                             \
-	X(EXIT_NO, 1, "the answer is no")                                   \
-	X(EXIT_USAGE, 2, "wrong usage or a bad manifest")                   \
-	X(EXIT_UNREACHABLE, 3, "the bus or the machine cannot be reached")  \
-	X(EXIT_LEASE_HELD, 4, "refused: somebody else holds the lease")     \
-	X(EXIT_STALE, 5, "refused: changed since the plan")                 \
-	X(EXIT_FAILED, 6, "failed before the commit, nothing changed")      \
-	X(EXIT_CLEANUP_PENDING, 7, "committed, but cleaning up is pending") \
-	X(EXIT_NO_QUORUM, 8, "the store has no quorum")                     \
-	X(EXIT_UNKNOWN, 9, "the commit was not acknowledged")               \
-	X(EXIT_BUG, 70, "a bug")                                            \
-	X(EXIT_MEMORY, MEM_EXIT_CODE, "out of memory")                      \
+#define EXIT_CODES(X)                                                          \
+	X(EXIT_DONE, 0, "done")                                                \
+	X(EXIT_NO, 1, "the answer is no")                                      \
+	X(EXIT_USAGE, 2, "wrong usage or invalid manifest")                    \
+	X(EXIT_UNREACHABLE, 3, "cannot reach the bus or the machine")          \
+	X(EXIT_LEASE_HELD, 4, "refused: lease held")                           \
+	X(EXIT_STALE, 5, "refused: stale, changed since the plan")             \
+	X(EXIT_FAILED, 6, "failed before the commit, nothing changed")         \
+	X(EXIT_CLEANUP_PENDING, 7, "committed, clean-up pending")              \
+	X(EXIT_NO_QUORUM, 8, "no quorum")                                      \
+	X(EXIT_UNKNOWN, 9, "outcome unknown: the commit was not acknowledged") \
+	X(EXIT_BUG, 70, "a bug")                                               \
+	X(EXIT_MEMORY, MEM_EXIT_CODE, "out of memory")                         \
 	X(EXIT_INTERRUPTED, 130, "interrupted")
 
 enum exit_code {

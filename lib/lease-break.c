@@ -13,9 +13,16 @@ struct lease_breaking {
 	struct bus_request *reading;
 	struct cas *write;
 	struct timer *repeat;
+	struct failure last; /* why it is repeated */
 	lease_broken_fn fn;
 	void *userdata;
 };
+
+static void repeat(struct lease_breaking *breaking, const struct failure *why)
+{
+	failure_copy(&breaking->last, why);
+	timer_arm(breaking->repeat, CAS_REPEAT_USEC);
+}
 
 static void on_written(enum cas_outcome outcome, uint64_t revision, const struct failure *failure,
 		       void *userdata)
@@ -30,16 +37,13 @@ static void on_written(enum cas_outcome outcome, uint64_t revision, const struct
 		return;
 	case CAS_CONFLICT:
 		/* The holder has renewed it meanwhile. */
-		if (boot_now_usec() < breaking->give_up_usec) {
-			timer_arm(breaking->repeat, CAS_REPEAT_USEC);
-			return;
-		}
-		break;
+		repeat(breaking, failure);
+		return;
 	case CAS_REFUSED:
 	case CAS_UNKNOWN:
-		break;
+		breaking->fn(failure, NULL, 0, breaking->userdata);
+		return;
 	}
-	breaking->fn(failure, NULL, 0, breaking->userdata);
 }
 
 static void write_free(struct lease_breaking *breaking, uint64_t revision)
@@ -77,16 +81,15 @@ static void on_read(const struct failure *failure, const struct stream_entry *en
 	void *lease = NULL;
 
 	breaking->reading = NULL;
-	if (failure && boot_now_usec() < breaking->give_up_usec) {
-		timer_arm(breaking->repeat, CAS_REPEAT_USEC);
+	if (failure) {
+		repeat(breaking, failure);
 		return;
 	}
-	if (!failure && !entry)
+	if (!entry) {
 		failure_set(&none, FAILURE_NOT_FOUND, "`ployzctl lease ls` lists the leases",
 			    "cannot break the lease of namespace %s: it has never had one",
 			    breaking->key);
-	if (!entry) {
-		breaking->fn(failure ? failure : &none, NULL, 0, breaking->userdata);
+		breaking->fn(&none, NULL, 0, breaking->userdata);
 		return;
 	}
 	lease_free(steal(breaking->lease));
@@ -106,7 +109,13 @@ static void on_read(const struct failure *failure, const struct stream_entry *en
 static void read_lease(void *userdata)
 {
 	struct lease_breaking *breaking = userdata;
+	_cleanup_(failure_clear) struct failure last = FAILURE_INIT;
 
+	if (boot_now_usec() >= breaking->give_up_usec) {
+		failure_move(&last, &breaking->last);
+		breaking->fn(&last, NULL, 0, breaking->userdata);
+		return;
+	}
 	bucket_get(breaking->bus, BUCKET_LEASES, breaking->key, CAS_STORE_USEC, on_read, breaking,
 		   &breaking->reading);
 }
@@ -135,6 +144,7 @@ void lease_breaking_free(struct lease_breaking *breaking)
 	cas_free(breaking->write);
 	timer_free(breaking->repeat);
 	lease_free(breaking->lease);
+	failure_clear(&breaking->last);
 	free(breaking->key);
 	free(breaking->operator_);
 	free(breaking);

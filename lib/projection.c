@@ -43,6 +43,7 @@ struct part {
 	uint64_t ready;		      /* everything up to here is in `items` or in `arrived` */
 	int64_t generation;	      /* of what the reader has */
 	int64_t served;		      /* options.served of it */
+	struct stream_seen known;     /* by the saved view */
 	char *why;		      /* it was lost the last time */
 	int64_t *applied, *expected;  /* its sequences in the projection's watermarks */
 };
@@ -295,8 +296,6 @@ static void on_store_lost(const struct failure *why, void *userdata)
 	free(part->why);
 	part->why = xstrdup(why->message);
 	now_stale(p, why->message, why->hint);
-	if (!part->loaded && !part->mirror && !timer_is_armed(p->mirror_timer))
-		timer_arm(p->mirror_timer, 0);
 }
 
 static const struct stream_follow_ops store_ops = {
@@ -316,6 +315,13 @@ static bool mirror_suits(const struct part *part, const struct stream_seen *mirr
 
 	if (mirror->generation && served && mirror->generation != served)
 		return mirror->generation > served;
+	/* A mirror that was behind when the store was reverted has entries of the store's second
+	 * history. */
+	if (mirror->store && part->known.store && !streq(mirror->store, part->known.store))
+		return false;
+	if (mirror->sequence == part->known.sequence && part->known.time_usec &&
+	    mirror->time_usec != part->known.time_usec)
+		return false;
 	return mirror->sequence >= (uint64_t)part->served;
 }
 
@@ -406,23 +412,24 @@ static void follow_store(struct part *part, const struct stream_seen *seen)
 	};
 
 	part->store = stream_follow_new(part->projection->bus, &options, &store_ops, part);
+	timer_arm_within(part->projection->mirror_timer, MIRROR_AFTER_USEC);
 }
 
 /* What the mirror has, the store must have too: otherwise it has lost entries. */
 static void on_probe(const struct failure *failure, const json_t *info, void *userdata)
 {
 	struct part *part = userdata;
-	struct stream_seen seen = { .generation = part->projection->served_generation,
-				    .sequence = (uint64_t)part->served };
-	struct stream_seen mirror = { 0 };
+	struct stream_seen seen = { 0 }, mirror = { 0 };
 
 	part->probe = NULL;
+	stream_seen_copy(&seen, &part->known);
 	if (!failure)
 		stream_seen_parse(info, &mirror);
 	if (!failure && mirror_suits(part, &mirror)) {
 		seen.generation = MAX2(seen.generation, mirror.generation);
 		seen.sequence = mirror.sequence;
 		seen.time_usec = mirror.time_usec;
+		free(seen.store);
 		seen.store = steal(mirror.store);
 	}
 	follow_store(part, &seen);
@@ -430,11 +437,32 @@ static void on_probe(const struct failure *failure, const json_t *info, void *us
 	stream_seen_clear(&seen);
 }
 
-static void part_start(struct projection *p, struct part *part, const char *const *filters)
+/* `seen`: of projection_seen, of whatever process wrote it. */
+static void part_know(struct part *part, const json_t *seen)
+{
+	const json_t *row = json_object_get(seen, part->stream);
+	json_int_t sequence = json_integer_value(json_object_get(row, "sequence"));
+	json_int_t time_usec = json_integer_value(json_object_get(row, "time_usec"));
+
+	part->known = (struct stream_seen){
+		.generation = part->projection->served_generation,
+		.sequence = (uint64_t)part->served,
+		.created = xstrdup(json_string_value(json_object_get(row, "created"))),
+		.store = xstrdup(json_string_value(json_object_get(row, "store"))),
+	};
+	if (sequence >= part->served && sequence > 0 && time_usec > 0) {
+		part->known.sequence = (uint64_t)sequence;
+		part->known.time_usec = (uint64_t)time_usec;
+	}
+}
+
+static void part_start(struct projection *p, struct part *part, const char *const *filters,
+		       const json_t *seen)
 {
 	part->projection = p;
 	if (!filters)
 		return;
+	part_know(part, seen);
 	part->filters = strv_copy((char *const *)filters);
 	part->replacing = true;
 	stream_info(p->bus, p->machine, part->stream, PROBE_USEC, on_probe, part, &part->probe);
@@ -444,6 +472,7 @@ struct projection *projection_new(struct bus *bus, const struct projection_optio
 				  const struct projection_ops *ops, void *userdata)
 {
 	struct projection *p = xcalloc(1, sizeof(*p));
+	_cleanup_json_ json_t *seen = options->seen ? json_loads(options->seen, 0, NULL) : NULL;
 
 	p->bus = bus;
 	p->machine = xstrdup(options->machine);
@@ -463,9 +492,8 @@ struct projection *projection_new(struct bus *bus, const struct projection_optio
 				     .served = options->served.facts,
 				     .applied = &p->applied.facts,
 				     .expected = &p->expected.facts };
-	part_start(p, &p->parts[0], options->intent);
-	part_start(p, &p->parts[1], options->facts);
-	timer_arm(p->mirror_timer, MIRROR_AFTER_USEC);
+	part_start(p, &p->parts[0], options->intent, seen);
+	part_start(p, &p->parts[1], options->facts, seen);
 	return p;
 }
 
@@ -480,6 +508,7 @@ void projection_free(struct projection *p)
 		map_clear(&part->items, free);
 		map_clear(&part->arrived, pending_free);
 		map_clear(&part->mirrored, pending_free);
+		stream_seen_clear(&part->known);
 		strv_free(part->filters);
 		free(part->why);
 	}
@@ -505,6 +534,23 @@ void projection_expect(struct projection *p, const struct watermark *wanted)
 const struct watermark *projection_applied(const struct projection *p)
 {
 	return &p->applied;
+}
+
+char *projection_seen(const struct projection *p)
+{
+	_cleanup_json_ json_t *json = json_object();
+
+	for (struct part *part = NULL; (part = next_part(p, part));) {
+		const struct stream_seen *seen =
+			part->store ? stream_follow_seen(part->store) : &part->known;
+
+		json_object_set_new(json, part->stream,
+				    json_pack("{s:s*, s:s*, s:I, s:I}", "created", seen->created,
+					      "store", seen->store, "sequence",
+					      (json_int_t)seen->sequence, "time_usec",
+					      (json_int_t)seen->time_usec));
+	}
+	return json_text(json);
 }
 
 uint64_t projection_stale_since(const struct projection *p)

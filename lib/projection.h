@@ -26,6 +26,7 @@ struct projection_options {
 	const char *const *facts;  /* the same of PLOYZ_FACTS */
 	struct watermark served;   /* a saved view that is served already: a mirror that is behind
 				      it is not used; all 0: none */
+	const char *seen;	   /* projection_seen when that view was saved, or NULL */
 };
 struct projection *projection_new(struct bus *bus, const struct projection_options *options,
 				  const struct projection_ops *ops, void *userdata);
@@ -36,6 +37,10 @@ DEFINE_CLEANUP(struct projection, projection_free);
 void projection_expect(struct projection *projection, const struct watermark *wanted);
 /* What was handed over. All 0 before the first load. Borrowed. */
 const struct watermark *projection_applied(const struct projection *projection);
+/* What is known of the store beyond the watermark, to be saved with a view: a restarted reader then
+ * notices a store that was reverted or created again although its sequences suit. Owned by the
+ * caller. */
+char *projection_seen(const struct projection *projection);
 /* Live: the last delivered entries have reached the leader's last for the filters, and nothing was
  * missed since. */
 bool projection_is_live(const struct projection *projection);

@@ -227,24 +227,6 @@ const char *str_nearest(const char *s, const char *const *names)
 	return nearest;
 }
 
-static uint64_t clock_usec(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * SECOND_USEC + (uint64_t)now.tv_nsec / 1000;
-}
-
-uint64_t time_now_usec(void)
-{
-	return clock_usec(CLOCK_REALTIME);
-}
-
-uint64_t boot_now_usec(void)
-{
-	return clock_usec(CLOCK_BOOTTIME);
-}
-
 /* Bytes of the character that begins here; 0: it is none (overlong, a surrogate, beyond U+10FFFF,
  * not whole). */
 static size_t utf8_length(const unsigned char *s, size_t left)

@@ -2,6 +2,7 @@
 #ifndef PLOYZ_STR_H
 #define PLOYZ_STR_H
 
+#include "lib/clock.h"
 #include "lib/mem.h"
 
 static inline bool streq(const char *a, const char *b)
@@ -49,8 +50,6 @@ char *str_cut(const char *s, size_t most);
  * `time_parse` reads it back. 0 or -EINVAL. */
 char *time_format(uint64_t realtime_usec);
 int time_parse(const char *s, uint64_t *ret_usec);
-uint64_t time_now_usec(void); /* CLOCK_REALTIME: for records that people read, never for expiry */
-uint64_t boot_now_usec(void); /* CLOCK_BOOTTIME: for every wait and expiry */
 
 /* A new id: 12 of [a-z2-7], a letter first, from the system's random source. The caller owns it. */
 char *id_new(void);

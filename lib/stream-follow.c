@@ -523,7 +523,6 @@ static void attach(void *userdata)
 {
 	struct stream_follow *f = userdata;
 
-	detach(f);
 	stream_info(f->bus, f->domain, f->stream, ATTACH_USEC, on_info, f, &f->request);
 }
 

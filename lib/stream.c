@@ -127,7 +127,7 @@ static void on_appended(int error, const struct bus_message *reply, void *userda
 			/* Neither an acknowledgement nor an error: as good as no answer. */
 			outcome = STREAM_UNKNOWN;
 			failure_set(&failure, FAILURE_NO_QUORUM, "the store's log says more",
-				    "the store's answer for %s cannot be read", call->what);
+				    "cannot decode the store's answer for %s", call->what);
 		}
 	}
 	call->fn.append(outcome, sequence, outcome == STREAM_DONE ? NULL : &failure,
@@ -200,7 +200,7 @@ static void on_message(int error, const struct bus_message *reply, void *userdat
 		else if (code == 0 &&
 			 entry_decode(json_object_get(json, "message"), &entry, &data) < 0)
 			failure_set(&failure, FAILURE_BUG, "the store's log says more",
-				    "the store's answer for %s cannot be read", call->what);
+				    "cannot decode the store's answer for %s", call->what);
 	}
 	call->fn.entry(failure_is_set(&failure) ? &failure : NULL, data ? &entry : NULL,
 		       call->userdata);
@@ -247,8 +247,9 @@ void stream_at(struct bus *bus, const char *domain, const char *stream, uint64_t
 	       uint64_t timeout_usec, stream_entry_fn fn, void *userdata, struct bus_request **ret)
 {
 	_cleanup_json_ json_t *which = json_pack("{s:I}", "seq", (json_int_t)sequence);
+	_cleanup_free_ char *what = xasprintf("entry %" PRIu64 " of %s", sequence, stream);
 
-	message_get(bus, domain, stream, which, stream, timeout_usec, fn, userdata, ret);
+	message_get(bus, domain, stream, which, what, timeout_usec, fn, userdata, ret);
 }
 
 static void on_info(int error, const struct bus_message *reply, void *userdata)
@@ -263,7 +264,7 @@ static void on_info(int error, const struct bus_message *reply, void *userdata)
 		json = json_loadb(reply->data, reply->size, 0, NULL);
 		if (!json_is_object(json))
 			failure_set(&failure, FAILURE_BUG, "the store's log says more",
-				    "the store's answer for %s cannot be read", call->what);
+				    "cannot decode the store's answer for %s", call->what);
 		else
 			stream_api_error(json, call->what, &failure);
 	}

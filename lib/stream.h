@@ -57,7 +57,8 @@ void stream_next(struct bus *bus, const char *domain, const char *stream, const 
 		 uint64_t sequence, uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
 		 struct bus_request **ret);
 
-/* The same for the entry at `sequence`, whatever its subject. */
+/* Reads from the stream's leader the entry at a sequence. `entry` NULL with no failure: the stream
+ * does not have it (any more). */
 void stream_at(struct bus *bus, const char *domain, const char *stream, uint64_t sequence,
 	       uint64_t timeout_usec, stream_entry_fn fn, void *userdata, struct bus_request **ret);
 

@@ -99,7 +99,7 @@ char *subject_status(const char *machine, const char *daemon)
 	return xasprintf("ployz.v1.%s.%s.status", machine, daemon);
 }
 
-char *subject_door(const char *machine, const char *daemon)
+char *subject_endpoints(const char *machine, const char *daemon)
 {
 	return xasprintf("ployz.v1.%s.%s.>", machine ? machine : "all", daemon);
 }

@@ -58,7 +58,7 @@ const char *subject_verb(enum subject_id id);
 /* `status` of a daemon, which every daemon answers with an object of its own. The caller owns
  * it. */
 char *subject_status(const char *machine, const char *daemon);
-/* Everything that a daemon is asked on a machine (NULL: on all). The caller owns it. */
-char *subject_door(const char *machine, const char *daemon);
+/* Matches all requests to a daemon of a machine (NULL: of all). The caller owns it. */
+char *subject_endpoints(const char *machine, const char *daemon);
 
 #endif

@@ -3,7 +3,7 @@
  * It appends intent.member.<own id>, intent.subnet.*, intent.region.* and facts.<own id>. */
 #include "meshd/meshd.h"
 
-static const struct bus_verb verbs[] = {
+static const struct bus_endpoint verbs[] = {
 	{ SUBJECT_STORE_USAGE, usage_serve },
 	{ SUBJECT_STORE_COMPACT, compact_serve },
 	{ SUBJECT_STORE_ACCEPT, accept_serve },

@@ -153,7 +153,7 @@ static char *ask_subject(const char *ask)
 {
 	const char *verb = strchr(ask, '.') + 1;
 	_cleanup_free_ char *daemon = xstrndup(ask, (size_t)(verb - 1 - ask));
-	_cleanup_free_ char *door = subject_door("*", daemon);
+	_cleanup_free_ char *door = subject_endpoints("*", daemon);
 
 	if (streq(verb, "*"))
 		return steal(door);
@@ -192,8 +192,8 @@ static void add_answering(char ***publish, const char *daemon)
 /* A daemon's endpoints, on its machine and where all machines are asked. */
 static void add_endpoints(char ***subscribe, const char *user, const char *machine)
 {
-	add(subscribe, subject_door(machine, user));
-	add(subscribe, subject_door(NULL, user));
+	add(subscribe, subject_endpoints(machine, user));
+	add(subscribe, subject_endpoints(NULL, user));
 	add(subscribe, xstrdup("$SRV.>"));
 }
 

@@ -1,4 +1,4 @@
-/* The doorplate: what placerd hears and what it says. It stores nothing and announces nothing. */
+/* The endpoints: what placerd answers. It publishes nothing else. */
 #include "placerd/placerd.h"
 
 static void on_probed(struct probe *probe, void *userdata)
@@ -12,7 +12,8 @@ static void on_probe(struct bus_call *call, void *request, void *userdata)
 	probe_make(userdata, ((struct probe_request *)request)->images, on_probed, call);
 }
 
-/* Rows hold a manifest against types and ranges; what its parts say of each other is held here. */
+/* The schema has checked types and ranges; references between the manifest's parts are checked
+ * here. */
 static void on_plan(struct bus_call *call, void *request, void *userdata)
 {
 	const struct plan_request *asked = request;
@@ -40,7 +41,7 @@ static json_t *status(void *userdata)
 
 int placerd_serve(struct placerd *placerd)
 {
-	static const struct bus_verb verbs[] = {
+	static const struct bus_endpoint verbs[] = {
 		{ SUBJECT_PROBE, on_probe },
 		{ SUBJECT_PLAN, on_plan },
 	};

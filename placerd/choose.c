@@ -1,16 +1,18 @@
-/* The best of the machines that may: spread, then the region's role, then room, then id. */
+/* The best of the machines that may: spread, then the service's volumes, the region's role,
+ * capacity, id. */
 #include "placerd/placerd.h"
 
-/* Room is compared in steps: two machines that differ by a breath are equal, and the plan that was
- * looked at is the plan that is made a moment later. */
-#define ROOM_STEPS 20
+/* Capacity is compared in steps: small differences do not count, so a plan that was previewed is
+ * the plan that is made a moment later. */
+#define CAPACITY_STEPS 20
 
 struct score {
 	struct host *host;
 	size_t in_zone;	   /* of this service; fewer is better, as everywhere below */
 	size_t on_machine; /* of this service */
+	size_t volumes;	   /* of the service that are not recorded there */
 	int role;	   /* 0: the one that suits */
-	int used;	   /* steps of room that are promised or used */
+	int used;	   /* steps of capacity that are reserved or used */
 	size_t instances;  /* of all services */
 };
 
@@ -40,15 +42,15 @@ static bool wants_data(const struct service *service)
 	return false;
 }
 
-static int room_used(const struct host *host)
+static int capacity_used(const struct host *host)
 {
-	const struct probe *probe = host->sight->probe;
+	const struct probe *probe = host->view->probe;
 	double memory = probe->memory ? (double)host->memory_left / (double)probe->memory : 0;
 	double really = probe->memory ? (double)probe->memory_free / (double)probe->memory : 0;
 	double cpus = probe->cores ? host->cpus_left / (double)probe->cores : 0;
 	double least = MIN2(MIN2(memory, really), cpus);
 
-	return ROOM_STEPS - (int)(MAX2(least, 0.0) * ROOM_STEPS);
+	return CAPACITY_STEPS - (int)(MAX2(least, 0.0) * CAPACITY_STEPS);
 }
 
 static void score_host(const struct placing *placing, struct host *host, struct score *ret)
@@ -56,15 +58,16 @@ static void score_host(const struct placing *placing, struct host *host, struct 
 	enum region_role suits = wants_data(placing->service) ? REGION_HOME_DATA : REGION_COMPUTE;
 
 	*ret = (struct score){ .host = host, .on_machine = host->on_machine };
-	if (placing->service->place.spread == SPREAD_ZONE)
+	if (placing->service->placement.spread == SPREAD_ZONE)
 		ret->in_zone = placing->planning->hosts[host->zone].in_zone;
+	ret->volumes =
+		placing->service->n_mounts - volumes_recorded(placing, host->view->member->id);
 	ret->role = host->region && host->region->role == (int)suits ? 0 : 1;
-	ret->used = room_used(host);
+	ret->used = capacity_used(host);
 	ret->instances = host->instances;
 }
 
-/* What decides between them, in words; NULL: nothing does but the id. Negative *ret_order: `a` is
- * better. */
+/* What decides between them, as text. Negative *ret_order: `a` is better. */
 static const char *compare(const struct score *a, const struct score *b, int *ret_order)
 {
 	const struct {
@@ -73,8 +76,9 @@ static const char *compare(const struct score *a, const struct score *b, int *re
 	} rows[] = {
 		{ a->in_zone, b->in_zone, "spread over zones" },
 		{ a->on_machine, b->on_machine, "spread over machines" },
+		{ a->volumes, b->volumes, "it has volumes of the service" },
 		{ (size_t)a->role, (size_t)b->role, "its region's role suits the service" },
-		{ (size_t)a->used, (size_t)b->used, "it has the most room" },
+		{ (size_t)a->used, (size_t)b->used, "it has the most free capacity" },
 		{ a->instances, b->instances, "it has the fewest instances" },
 	};
 
@@ -83,7 +87,7 @@ static const char *compare(const struct score *a, const struct score *b, int *re
 		if (*ret_order)
 			return rows[i].what;
 	}
-	*ret_order = strcmp(a->host->sight->machine->id, b->host->sight->machine->id);
+	*ret_order = strcmp(a->host->view->member->id, b->host->view->member->id);
 	return "first by id of equals";
 }
 

@@ -1,11 +1,11 @@
-/* What changed between two makings of a service, in words. Names of variables are told, values
- * never: they may be secret. */
+/* What changed between two versions of a service, as text. It names variables, never their values:
+ * they may be secret. */
 #include "placerd/placerd.h"
 
 /* Keys of the manifest that do not change the container itself. */
 static const char *const not_the_container[] = {
-	"name", "image", "replicas",   "routes",     "update",
-	"pull", "place", "depends_on", "pre_deploy", NULL,
+	"name", "image",     "replicas",   "routes",	 "update",
+	"pull", "placement", "depends_on", "pre_deploy", NULL,
 };
 
 static void add(struct strbuf *text, const char *what)
@@ -13,7 +13,7 @@ static void add(struct strbuf *text, const char *what)
 	strbuf_printf(text, "%s%s", text->size ? ", " : "", what);
 }
 
-/* `sha256:` tells nobody anything, and neither do 64 digits. */
+/* The first 12 digits, as the engine's own lists show an id. */
 static char *short_digest(const char *digest)
 {
 	return xstrndup(str_starts(digest, "sha256:") ? digest + strlen("sha256:") : digest, 12);
@@ -23,27 +23,27 @@ static void image_changes(struct strbuf *text, const struct service *before,
 			  const struct service *after, const char *digest_before,
 			  const char *digest_after)
 {
-	_cleanup_free_ char *from = NULL, *to = NULL, *words = NULL;
+	_cleanup_free_ char *from = NULL, *to = NULL, *change = NULL;
 
 	if (digest_before && digest_after && streq(digest_before, digest_after))
 		return;
 	if (!streq(before->image, after->image)) {
-		words = xasprintf("image %s → %s", before->image, after->image);
+		change = xasprintf("image %s → %s", before->image, after->image);
 	} else if (digest_before && digest_after) {
 		from = short_digest(digest_before);
 		to = short_digest(digest_after);
-		words = xasprintf("image %s was built anew (%s → %s)", after->image, from, to);
+		change = xasprintf("image %s has another id (%s → %s)", after->image, from, to);
 	} else {
 		return;
 	}
-	add(text, words);
+	add(text, change);
 }
 
 static void pair_changes(struct strbuf *text, const char *what, const struct pairs *before,
 			 const struct pairs *after)
 {
 	struct strbuf names = STRBUF_INIT;
-	_cleanup_free_ char *words = NULL;
+	_cleanup_free_ char *change = NULL;
 
 	for (size_t i = 0; i < after->count; i++) {
 		const char *was = pairs_get(before, after->items[i].key);
@@ -56,8 +56,8 @@ static void pair_changes(struct strbuf *text, const char *what, const struct pai
 		if (!pairs_get(after, before->items[i].key))
 			strbuf_printf(&names, "%s-%s", names.size ? " " : "", before->items[i].key);
 	if (names.size) {
-		words = xasprintf("%s (%s)", what, names.text);
-		add(text, words);
+		change = xasprintf("%s (%s)", what, names.text);
+		add(text, change);
 	}
 	strbuf_clear(&names);
 }
@@ -68,7 +68,7 @@ static bool is_pairs(const char *key)
 	       streq(key, "sysctls");
 }
 
-static bool told_otherwise(const char *key)
+static bool shown_otherwise(const char *key)
 {
 	for (const char *const *other = not_the_container; *other; other++)
 		if (streq(*other, key))
@@ -91,10 +91,10 @@ char *diff_service(const struct service *before, const struct service *after,
 	pair_changes(&text, "labels", &before->labels, &after->labels);
 	pair_changes(&text, "sysctls", &before->sysctls, &after->sysctls);
 	json_object_foreach (new, key, value)
-		if (!told_otherwise(key) && !json_equal(value, json_object_get(old, key)))
+		if (!shown_otherwise(key) && !json_equal(value, json_object_get(old, key)))
 			add(&text, key);
 	json_object_foreach (old, key, value)
-		if (!told_otherwise(key) && !json_object_get(new, key))
+		if (!shown_otherwise(key) && !json_object_get(new, key))
 			add(&text, key);
 	return text.size ? strbuf_steal(&text) : NULL;
 }

@@ -1,18 +1,20 @@
-/* Hard filters: each says in words why a machine may not take a service. */
+/* Hard filters: each gives the reason why a machine may not take a service. */
 #include "placerd/placerd.h"
 
-typedef char *(*filter_fn)(struct placing *placing, const struct host *host);
+typedef char *(*filter_fn)(const struct placing *placing, const struct host *host);
 
-static char *by_life_cycle(_unused_ struct placing *placing, const struct host *host)
+static char *by_life_cycle(_unused_ const struct placing *placing, const struct host *host)
 {
-	const struct machine *machine = host->sight->machine;
+	const struct machine_view *view = host->view;
 
-	if (machine->life_cycle == MACHINE_ACTIVE)
+	if (view->record_error)
+		return xasprintf("its member record cannot be decoded: %s", view->record_error);
+	if (view->member->life_cycle == MACHINE_ACTIVE)
 		return NULL;
-	return xasprintf("it is %s", life_cycle_names[machine->life_cycle]);
+	return xasprintf("it is %s", life_cycle_names[view->member->life_cycle]);
 }
 
-static char *by_region(_unused_ struct placing *placing, const struct host *host)
+static char *by_region(_unused_ const struct placing *placing, const struct host *host)
 {
 	const struct region *region = host->region;
 
@@ -21,18 +23,17 @@ static char *by_region(_unused_ struct placing *placing, const struct host *host
 	return xasprintf("its region %s is %s", region->name, region_role_names[region->role]);
 }
 
-static char *by_engine(_unused_ struct placing *placing, const struct host *host)
+static char *by_engine(_unused_ const struct placing *placing, const struct host *host)
 {
-	const struct sight *sight = host->sight;
+	const struct machine_view *view = host->view;
+	const char *error = view->probe ? view->probe->engine_error : view->probe_error;
 
-	if (!sight->probe)
-		return xasprintf("it did not answer: %s",
-				 sight->silence ? sight->silence : "no reason known");
-	if (sight->probe->engine)
+	if (view->probe && view->probe->engine)
 		return NULL;
-	return xasprintf("its engine cannot be reached: %s", sight->probe->engine_error
-								     ? sight->probe->engine_error
-								     : "no reason known");
+	return xasprintf("%s: %s",
+			 view->probe ? "its container engine cannot be reached"
+				     : "it did not answer",
+			 error ? error : "no reason known");
 }
 
 static char *not_among(const char *what, const char *value, char *const *wanted)
@@ -46,11 +47,11 @@ static char *not_among(const char *what, const char *value, char *const *wanted)
 			 list);
 }
 
-static char *by_labels(const struct place *place, const struct machine *machine)
+static char *by_labels(const struct placement *placement, const struct member *member)
 {
-	for (size_t i = 0; i < place->labels.count; i++) {
-		const struct pair *wanted = &place->labels.items[i];
-		const char *value = pairs_get(&machine->labels, wanted->key);
+	for (size_t i = 0; i < placement->labels.count; i++) {
+		const struct pair *wanted = &placement->labels.items[i];
+		const char *value = pairs_get(&member->labels, wanted->key);
 
 		if (streq(wanted->key, "arch") && !value)
 			continue;
@@ -63,88 +64,119 @@ static char *by_labels(const struct place *place, const struct machine *machine)
 	return NULL;
 }
 
-static char *by_place(struct placing *placing, const struct host *host)
+static char *by_placement(const struct placing *placing, const struct host *host)
 {
-	const struct place *place = &placing->service->place;
-	const struct machine *machine = host->sight->machine;
+	const struct placement *placement = &placing->service->placement;
+	const struct member *member = host->view->member;
 	char *why = NULL;
 
-	if (!machine->name || !strv_contains(place->machines, machine->name))
-		why = not_among("id", machine->id, place->machines);
+	if (!member->name || !strv_contains(placement->machines, member->name))
+		why = not_among("id", member->id, placement->machines);
 	if (!why)
-		why = not_among("region", machine->region, place->regions);
+		why = not_among("region", member->region, placement->regions);
 	if (!why)
-		why = not_among("zone", machine->zone, place->zones);
-	return why ? why : by_labels(place, machine);
+		why = not_among("zone", member->zone, placement->zones);
+	return why ? why : by_labels(placement, member);
 }
 
-/* The label `arch` needs nobody to set it: the engine knows. */
-static char *by_arch(struct placing *placing, const struct host *host)
+/* Nobody needs to set the label `arch`: the engine reports it. */
+static char *by_arch(const struct placing *placing, const struct host *host)
 {
-	const char *wanted = pairs_get(&placing->service->place.labels, "arch");
-	const char *arch = host->sight->probe && host->sight->probe->arch
-				   ? host->sight->probe->arch
-				   : host->sight->machine->arch;
+	const char *wanted = pairs_get(&placing->service->placement.labels, "arch");
+	const char *arch = host->view->probe->arch;
 
-	if (!wanted || pairs_get(&host->sight->machine->labels, "arch") || streq(arch, wanted))
+	if (!wanted || pairs_get(&host->view->member->labels, "arch") || streq(arch, wanted))
 		return NULL;
 	return xasprintf("its architecture is %s, not %s", arch ? arch : "not known", wanted);
 }
 
-static char *by_volume(struct placing *placing, const struct host *host)
+static char *by_volume(const struct placing *placing, const struct host *host)
 {
-	const struct home *home =
-		volume_elsewhere(placing->planning, placing->service, host->sight->machine->id);
-
-	if (!home)
-		return NULL;
-	return xasprintf(
-		"volume %s lives on machine %s%s", home->volume, home->machine,
-		host_find(placing->planning, home->machine) ? "" : ", which is no member any more");
+	return volume_elsewhere(placing, host->view->member->id);
 }
 
-static char *by_image(struct placing *placing, const struct host *host)
+static char *by_image(const struct placing *placing, const struct host *host)
 {
 	const struct service *service = placing->service;
 
+	if (placing->pinned) {
+		/* What a digest names cannot have changed since; what a tag names can. */
+		if (host_has_digest(host, placing->pinned) ||
+		    (service->pull != PULL_NEVER && strchr(service->image, '@')))
+			return NULL;
+		return xasprintf("it does not have image %s, which the service has to run, and %s "
+				 "cannot be pulled by digest",
+				 placing->pinned, service->image);
+	}
 	if (service->pull != PULL_NEVER || host_has_image(host, service->image))
 		return NULL;
 	return xasprintf("it does not have image %s, and pull is never", service->image);
 }
 
-static const char *port_owner(struct placing *placing, const struct host *host, int64_t port,
-			      int protocol)
+/* What the machine's gateway needs the port for, or NULL. Owned by the caller. */
+static char *gateway_port(const struct planning *planning, const struct host *host,
+			  const struct publish *publish)
 {
+	const struct probe *probe = host->view->probe;
+
+	if (gateway_has_port(probe, publish->host_port, publish->address))
+		return xstrdup("the gateway");
+	if (!addresses_overlap(probe->gateway_address, publish->address))
+		return NULL;
+	for (size_t i = 0; i < planning->n_listens; i++)
+		if (planning->listens[i].port == publish->host_port)
+			return xasprintf("the gateway, for route tcp/%lld of namespace %s",
+					 (long long)publish->host_port, planning->listens[i].ns);
+	return NULL;
+}
+
+static char *port_owner(const struct placing *placing, const struct host *host,
+			const struct publish *publish, int protocol)
+{
+	const struct planning *planning = placing->planning;
 	_cleanup_free_ char *self =
-		xasprintf("%s/%s", placing->planning->input->manifest->ns, placing->service->name);
-	const struct probe *probe = host->sight->probe;
+		xasprintf("%s/%s", planning->input->manifest->ns, placing->service->name);
+	const struct probe *probe = host->view->probe;
 
 	for (size_t i = 0; i < host->n_claims; i++)
-		if (host->claims[i].port == port && host->claims[i].protocol == protocol)
-			return host->claims[i].owner;
+		if (host->claims[i].port == publish->host_port &&
+		    host->claims[i].protocol == protocol)
+			return xstrdup(host->claims[i].owner);
 	for (size_t i = 0; i < probe->n_host_ports; i++) {
 		const struct host_port *taken = &probe->host_ports[i];
 
 		/* What the service's own instances hold is free by the time that the next one
 		 * starts: a published port makes it stop-first. Those that stay have a claim,
 		 * above. */
-		if (taken->port == port && taken->protocol == protocol &&
-		    !streq(taken->owner, self))
-			return taken->owner ? taken->owner
-					    : "something that is not of this cluster";
+		if (taken->port == publish->host_port && taken->protocol == protocol &&
+		    !streq(taken->owner, self) && taken->owner)
+			return xstrdup(taken->owner);
+	}
+	if (protocol == PROTOCOL_TCP) {
+		char *gateway = gateway_port(planning, host, publish);
+
+		if (gateway)
+			return gateway;
+	}
+	for (size_t i = 0; i < probe->n_host_ports; i++) {
+		const struct host_port *taken = &probe->host_ports[i];
+
+		if (taken->port == publish->host_port && taken->protocol == protocol &&
+		    !taken->owner && addresses_overlap(taken->address, publish->address))
+			return xstrdup("a program outside the cluster");
 	}
 	return NULL;
 }
 
-static char *by_port(struct placing *placing, const struct host *host)
+static char *by_port(const struct placing *placing, const struct host *host)
 {
 	const struct service *service = placing->service;
 
 	for (size_t i = 0; i < service->n_publish; i++) {
 		const struct port *port = service_port(service, service->publish[i].port);
 		int protocol = port ? port->protocol : PROTOCOL_TCP;
-		const char *owner =
-			port_owner(placing, host, service->publish[i].host_port, protocol);
+		_cleanup_free_ char *owner =
+			port_owner(placing, host, &service->publish[i], protocol);
 
 		if (owner)
 			return xasprintf("host port %lld/%s is taken by %s",
@@ -154,7 +186,7 @@ static char *by_port(struct placing *placing, const struct host *host)
 	return NULL;
 }
 
-static char *by_memory(struct placing *placing, const struct host *host)
+static char *by_memory(const struct placing *placing, const struct host *host)
 {
 	uint64_t wanted = placing->service->resources.memory;
 	_cleanup_free_ char *wants = NULL, *left = NULL;
@@ -163,22 +195,21 @@ static char *by_memory(struct placing *placing, const struct host *host)
 		return NULL;
 	wants = size_human(wanted);
 	left = size_human(host->memory_left > 0 ? (uint64_t)host->memory_left : 0);
-	return xasprintf("the service reserves %s of memory, it has %s left to promise", wants,
-			 left);
+	return xasprintf("the service requests %s of memory, %s is available", wants, left);
 }
 
-static char *by_cpus(struct placing *placing, const struct host *host)
+static char *by_cpus(const struct placing *placing, const struct host *host)
 {
 	double wanted = placing->service->resources.cpus;
 
 	/* Sums of tenths are not exact. */
 	if (wanted <= 0 || host->cpus_left + 1e-6 >= wanted)
 		return NULL;
-	return xasprintf("the service reserves %.3g cpus, it has %.3g left to promise", wanted,
+	return xasprintf("the service requests %.3g cpus, %.3g are available", wanted,
 			 host->cpus_left > 0 ? host->cpus_left : 0.0);
 }
 
-/* `lasting`: a container that runs is held to it as well. `path` is in the service. */
+/* `lasting`: it also applies to a container that runs. `path` is below the service. */
 static const struct {
 	filter_fn fn;
 	bool lasting;
@@ -189,25 +220,26 @@ static const struct {
 	[FILTER_REGION] = { by_region, true, "", "give a region the role compute or home_data" },
 	[FILTER_ENGINE] = { by_engine, true, "",
 			    "`ployzctl status` shows what is down on which machine" },
-	[FILTER_PLACE] = { by_place, true, ".place", "change `place`, or the machines' labels" },
-	[FILTER_ARCH] = { by_arch, true, ".place.labels.arch",
-			  "change `place`, or add such a machine" },
+	[FILTER_PLACEMENT] = { by_placement, true, ".placement",
+			       "change `placement`, or the machines' labels" },
+	[FILTER_ARCH] = { by_arch, true, ".placement.labels.arch",
+			  "change `placement`, or add such a machine" },
 	[FILTER_VOLUME] = { by_volume, true, ".mounts",
 			    "bring that machine back, or give the service a volume of another "
 			    "name" },
 	[FILTER_IMAGE] = { by_image, false, ".image",
-			   "load the image there, or say pull: missing" },
+			   "load the image there, or set pull: missing" },
 	[FILTER_PORT] = { by_port, false, ".publish",
 			  "choose another host_port, or free this one" },
 	[FILTER_MEMORY] = { by_memory, false, ".resources.memory",
-			    "ask for less, free some, or say update: stop-first where old and new "
+			    "request less, free some, or set update: stop-first where old and new "
 			    "do not fit together" },
 	[FILTER_CPUS] = { by_cpus, false, ".resources.cpus",
-			  "ask for less, free some, or say update: stop-first where old and new do "
-			  "not fit together" },
+			  "request less, free some, or set update: stop-first where old and new "
+			  "do not fit together" },
 };
 
-enum filter filter_host(struct placing *placing, const struct host *host, bool fresh,
+enum filter filter_host(const struct placing *placing, const struct host *host, bool fresh,
 			char **ret_why)
 {
 	for (size_t i = 0; i < FILTER_COUNT; i++) {
@@ -224,7 +256,7 @@ enum filter filter_host(struct placing *placing, const struct host *host, bool f
 	return FILTER_COUNT;
 }
 
-/* Machines that failed for the same reason are told together: 200 of them make one line. */
+/* Machines that failed for the same reason are listed together: 200 of them make one line. */
 struct group {
 	char *why;
 	char *machines;
@@ -253,7 +285,7 @@ static void group_add(struct group **groups, size_t *n_groups, const char *machi
 	free(why);
 }
 
-void filter_refuse(struct placing *placing, int64_t slot)
+void filter_refuse(const struct placing *placing, int64_t slot)
 {
 	struct planning *planning = placing->planning;
 	struct strbuf text = STRBUF_INIT;
@@ -268,7 +300,7 @@ void filter_refuse(struct placing *placing, int64_t slot)
 		if (filter == FILTER_COUNT)
 			continue;
 		furthest = MAX2(furthest, filter);
-		group_add(&groups, &n_groups, planning->hosts[i].sight->machine->id, why);
+		group_add(&groups, &n_groups, planning->hosts[i].view->member->id, why);
 	}
 	for (size_t i = 0; i < n_groups; i++) {
 		strbuf_printf(&text, "%s%s", i ? "; " : "", groups[i].machines);

@@ -1,11 +1,11 @@
-/* Machines while a plan is being made: what is promised there already, and what is left. */
+/* Machines while a plan is being made: what is reserved there already, and what is left. */
 #include "placerd/placerd.h"
 
 static int compare_hosts(const void *a, const void *b)
 {
 	const struct host *x = a, *y = b;
 
-	return strcmp(x->sight->machine->id, y->sight->machine->id);
+	return strcmp(x->view->member->id, y->view->member->id);
 }
 
 bool instance_runs(const struct instance *instance)
@@ -16,7 +16,7 @@ bool instance_runs(const struct instance *instance)
 
 static int compare_id(const void *id, const void *host)
 {
-	return strcmp(id, ((const struct host *)host)->sight->machine->id);
+	return strcmp(id, ((const struct host *)host)->view->member->id);
 }
 
 struct host *host_find(const struct planning *planning, const char *machine)
@@ -29,7 +29,7 @@ struct host *host_find(const struct planning *planning, const char *machine)
 
 const struct instance *host_instance(const struct host *host, const char *id)
 {
-	const struct probe *probe = host->sight->probe;
+	const struct probe *probe = host->view->probe;
 
 	for (size_t i = 0; probe && i < probe->n_instances; i++)
 		if (streq(probe->instances[i].id, id))
@@ -39,7 +39,7 @@ const struct instance *host_instance(const struct host *host, const char *id)
 
 static const char *image_id(const struct host *host, const char *image)
 {
-	const struct probe *probe = host->sight->probe;
+	const struct probe *probe = host->view->probe;
 
 	for (size_t i = 0; probe && i < probe->n_images; i++)
 		if (streq(probe->images[i].image, image))
@@ -52,17 +52,29 @@ bool host_has_image(const struct host *host, const char *image)
 	return image_id(host, image);
 }
 
-const char *host_digest(const struct host *host, const struct service *service)
+bool host_has_digest(const struct host *host, const char *digest)
 {
+	const struct probe *probe = host->view->probe;
+
+	for (size_t i = 0; probe && i < probe->n_images; i++)
+		if (streq(probe->images[i].digest, digest))
+			return true;
+	return false;
+}
+
+const char *host_digest(const struct host *host, const struct placing *placing)
+{
+	const struct service *service = placing->service;
+
+	if (placing->pinned)
+		return host_has_digest(host, placing->pinned) ? placing->pinned : NULL;
 	return service->pull == PULL_ALWAYS ? NULL : image_id(host, service->image);
 }
 
-static struct claim *add_claim(struct host *host, int64_t port, int protocol, char *owner)
+static void add_claim(struct host *host, int64_t port, int protocol, char *owner)
 {
-	struct claim *claim = array_add(host->claims, host->n_claims);
-
-	*claim = (struct claim){ .port = port, .protocol = protocol, .owner = owner };
-	return claim;
+	*array_add(host->claims, host->n_claims) =
+		(struct port_claim){ .port = port, .protocol = protocol, .owner = owner };
 }
 
 void host_claim(struct host *host, const char *ns, const struct service *service)
@@ -75,7 +87,7 @@ void host_claim(struct host *host, const char *ns, const struct service *service
 	}
 }
 
-static void promise(struct host *host, uint64_t memory, double cpus)
+static void reserve(struct host *host, uint64_t memory, double cpus)
 {
 	host->memory_left -= (int64_t)MIN2(memory, (uint64_t)INT64_MAX / 2);
 	host->cpus_left -= cpus;
@@ -83,7 +95,7 @@ static void promise(struct host *host, uint64_t memory, double cpus)
 
 void host_take(struct host *host, const char *ns, const struct service *service)
 {
-	promise(host, service->resources.memory, service->resources.cpus);
+	reserve(host, service->resources.memory, service->resources.cpus);
 	host->instances++;
 	host_claim(host, ns, service);
 }
@@ -95,13 +107,15 @@ void host_release(struct host *host, const struct service *service)
 	host->instances--;
 }
 
-/* What a committed head names and the machine has: it runs, or its own deploy will let it go on. */
-static void promise_head(struct planning *planning, const struct head *head)
+/* What a committed head names and the machine has: it runs, or its deploy is about to resume it.
+ * `manifest` NULL: what it requests is not known. */
+static void reserve_head(struct planning *planning, const struct head *head,
+			 const struct manifest *manifest)
 {
 	for (size_t i = 0; i < head->n_services; i++) {
 		const struct head_service *service = &head->services[i];
 		const struct service *spec =
-			head->manifest ? manifest_service(head->manifest, service->name) : NULL;
+			manifest ? manifest_service(manifest, service->name) : NULL;
 
 		for (size_t j = 0; j < service->n_slots; j++) {
 			struct host *host = host_find(planning, service->slots[j].machine);
@@ -112,7 +126,7 @@ static void promise_head(struct planning *planning, const struct head *head)
 				continue;
 			host->instances++;
 			if (spec)
-				promise(host, spec->resources.memory, spec->resources.cpus);
+				reserve(host, spec->resources.memory, spec->resources.cpus);
 		}
 	}
 }
@@ -126,21 +140,21 @@ static bool reservation_counts(const struct plan_input *input,
 	if (input->deploy && streq(reservation->deploy, input->deploy))
 		return false;
 	for (size_t i = 0; i < input->n_others; i++)
-		if (streq(input->others[i]->ns, reservation->ns))
-			return !streq(input->others[i]->deploy, reservation->deploy);
+		if (streq(input->others[i].head->ns, reservation->ns))
+			return !streq(input->others[i].head->deploy, reservation->deploy);
 	return true;
 }
 
-static void promise_reservations(struct planning *planning, struct host *host)
+static void take_reservations(struct planning *planning, struct host *host)
 {
-	const struct probe *probe = host->sight->probe;
+	const struct probe *probe = host->view->probe;
 
 	for (size_t i = 0; i < probe->n_reservations; i++) {
 		const struct reservation *reservation = &probe->reservations[i];
 
 		if (!reservation_counts(planning->input, reservation))
 			continue;
-		promise(host, reservation->memory, reservation->cpus);
+		reserve(host, reservation->memory, reservation->cpus);
 		for (size_t j = 0; j < reservation->n_host_ports; j++) {
 			const struct host_port *port = &reservation->host_ports[j];
 
@@ -161,11 +175,11 @@ static const struct region *find_region(const struct plan_input *input, const ch
 
 static void find_zone(struct planning *planning, size_t at)
 {
-	const struct machine *machine = planning->hosts[at].sight->machine;
+	const struct member *member = planning->hosts[at].view->member;
 	size_t i = 0;
 
-	while (!streq(planning->hosts[i].sight->machine->region, machine->region) ||
-	       !streq(planning->hosts[i].sight->machine->zone, machine->zone))
+	while (!streq(planning->hosts[i].view->member->region, member->region) ||
+	       !streq(planning->hosts[i].view->member->zone, member->zone))
 		i++;
 	planning->hosts[at].zone = i;
 }
@@ -174,27 +188,29 @@ void hosts_make(struct planning *planning)
 {
 	const struct plan_input *input = planning->input;
 
-	planning->hosts = xcalloc(input->n_sights + 1, sizeof(*planning->hosts));
-	planning->n_hosts = input->n_sights;
-	for (size_t i = 0; i < input->n_sights; i++) {
+	planning->hosts = xcalloc(input->n_machines + 1, sizeof(*planning->hosts));
+	planning->n_hosts = input->n_machines;
+	for (size_t i = 0; i < input->n_machines; i++) {
 		struct host *host = &planning->hosts[i];
 
-		host->sight = &input->sights[i];
-		host->region = find_region(input, host->sight->machine->region);
-		if (!host->sight->probe)
+		host->view = &input->machines[i];
+		host->region = find_region(input, host->view->member->region);
+		if (!host->view->probe)
 			continue;
 		host->memory_left =
-			(int64_t)MIN2(host->sight->probe->memory, (uint64_t)INT64_MAX / 2);
-		host->cpus_left = (double)host->sight->probe->cores;
-		promise_reservations(planning, host);
+			(int64_t)MIN2(host->view->probe->memory, (uint64_t)INT64_MAX / 2);
+		host->cpus_left = (double)host->view->probe->cores;
+		take_reservations(planning, host);
 	}
 	qsort(planning->hosts, planning->n_hosts, sizeof(*planning->hosts), compare_hosts);
 	for (size_t i = 0; i < planning->n_hosts; i++)
 		find_zone(planning, i);
 	for (size_t i = 0; i < input->n_others; i++)
-		promise_head(planning, input->others[i]);
+		reserve_head(planning, input->others[i].head, input->others[i].manifest);
+	/* Without the committed manifest, what the new one says is the best guess. */
 	if (input->head)
-		promise_head(planning, input->head);
+		reserve_head(planning, input->head,
+			     input->before ? input->before : input->manifest);
 }
 
 void hosts_free(struct planning *planning)

@@ -1,3 +1,4 @@
+/* placerd: options, run() and main. */
 #include "placerd/placerd.h"
 
 #define SUMMARY "which machine for which slot, from live probes"
@@ -5,7 +6,11 @@
 static const struct config_row rows[] = {
 	DAEMON_ROWS(struct placerd_config, daemon, "placerd"),
 	{ "proc", CONFIG_STRING, offsetof(struct placerd_config, proc), "/proc", "DIR",
-	  "where the kernel tells of memory, load and ports", 0, 0 },
+	  "the kernel's files on memory, load and ports", 0, 0 },
+	{ "gateway-http", CONFIG_STRV, offsetof(struct placerd_config, gateway_http), "*:80",
+	  "ADDRESS:PORT", "where routed's gateway takes HTTP; may be given several times", 0, 0 },
+	{ "gateway-address", CONFIG_STRING, offsetof(struct placerd_config, gateway_address), "*",
+	  "ADDRESS", "where routed's gateway listens for tcp routes", 0, 0 },
 	CONFIG_END,
 };
 
@@ -25,7 +30,7 @@ struct placerd *placerd_new(struct daemon *daemon, const struct placerd_config *
 
 int placerd_start(struct placerd *placerd)
 {
-	daemon_status(placerd->daemon, "waiting for questions");
+	daemon_status(placerd->daemon, "waiting for requests");
 	return placerd_serve(placerd);
 }
 

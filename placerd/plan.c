@@ -1,5 +1,5 @@
-/* The planner: a manifest, what is committed, and the machines as they are, to what a deploy would
- * do. Pure: no bus, no clock, no choice by chance. */
+/* The planner: a manifest, the committed state and the machines as they are give what a deploy
+ * would do. Pure: no bus, no clock, nothing random. */
 #include "placerd/placerd.h"
 
 struct plan_slot *plan_add(struct planning *planning, const char *service, int64_t slot,
@@ -38,14 +38,15 @@ void plan_refuse(struct planning *planning, char *path, const char *hint, const 
 
 static struct placing placing_of(struct planning *planning, const struct service *service)
 {
-	const struct head *head = planning->input->head;
+	const struct plan_input *input = planning->input;
 	struct placing placing = { .planning = planning, .service = service };
 
-	placing.head = head ? head_service(head, service->name) : NULL;
-	placing.before = placing.head && head->manifest
-				 ? manifest_service(head->manifest, service->name)
+	placing.head = input->head ? head_service(input->head, service->name) : NULL;
+	placing.before = placing.head && input->before
+				 ? manifest_service(input->before, service->name)
 				 : NULL;
-	placing.update = service_update(planning->input->manifest, service, &placing.why_update);
+	placing.pinned = input->digests ? pairs_get(input->digests, service->name) : NULL;
+	placing.update = service_update(input->manifest, service, &placing.why_update);
 	return placing;
 }
 
@@ -75,16 +76,16 @@ static int compare_rows(const void *a, const void *b, void *userdata)
 	return x->slot < y->slot ? -1 : x->slot > y->slot;
 }
 
-static void name_silent(struct planning *planning)
+static void name_unreachable(struct planning *planning)
 {
 	for (size_t i = 0; i < planning->n_hosts; i++) {
-		const struct sight *sight = planning->hosts[i].sight;
+		const struct machine_view *view = planning->hosts[i].view;
 
-		if (sight->probe)
+		if (view->probe)
 			continue;
-		strv_push(&planning->plan->unreachable, xstrdup(sight->machine->id));
-		plan_warn(planning, "machine %s did not answer: %s", sight->machine->id,
-			  sight->silence ? sight->silence : "no reason known");
+		strv_push(&planning->plan->unreachable, xstrdup(view->member->id));
+		plan_warn(planning, "machine %s did not answer: %s", view->member->id,
+			  view->probe_error ? view->probe_error : "no reason known");
 	}
 }
 
@@ -97,11 +98,38 @@ static void name_open(struct planning *planning)
 		return;
 	plan_warn(planning,
 		  "deploy %s of this namespace is open since %s on machine %s%s%s: this plan is "
-		  "made from "
-		  "what was committed before it",
+		  "made from the state before it",
 		  open->deploy, open->since ? open->since : "an unknown time",
 		  open->machine ? open->machine : "unknown", open->operator_ ? ", by " : "",
 		  open->operator_ ? open->operator_ : "");
+}
+
+/* Whether a committed manifest that the plan should know is not in the store any more. */
+static bool manifest_missing(const struct plan_input *input)
+{
+	return input->head && input->head->revision && !input->before;
+}
+
+static void name_missing(struct planning *planning)
+{
+	const struct plan_input *input = planning->input;
+
+	if (manifest_missing(input))
+		plan_warn(planning,
+			  "the committed manifest (revision %lld, entry %lld of " STREAM_MANIFESTS
+			  ") is not in the store: instances are compared by their hash alone, and "
+			  "this deploy stores its manifest anew",
+			  (long long)input->head->revision, (long long)input->head->release);
+	for (size_t i = 0; i < input->n_others; i++) {
+		const struct namespace_view *other = &input->others[i];
+
+		if (other->head->n_services && !other->manifest)
+			plan_warn(
+				planning,
+				"the committed manifest of namespace %s is not in the store: what "
+				"its instances request of machines does not count",
+				other->head->ns);
+	}
 }
 
 /* Two machines may have two builds under one name; each runs its own. */
@@ -126,6 +154,22 @@ static void name_images(struct planning *planning, const struct service *service
 	}
 }
 
+/* Whether every instance that the head names stays, and nothing else comes. */
+static bool slots_change(const struct planning *planning)
+{
+	const struct plan *plan = planning->plan;
+	const struct head *head = planning->input->head;
+	size_t committed = 0;
+
+	for (size_t i = 0; head && i < head->n_services; i++)
+		committed += head->services[i].n_slots;
+	for (size_t i = 0; i < plan->n_slots; i++)
+		if (plan->slots[i].action != SLOT_KEEP)
+			return true;
+	/* A slot that has no row is on a machine that cannot be asked. */
+	return plan->n_slots != committed;
+}
+
 static void find_changes(struct planning *planning)
 {
 	const struct plan_input *input = planning->input;
@@ -135,18 +179,13 @@ static void find_changes(struct planning *planning)
 	if (committed)
 		plan->changes = !streq(plan->hash, input->head->hash);
 	else
-		plan->changes = input->manifest->n_services || input->manifest->n_volumes;
-	/* What cannot be carried out is not nothing. */
-	plan->changes |= plan->n_refusals > 0;
-	for (size_t i = 0; i < plan->n_slots; i++)
-		plan->changes |= plan->slots[i].action != SLOT_KEEP;
+		plan->changes = input->manifest->n_services || input->manifest->n_volumes ||
+				input->manifest->grants.count;
+	/* A plan that cannot be carried out is not a plan without changes. */
+	plan->changes |= plan->n_refusals > 0 || manifest_missing(input) ||
+			 slots_change(planning) || volumes_change(planning);
 	for (size_t i = 0; i < plan->n_routes; i++)
 		plan->changes |= !streq(plan->routes[i].action, "keep");
-	/* A committed slot that is in no row any more: its machine is not there to be asked. */
-	for (size_t i = 0; committed && i < input->head->n_services; i++)
-		for (size_t j = 0; j < input->head->services[i].n_slots; j++)
-			plan->changes |=
-				!host_find(planning, input->head->services[i].slots[j].machine);
 	plan->removes_all = committed && input->head->n_services && !input->manifest->n_services;
 	if (plan->removes_all)
 		plan_warn(planning, "this removes everything in namespace %s", plan->ns);
@@ -155,20 +194,23 @@ static void find_changes(struct planning *planning)
 static void plan_slots(struct planning *planning)
 {
 	const struct manifest *manifest = planning->input->manifest;
+	struct placing *placings = xcalloc(manifest->n_services + 1, sizeof(*placings));
 	struct plan *plan = planning->plan;
 
+	for (size_t i = 0; i < manifest->n_services; i++) {
+		placings[i] = placing_of(planning, &manifest->services[i]);
+		slots_select(&placings[i]);
+	}
 	/* All that stays first: what is new takes what they leave. */
+	for (size_t i = 0; i < manifest->n_services; i++)
+		slots_stay(&placings[i]);
 	for (size_t i = 0; i < manifest->n_services; i++) {
-		struct placing placing = placing_of(planning, &manifest->services[i]);
-
-		slots_stay(&placing);
-	}
-	for (size_t i = 0; i < manifest->n_services; i++) {
-		struct placing placing = placing_of(planning, &manifest->services[i]);
-
-		slots_place(&placing);
+		slots_place(&placings[i]);
 		name_images(planning, &manifest->services[i]);
+		free(placings[i].kept);
+		free(placings[i].lost);
 	}
+	free(placings);
 	slots_remove_services(planning);
 	if (plan->n_slots)
 		qsort_r(plan->slots, plan->n_slots, sizeof(*plan->slots), compare_rows,
@@ -177,23 +219,33 @@ static void plan_slots(struct planning *planning)
 
 struct plan *plan_make(const struct plan_input *input)
 {
-	struct planning planning = { .input = input, .plan = codec_new(&plan_schema) };
+	struct planning planning = {
+		.input = input,
+		.wanted = codec_new(&head_schema),
+		.plan = codec_new(&plan_schema),
+	};
 	struct plan *plan = planning.plan;
 
 	plan->ns = xstrdup(input->manifest->ns);
+	plan->head = (int64_t)input->entry;
 	plan->sequence = (int64_t)input->sequence;
 	plan->revision = input->head ? input->head->revision : 0;
 	plan->hash = manifest_hash(input->manifest);
+	planning.wanted->ns = xstrdup(plan->ns);
+	head_take_routes(planning.wanted, input->manifest);
+	listens_make(&planning);
 	hosts_make(&planning);
-	volumes_make(&planning);
-	name_silent(&planning);
+	name_unreachable(&planning);
 	name_open(&planning);
+	name_missing(&planning);
 	volumes_check(&planning);
-	conflicts_check(&planning);
+	routes_check(&planning);
 	plan_slots(&planning);
+	volumes_plan(&planning);
 	routes_plan(&planning);
 	find_changes(&planning);
 	hosts_free(&planning);
-	free(planning.homes);
+	head_free(planning.wanted);
+	free(planning.listens);
 	return plan;
 }

@@ -1,4 +1,4 @@
-/* This machine, seen live: the kernel's files, and what agentd sees. Only agentd reaches the
+/* A probe of this machine: the kernel's files, and what agentd reports. Only agentd reaches the
  * engine. */
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -11,7 +11,7 @@
 struct probing {
 	struct probing *next;
 	struct placerd *placerd;
-	struct bus_request *asking;
+	struct bus_request *request;
 	struct probe *probe;
 	probe_fn fn;
 	void *userdata;
@@ -24,8 +24,8 @@ void probe_drop(struct probing *probing)
 	while (*link != probing)
 		link = &(*link)->next;
 	*link = probing->next;
-	if (probing->asking)
-		bus_request_cancel(probing->asking);
+	if (probing->request)
+		bus_request_cancel(probing->request);
 	probe_free(probing->probe);
 	free(probing);
 }
@@ -44,7 +44,7 @@ static char *read_proc(const struct placerd *placerd, const char *name)
 	return xstrdup("");
 }
 
-static void see_kernel(const struct placerd *placerd, struct probe *probe)
+static void read_kernel(const struct placerd *placerd, struct probe *probe)
 {
 	_cleanup_free_ char *meminfo = read_proc(placerd, "meminfo");
 	_cleanup_free_ char *loadavg = read_proc(placerd, "loadavg");
@@ -57,10 +57,12 @@ static void see_kernel(const struct placerd *placerd, struct probe *probe)
 	probe->cores = cores > 0 ? cores : 1;
 	if (!probe->arch && uname(&name) == 0)
 		probe->arch = xstrdup(name.machine);
+	probe->gateway_http = strv_copy(placerd->config->gateway_http);
+	probe->gateway_address = xstrdup(placerd->config->gateway_address);
 }
 
-/* After what agentd told, whose ports have owners. */
-static void see_ports(const struct placerd *placerd, struct probe *probe)
+/* After agentd's answer, whose ports have owners. */
+static void read_ports(const struct placerd *placerd, struct probe *probe)
 {
 	static const struct {
 		const char *name;
@@ -79,7 +81,7 @@ static void see_ports(const struct placerd *placerd, struct probe *probe)
 	}
 }
 
-/* Moves what agentd saw into the probe. */
+/* Moves agentd's answer into the probe. */
 static void take_listed(struct probe *probe, struct agent_listed *listed)
 {
 	probe->engine = listed->engine;
@@ -106,13 +108,13 @@ static void on_listed(const struct failure *failure, void *answer, void *userdat
 	probe_fn fn = probing->fn;
 	void *fns = probing->userdata;
 
-	probing->asking = NULL;
+	probing->request = NULL;
 	if (failure)
 		probe->engine_error = xstrdup(failure->message);
 	else
 		take_listed(probe, answer);
-	see_ports(probing->placerd, probe);
-	see_kernel(probing->placerd, probe);
+	read_ports(probing->placerd, probe);
+	read_kernel(probing->placerd, probe);
 	probing->placerd->probes++;
 	probing->probe = NULL;
 	probe_drop(probing);
@@ -133,6 +135,6 @@ struct probing *probe_make(struct placerd *placerd, char *const *images, probe_f
 	probing->next = placerd->probings;
 	placerd->probings = probing;
 	bus_ask(placerd->daemon->bus, SUBJECT_AGENT_LIST, placerd->config->daemon.machine, &list,
-		AGENT_USEC, on_listed, probing, &probing->asking);
+		AGENT_USEC, on_listed, probing, &probing->request);
 	return probing;
 }

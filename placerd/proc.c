@@ -1,4 +1,7 @@
 /* The kernel's texts: what /proc says about memory, load and listening ports. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "placerd/placerd.h"
@@ -29,14 +32,34 @@ double proc_loadavg(const char *text)
 	return end == text || !(load >= 0) ? 0 : load;
 }
 
-static void add_port(struct probe *probe, int64_t port, enum protocol protocol)
+/* Words of 32 bits in the machine's byte order, as hexadecimal digits: one of IPv4, four of IPv6.
+ */
+static int address_parse(const char *digits, char *ret, size_t size)
 {
-	for (size_t i = 0; i < probe->n_host_ports; i++)
-		if (probe->host_ports[i].port == port &&
-		    probe->host_ports[i].protocol == (int)protocol)
+	uint32_t words[4];
+	size_t n = strlen(digits) / 8;
+
+	if (strlen(digits) % 8 || (n != 1 && n != 4))
+		return -EINVAL;
+	for (size_t i = 0; i < n; i++)
+		if (sscanf(digits + 8 * i, "%8" SCNx32, &words[i]) != 1)
+			return -EINVAL;
+	return inet_ntop(n == 1 ? AF_INET : AF_INET6, words, ret, (socklen_t)size) ? 0 : -EINVAL;
+}
+
+static void add_port(struct probe *probe, int64_t port, enum protocol protocol, const char *address)
+{
+	for (size_t i = 0; i < probe->n_host_ports; i++) {
+		const struct host_port *known = &probe->host_ports[i];
+
+		/* What listens for a container's published port is not listed again. */
+		if (known->port == port && known->protocol == (int)protocol &&
+		    (known->owner || streq(known->address, address)))
 			return;
-	*array_add(probe->host_ports, probe->n_host_ports) =
-		(struct host_port){ .port = port, .protocol = (int)protocol };
+	}
+	*array_add(probe->host_ports, probe->n_host_ports) = (struct host_port){
+		.port = port, .protocol = (int)protocol, .address = xstrdup(address)
+	};
 }
 
 /* `  sl  local_address rem_address   st …`, a line of titles first; addresses are HEX:PORT. */
@@ -46,11 +69,13 @@ void proc_listeners(const char *text, enum protocol protocol, struct probe *prob
 
 	for (const char *line = text; line;
 	     line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
+		char digits[33], address[INET6_ADDRSTRLEN];
 		unsigned port, remote, state;
 
-		if (sscanf(line, " %*u: %*32[0-9A-Fa-f]:%4x %*32[0-9A-Fa-f]:%4x %2x", &port,
-			   &remote, &state) == 3 &&
-		    state == wanted && port && !remote)
-			add_port(probe, port, protocol);
+		if (sscanf(line, " %*u: %32[0-9A-Fa-f]:%4x %*32[0-9A-Fa-f]:%4x %2x", digits, &port,
+			   &remote, &state) == 4 &&
+		    state == wanted && port && !remote &&
+		    address_parse(digits, address, sizeof(address)) == 0)
+			add_port(probe, port, protocol, address);
 	}
 }

@@ -1,4 +1,4 @@
-/* The slots of a service: what stays, what is replaced, what is new, what goes. */
+/* The slots of a service: what stays, what is replaced, what is new, what is removed. */
 #include "placerd/placerd.h"
 
 static bool is_global(const struct service *service)
@@ -22,6 +22,17 @@ static bool is_planned(const struct placing *placing, int64_t number)
 	return false;
 }
 
+static size_t count_planned(const struct placing *placing)
+{
+	const struct plan *plan = placing->planning->plan;
+	size_t count = 0;
+
+	for (size_t i = 0; i < plan->n_slots; i++)
+		count += plan->slots[i].action != SLOT_REMOVE &&
+			 streq(plan->slots[i].service, placing->service->name);
+	return count;
+}
+
 static bool is_planned_on(const struct placing *placing, const char *machine)
 {
 	const struct plan *plan = placing->planning->plan;
@@ -34,73 +45,17 @@ static bool is_planned_on(const struct placing *placing, const char *machine)
 	return false;
 }
 
-static void remove_slot(struct planning *planning, const char *service, const struct slot *slot,
-			const char *why)
+/* Binds the service's volumes to the row's machine; the row's reason names those that it creates.
+ */
+static void settle(struct placing *placing, struct plan_slot *row)
 {
-	struct plan_slot *row = plan_add(planning, service, slot->slot, SLOT_REMOVE, slot->machine);
+	_cleanup_(strv_freep) char **created = volumes_settle(placing, row->machine);
+	_cleanup_free_ char *names = strv_join(created, ", "), *why = row->why;
 
-	row->old = xstrdup(slot->instance);
-	row->why = xstrdup(why);
-}
-
-/* Why the machine cannot be asked to take away what it has, or NULL. Owned by the caller. */
-static char *lost_machine(const struct planning *planning, const char *machine)
-{
-	const struct host *host = host_find(planning, machine);
-
-	if (!host)
-		return xasprintf("machine %s is no member any more", machine);
-	if (host->sight->probe)
-		return NULL;
-	return xasprintf("machine %s did not answer", machine);
-}
-
-/* A machine that does not answer would hold up every step of the deploy: what it has is given up,
- * loudly. */
-static bool give_up(struct planning *planning, const char *service, const struct slot *slot)
-{
-	_cleanup_free_ char *lost = lost_machine(planning, slot->machine);
-
-	if (!lost)
-		return false;
-	plan_warn(
-		planning,
-		"%s: what it has of slot %lld of service %s (%s) is left there and gets no traffic",
-		lost, (long long)slot->slot, service, slot->instance);
-	return true;
-}
-
-/* Why an instance is not left as it is. */
-struct change {
-	char *why;	    /* NULL: nothing changed */
-	const char *digest; /* that it should run; NULL: known once it is pulled */
-};
-
-static void find_change(struct placing *placing, const struct host *host, const struct slot *slot,
-			const struct instance *seen, struct change *ret)
-{
-	const struct service *service = placing->service, *before = placing->before;
-	const char *running = seen->digest ? seen->digest : placing->head->digest;
-	const char *digest = host_digest(host, service);
-	_cleanup_free_ char *hash = service_hash(service, digest ? digest : running);
-	_cleanup_free_ char *differs = NULL;
-
-	*ret = (struct change){ .digest = digest };
-	if (streq(hash, slot->hash) && digest)
-		return;
-	if (streq(hash, slot->hash) && service->pull == PULL_ALWAYS) {
-		ret->why = xstrdup("pull is always: the image is fetched first, and the instance "
-				   "kept if it is the same");
-		return;
-	}
-	/* The image's name is gone from the machine, but what runs is what is asked for. */
-	if (streq(hash, slot->hash) && before && streq(before->image, service->image)) {
-		ret->digest = running;
-		return;
-	}
-	differs = before ? diff_service(before, service, running, digest) : NULL;
-	ret->why = xasprintf("changed: %s%s", differs ? differs : "how the container is made",
-			     digest ? "" : "; the image is fetched first");
+	if (created)
+		row->why = xasprintf("%s; new volume%s %s", why, created[1] ? "s" : "", names);
+	else
+		steal(why);
 }
 
 static void set_update(struct placing *placing, struct plan_slot *row)
@@ -119,11 +74,10 @@ static void keep(struct placing *placing, struct host *host, const struct slot *
 	row->digest = xstrdup(digest);
 	row->why = xstrdup("unchanged");
 	host_claim(host, ns_of(placing), placing->service);
-	volume_settle(placing->planning, placing->service, slot->machine);
+	settle(placing, row);
 }
 
-/* The old instance, when there is one, goes first or last: that decides whether both have to
- * fit. */
+/* Whether the old instance stops first or last decides whether both have to fit. */
 static bool replace_here(struct placing *placing, struct host *host, const struct slot *slot,
 			 const struct instance *seen, const char *why)
 {
@@ -144,12 +98,12 @@ static bool replace_here(struct placing *placing, struct host *host, const struc
 	row = plan_add(placing->planning, placing->service->name, slot->slot,
 		       seen ? SLOT_REPLACE : SLOT_START, slot->machine);
 	row->old = xstrdup(seen ? slot->instance : NULL);
-	row->digest = xstrdup(host_digest(host, placing->service));
+	row->digest = xstrdup(host_digest(host, placing));
 	row->why = xstrdup(why);
 	if (seen)
 		set_update(placing, row);
 	host_take(host, ns_of(placing), placing->service);
-	volume_settle(placing->planning, placing->service, slot->machine);
+	settle(placing, row);
 	return true;
 }
 
@@ -193,48 +147,27 @@ static void stay(struct placing *placing, const struct slot *slot)
 
 void slots_stay(struct placing *placing)
 {
-	const struct service *service = placing->service;
-	size_t n_slots = placing->head ? placing->head->n_slots : 0;
-
-	for (size_t i = 0; i < n_slots; i++) {
-		const struct slot *slot = &placing->head->slots[i];
-		struct host *host = host_find(placing->planning, slot->machine);
-		_cleanup_free_ char *why = NULL;
-
-		if (give_up(placing->planning, service->name, slot))
-			continue;
-		if (is_global(service) || slot->slot < service->replicas)
-			continue;
-		why = xasprintf("the service has %lld replica%s now", (long long)service->replicas,
-				service->replicas == 1 ? "" : "s");
-		remove_slot(placing->planning, service->name, slot, why);
-		/* It goes after the commit: until then it holds its ports. */
-		if (placing->before)
-			host_claim(host, ns_of(placing), placing->before);
-	}
-	for (size_t i = 0; i < n_slots; i++) {
-		const struct slot *slot = &placing->head->slots[i];
-		const struct host *host = host_find(placing->planning, slot->machine);
-
-		if (host && host->sight->probe && !is_planned(placing, slot->slot))
-			stay(placing, slot);
-	}
+	/* A head that names a number twice is wrong; the first one counts. */
+	for (size_t i = 0; i < placing->n_kept; i++)
+		if (!is_planned(placing, placing->kept[i]->slot))
+			stay(placing, placing->kept[i]);
 }
 
-/* Why the slot does not stay where the head has it, in words; *ret_old its instance, when that can
- * be taken away. Owned by the caller. */
+/* Why the slot does not stay where the head has it, as text; *ret_old its instance, when that can
+ * be removed. Owned by the caller. */
 static char *why_moved(struct placing *placing, const struct slot *slot, const char **ret_old)
 {
 	const struct host *host = host_find(placing->planning, slot->machine);
 	_cleanup_free_ char *unfit = NULL;
+	char *lost = lost_machine(placing->planning, slot->machine);
 
-	if (!host || !host->sight->probe)
-		return lost_machine(placing->planning, slot->machine);
+	if (lost)
+		return lost;
 	if (host_instance(host, slot->instance))
 		*ret_old = slot->instance;
 	filter_host(placing, host, true, &unfit);
 	return xasprintf("leaves machine %s: %s", slot->machine,
-			 unfit ? unfit : "there is no room for old and new");
+			 unfit ? unfit : "old and new do not fit there together");
 }
 
 static void place(struct placing *placing, int64_t number, const struct slot *slot,
@@ -245,11 +178,11 @@ static void place(struct placing *placing, int64_t number, const struct slot *sl
 	struct plan_slot *row;
 
 	row = plan_add(placing->planning, placing->service->name, number,
-		       old ? SLOT_REPLACE : SLOT_START, host->sight->machine->id);
+		       old ? SLOT_REPLACE : SLOT_START, host->view->member->id);
 	row->old = xstrdup(old);
 	row->from =
 		slot && old && !streq(slot->machine, row->machine) ? xstrdup(slot->machine) : NULL;
-	row->digest = xstrdup(host_digest(host, placing->service));
+	row->digest = xstrdup(host_digest(host, placing));
 	row->why = xasprintf("%s; %s",
 			     moved	     ? moved
 			     : placing->head ? "new slot"
@@ -258,11 +191,20 @@ static void place(struct placing *placing, int64_t number, const struct slot *sl
 	if (old)
 		set_update(placing, row);
 	host_take(host, ns_of(placing), placing->service);
-	volume_settle(placing->planning, placing->service, row->machine);
+	settle(placing, row);
 }
 
-/* A machine that is eligible but for its room or a port is told of and left out: the others get
- * theirs. */
+static bool is_kept_on(const struct placing *placing, const char *machine)
+{
+	for (size_t i = 0; i < placing->n_kept; i++)
+		if (streq(placing->kept[i]->machine, machine) &&
+		    !is_planned(placing, placing->kept[i]->slot))
+			return true;
+	return false;
+}
+
+/* A machine that only lacks capacity, an image or a port is named in a warning and left out; the
+ * others get theirs. */
 static void place_global(struct placing *placing)
 {
 	struct planning *planning = placing->planning;
@@ -274,7 +216,9 @@ static void place_global(struct placing *placing)
 		_cleanup_free_ char *why = NULL;
 		enum filter filter;
 
-		if (is_planned_on(placing, host->sight->machine->id)) {
+		/* What is kept there and has no row is refused already. */
+		if (is_planned_on(placing, host->view->member->id) ||
+		    is_kept_on(placing, host->view->member->id)) {
 			any = true;
 			continue;
 		}
@@ -282,7 +226,7 @@ static void place_global(struct placing *placing)
 		if (filter == FILTER_IMAGE || filter == FILTER_PORT || filter == FILTER_MEMORY ||
 		    filter == FILTER_CPUS)
 			plan_warn(planning, "service %s gets no instance on machine %s: %s",
-				  placing->service->name, host->sight->machine->id, why);
+				  placing->service->name, host->view->member->id, why);
 		if (filter != FILTER_COUNT)
 			continue;
 		while (is_planned(placing, number))
@@ -294,28 +238,51 @@ static void place_global(struct placing *placing)
 		filter_refuse(placing, -1);
 }
 
+/* False: no machine can take it, which is refused. */
+static bool place_slot(struct placing *placing, int64_t number, const struct slot *slot)
+{
+	_cleanup_free_ char *choice = NULL;
+	struct host *host = choose_host(placing, &choice);
+
+	if (!host) {
+		filter_refuse(placing, number);
+		return false;
+	}
+	place(placing, number, slot, host, choice);
+	return true;
+}
+
+/* First the kept slots that have to move, then the slots of lost machines, then the lowest free
+ * numbers. */
 void slots_place(struct placing *placing)
 {
+	int64_t replicas = placing->service->replicas, number = 0;
+	int64_t missing;
+
 	if (is_global(placing->service)) {
 		place_global(placing);
 		return;
 	}
-	for (int64_t number = 0; number < placing->service->replicas; number++) {
-		const struct slot *slot = NULL;
-		_cleanup_free_ char *choice = NULL;
-		struct host *host;
-
-		if (is_planned(placing, number))
+	missing = replicas - (int64_t)count_planned(placing);
+	for (size_t i = 0; missing && i < placing->n_kept; i++) {
+		if (is_planned(placing, placing->kept[i]->slot))
 			continue;
-		for (size_t i = 0; placing->head && i < placing->head->n_slots; i++)
-			if (placing->head->slots[i].slot == number)
-				slot = &placing->head->slots[i];
-		host = choose_host(placing, &choice);
-		if (!host) {
-			filter_refuse(placing, number);
+		if (!place_slot(placing, placing->kept[i]->slot, placing->kept[i]))
 			return;
-		}
-		place(placing, number, slot, host, choice);
+		missing--;
+	}
+	for (size_t i = 0; missing && i < placing->n_lost; i++) {
+		if (is_planned(placing, placing->lost[i]->slot))
+			continue;
+		if (!place_slot(placing, placing->lost[i]->slot, placing->lost[i]))
+			return;
+		missing--;
+	}
+	for (; missing; missing--) {
+		while (is_planned(placing, number))
+			number++;
+		if (!place_slot(placing, number, NULL))
+			return;
 	}
 }
 

@@ -1,4 +1,4 @@
-/* What was typed: the verb, its options anywhere among its words, the global ones too. */
+/* The command line: the verb, its options anywhere among its words, and the global options. */
 #include "ployzctl/ployzctl.h"
 
 const struct verb *verb_find(const char *name)
@@ -88,14 +88,14 @@ int arguments_parse(struct global_options *global, const struct config_row *rows
 		}
 		option = argv[i][1] == '-' ? xstrdup(argv[i]) : lengthen(shorts, rows, argv[i]);
 		if (!option)
-			return failure_set(failure, FAILURE_INVALID, NULL, "unknown option '%s'",
-					   argv[i]);
+			return failure_set(failure, FAILURE_INVALID, NULL,
+					   "cannot use option '%s': unknown option", argv[i]);
 		row = row_find(rows, option + 2);
 		if (!row) {
 			row = row_find(global_rows, option + 2);
 			to = row ? &common : &own;
 		}
-		/* Unknown ones stay, so that they are refused with the nearest known one. */
+		/* Unknown options are kept: config_arguments refuses them and names the nearest. */
 		strv_push(to, steal(option));
 		if (row && row->type != CONFIG_BOOL && !strchr(argv[i], '=') &&
 		    (argv[i][1] == '-' || !argv[i][2]) && i + 1 < argc)
@@ -126,7 +126,7 @@ int arguments_take(struct ployzctl *ctl, const char *name, const struct config_r
 {
 	const struct verb *verb = verb_find(name);
 	_cleanup_(strv_freep) char **words = NULL;
-	_cleanup_free_ char *hint = xasprintf("ployzctl %s --help", name);
+	_cleanup_free_ char *hint = xasprintf("run `ployzctl %s --help`", name);
 	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 	size_t n;
 
@@ -136,20 +136,42 @@ int arguments_take(struct ployzctl *ctl, const char *name, const struct config_r
 	    0) {
 		if (!failure.hint)
 			failure.hint = steal(hint);
-		return session_say(&failure);
+		return session_report(&failure);
 	}
 	if (ctl->options.help) {
 		print_usage(verb, rows, stdout);
 		return -1;
 	}
 	n = strv_count(words);
-	if (n < min || n > max) {
-		failure_set(&failure, FAILURE_INVALID, hint,
-			    n < min ? "%s wants more: ployzctl %s %s"
-				    : "%s takes less: ployzctl %s %s",
-			    name, name, verb->arguments);
-		return session_say(&failure);
-	}
+	if (n < min || n > max)
+		return session_refuse(FAILURE_INVALID, hint,
+				      "cannot run `%s`: %s (usage: ployzctl %s %s)", name,
+				      n < min ? "an argument is missing" : "too many arguments",
+				      name, verb->arguments);
 	*ret_words = steal(words);
 	return 0;
+}
+
+int revision_argument(const char *word, int64_t *ret)
+{
+	if (int_parse(word, 1, INT64_MAX, ret) == 0)
+		return 0;
+	return session_refuse(FAILURE_INVALID, "run `ployzctl ns history NS`",
+			      "cannot read revision '%s': not a whole number from 1", word);
+}
+
+int namespace_argument(const char *word)
+{
+	if (name_valid(word))
+		return 0;
+	return session_refuse(FAILURE_INVALID, "run `ployzctl ns ls`",
+			      "cannot use namespace '%s': not a valid name", word);
+}
+
+int deploy_argument(const char *word)
+{
+	if (name_valid(word))
+		return 0;
+	return session_refuse(FAILURE_INVALID, "run `ployzctl deploy ls`",
+			      "cannot use deploy '%s': not a valid id", word);
 }

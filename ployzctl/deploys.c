@@ -1,127 +1,80 @@
-/* `ployzctl deploy attach|ls|show`: deploys of now and of before, from their status records. */
+/* `ployzctl deploy ls|show`: deploys of the last 90 days, from their records. */
 #include "ployzctl/ployzctl.h"
 
-struct attach_options {
-	bool verbose;
+struct listing {
+	struct ployzctl *ctl;
+	struct records_read *read;
+	const char *deploy; /* show: its id */
+	int code;
 };
-static const struct config_row attach_rows[] = {
-	{ "verbose", CONFIG_BOOL, offsetof(struct attach_options, verbose), NULL, NULL,
-	  "tell the time of each phase (-v)", 0, 0 },
-	CONFIG_END,
-};
-static const struct short_option attach_shorts[] = { { 'v', "verbose" }, { 0, NULL } };
 
-int verb_deploy_attach(struct ployzctl *ctl, int argc, char **argv)
+static void print_errors(const struct records *records)
 {
-	_cleanup_(strv_freep) char **words = NULL;
-	struct attach_options options;
-	int code = arguments_take(ctl, "deploy attach", attach_rows, attach_shorts, &options, argc,
-				  argv, 1, 1, &words);
-
-	if (!code)
-		code = session_open(ctl);
-	if (code)
-		return MAX2(code, 0);
-	follow_deploy(ctl, NULL, words[0], options.verbose);
-	return session_run(ctl);
+	for (char **error = records->errors; error && *error; error++)
+		session_refuse(FAILURE_INVALID, "it is left out", "%s", *error);
 }
 
 /* --- ls */
 
-struct listing {
-	struct ployzctl *ctl;
-	struct table table;
-};
-
-static void on_record(const struct stream_entry *entry, void *userdata)
+static void print_list(const struct records *records)
 {
-	struct listing *listing = userdata;
-	_cleanup_free_ char *age = NULL, *revision = NULL;
-	void *object = NULL;
-	const struct deploy *record;
+	static const char *const heading[] = { "DEPLOY", "NAMESPACE", "VERB", "PHASE", "REVISION",
+					       "WHO",	 "MACHINE",   "AGE",  "WHY",   NULL };
+	struct table table;
 
-	if (codec_parse(&deploy_schema, entry->data, entry->size, CODEC_LENIENT, &object, NULL) <
-	    0) {
-		fprintf(stderr, "ployzctl: the record on %s cannot be read; it is left out\n",
-			entry->subject);
-		return;
-	}
-	record = object;
-	if (listing->ctl->options.json) {
-		session_json(&deploy_schema, record);
-	} else {
-		age = age_of(record->at, time_now_usec());
-		revision = record->revision ? xasprintf("%lld", (long long)record->revision) : NULL;
-		table_row(&listing->table, record->deploy, record->ns, record->verb,
+	table_init(&table, heading);
+	for (size_t i = 0; i < records->count; i++) {
+		const struct deploy *record = records->items[i];
+		_cleanup_free_ char *age = age_of(record->at, time_now_usec());
+		_cleanup_free_ char *revision =
+			record->revision ? xasprintf("%lld", (long long)record->revision) : NULL;
+
+		table_row(&table, record->deploy, record->ns, record->verb,
 			  deploy_phase_names[record->phase], revision, record->operator_,
 			  record->machine, age, record->why);
 	}
-	deploy_free(object);
+	table_print(&table);
+	table_clear(&table);
 }
 
-static void on_listed(_unused_ uint64_t sequence, void *userdata)
+static void on_list(const struct failure *failure, const struct records *records, void *userdata)
 {
-	struct listing *listing = userdata;
+	const struct listing *listing = userdata;
 
+	if (failure) {
+		session_fail(listing->ctl, failure);
+		return;
+	}
+	print_errors(records);
 	if (!listing->ctl->options.json)
-		table_print(&listing->table);
-	session_end(listing->ctl, EXIT_DONE);
-}
-
-static void on_lost(const struct failure *why, void *userdata)
-{
-	struct listing *listing = userdata;
-
-	session_fail(listing->ctl, why);
+		print_list(records);
+	for (size_t i = 0; listing->ctl->options.json && i < records->count; i++)
+		session_json(&deploy_schema, records->items[i]);
+	session_end(listing->ctl, records->errors ? EXIT_NO : EXIT_DONE);
 }
 
 int verb_deploy_ls(struct ployzctl *ctl, int argc, char **argv)
 {
-	static const char *const heading[] = { "DEPLOY", "NAMESPACE", "VERB", "PHASE", "REVISION",
-					       "WHO",	 "MACHINE",   "AGE",  "WHY",   NULL };
-	static const struct stream_follow_ops ops = { .entry = on_record,
-						      .live = on_listed,
-						      .lost = on_lost };
 	_cleanup_(strv_freep) char **words = NULL;
-	_cleanup_free_ char *filter = NULL;
-	_cleanup_(stream_follow_freep) struct stream_follow *follow = NULL;
-	struct stream_follow_options options = {
-		.domain = STORE_DOMAIN,
-		.stream = STREAM_STATUS,
-		.from = STREAM_FROM_LAST_PER_SUBJECT,
-		.once = true,
-	};
 	struct listing listing = { .ctl = ctl };
 	int code = arguments_take(ctl, "deploy ls", NULL, NULL, NULL, argc, argv, 0, 1, &words);
 
+	if (!code && words)
+		code = namespace_argument(words[0]);
 	if (!code)
 		code = session_open(ctl);
 	if (code)
 		return MAX2(code, 0);
-	filter = subject_make(SUBJECT_DEPLOY_STATUS, words ? words[0] : "*", "*");
-	options.filter = filter;
-	table_init(&listing.table, heading);
-	follow = stream_follow_new(ctl->bus, &options, &ops, &listing);
+	listing.read = records_read(ctl, words ? words[0] : NULL, NULL, on_list, &listing);
 	code = session_run(ctl);
-	table_clear(&listing.table);
+	records_read_free(listing.read);
 	return code;
 }
 
 /* --- show */
 
-static void show(const struct deploy *record)
+static void print_phases(const struct deploy *record)
 {
-	printf("deploy     %s\nnamespace  %s\nverb       %s\nphase      %s\n", record->deploy,
-	       record->ns, record->verb ? record->verb : "-", deploy_phase_names[record->phase]);
-	printf("who        %s from %s\n", record->operator_ ? record->operator_ : "-",
-	       record->from ? record->from : "-");
-	if (record->why)
-		printf("why        %s\n", record->why);
-	printf("walked by  machine %s, epoch %lld\n", record->machine ? record->machine : "-",
-	       (long long)record->epoch);
-	if (record->revision)
-		printf("committed  revision %lld, sequence %lld\n", (long long)record->revision,
-		       (long long)record->sequence);
 	for (size_t i = 0; i < record->n_phases; i++) {
 		const struct phase_change *change = &record->phases[i];
 		_cleanup_free_ char *note = text_safe(change->note);
@@ -129,43 +82,90 @@ static void show(const struct deploy *record)
 		printf("  %-16s %8.1f s  %s  %s\n", deploy_phase_names[change->phase],
 		       (double)change->elapsed_ms / 1000, change->at ? change->at : "-", note);
 	}
-	if (record->failure) {
-		_cleanup_free_ char *message = text_safe(record->failure->message),
-				    *hint = text_safe(record->failure->hint);
-
-		printf("failure    %s: %s\n", failure_code_names[record->failure->code], message);
-		if (*hint)
-			printf("  try: %s\n", hint);
-	}
 }
 
-static void on_shown(const struct failure *failure, void *answer, void *userdata)
+static void print_rest(const struct deploy *record)
 {
-	struct ployzctl *ctl = userdata;
-	const struct deploy_accepted *accepted = answer;
+	for (size_t i = 0; i < record->n_left; i++) {
+		const struct left *left = &record->left[i];
+		_cleanup_free_ char *reason = text_safe(left->reason);
+
+		printf("left       %s on machine %s%s%s\n", left->instance, left->machine,
+		       *reason ? ": " : "", reason);
+	}
+	for (char **route = record->unserved; route && *route; route++) {
+		_cleanup_free_ char *safe = text_safe(*route);
+
+		printf("unserved   %s\n", safe);
+	}
+	if (record->failure) {
+		_cleanup_free_ char *message = text_safe(record->failure->message);
+		_cleanup_free_ char *hint = text_safe(record->failure->hint);
+
+		printf("failure    %s: %s%s%s\n", failure_code_names[record->failure->code],
+		       message, *hint ? "; " : "", hint);
+	}
+	if (record->phase == DEPLOY_UNKNOWN)
+		printf("next       ployzctl deploy attach %s\n", record->deploy);
+	if (record->phase == DEPLOY_CLEANUP_PENDING)
+		printf("next       ployzctl deploy sweep %s\n", record->ns);
+}
+
+static void print_record(const struct deploy *record)
+{
+	printf("deploy     %s\nnamespace  %s\nverb       %s\nphase      %s\n", record->deploy,
+	       record->ns, record->verb ? record->verb : "-", deploy_phase_names[record->phase]);
+	printf("who        %s from %s\n", record->operator_ ? record->operator_ : "-",
+	       record->from ? record->from : "-");
+	if (record->why)
+		printf("why        %s\n", record->why);
+	printf("executor   leased of machine %s, epoch %lld\n",
+	       record->machine ? record->machine : "-", (long long)record->epoch);
+	if (record->revision)
+		printf("committed  revision %lld, sequence %lld\n", (long long)record->revision,
+		       (long long)record->sequence);
+	print_phases(record);
+	print_rest(record);
+}
+
+static void on_shown(const struct failure *failure, const struct records *records, void *userdata)
+{
+	const struct listing *listing = userdata;
+	struct ployzctl *ctl = listing->ctl;
 
 	if (failure) {
 		session_fail(ctl, failure);
 		return;
 	}
+	print_errors(records);
+	if (!records->count) {
+		session_end(ctl, session_refuse(FAILURE_NOT_FOUND, "run `ployzctl deploy ls`",
+						"cannot show deploy %s: there is no record of it",
+						listing->deploy));
+		return;
+	}
 	if (ctl->options.json)
-		session_json(&deploy_schema, accepted->record);
-	else if (accepted->record)
-		show(accepted->record);
+		session_json(&deploy_schema, records->items[0]);
+	else
+		print_record(records->items[0]);
 	session_end(ctl, EXIT_DONE);
 }
 
 int verb_deploy_show(struct ployzctl *ctl, int argc, char **argv)
 {
 	_cleanup_(strv_freep) char **words = NULL;
-	struct deploy_ref ref = { 0 };
+	struct listing listing = { .ctl = ctl };
 	int code = arguments_take(ctl, "deploy show", NULL, NULL, NULL, argc, argv, 1, 1, &words);
 
+	if (!code)
+		code = deploy_argument(words[0]);
 	if (!code)
 		code = session_open(ctl);
 	if (code)
 		return MAX2(code, 0);
-	ref.deploy = words[0];
-	bus_ask(ctl->bus, SUBJECT_ATTACH, ctl->machine, &ref, ASK_USEC, on_shown, ctl, NULL);
-	return session_run(ctl);
+	listing.deploy = words[0];
+	listing.read = records_read(ctl, NULL, words[0], on_shown, &listing);
+	code = session_run(ctl);
+	records_read_free(listing.read);
+	return code;
 }

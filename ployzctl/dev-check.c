@@ -1,4 +1,4 @@
-/* What `ployzctl dev` needs before it starts anything. */
+/* Preconditions of `ployzctl dev`, checked before it starts anything. */
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -9,13 +9,14 @@
 #include <unistd.h>
 
 #include "ployzctl/dev.h"
+#include "ployzctl/ployzctl.h"
 
 /* A Unix socket's path ends at 107 bytes, and HAProxy adds to the name while it binds. */
 #define RUN_MAX 70
 #define DEFAULT_DIR "/var/lib/ployz-dev"
 #define DEFAULT_RUN "/run/ployz-dev"
 #define LEAF_PORT 7422
-#define PATH_HINT "; Debian keeps it in /usr/sbin"
+#define PATH_HINT " (Debian keeps it in /usr/sbin)"
 #define DEFAULT_ENGINE "unix:///var/run/docker.sock"
 
 static char *absolute(const char *path)
@@ -41,16 +42,16 @@ static int take_lock(struct dev *dev, struct failure *failure)
 		file_read(path, 64, &holder, NULL);
 		return failure_set(
 			failure, FAILURE_FAILED, "end it, or give another directory with --dir",
-			"another `ployzctl dev`%s%.*s runs in %s",
-			holder && *holder ? ", pid " : "", (int)strcspn(holder ? holder : "", "\n"),
-			holder ? holder : "", dev->dir);
+			"cannot use directory %s: another `ployzctl dev`%s%.*s runs there",
+			dev->dir, holder && *holder ? ", pid " : "",
+			(int)strcspn(holder ? holder : "", "\n"), holder ? holder : "");
 	}
 	if (ftruncate(dev->lock, 0) == 0)
 		dprintf(dev->lock, "%d\n", (int)getpid());
 	return 0;
 }
 
-/* <dir>/run is where everybody looks; it leads elsewhere where its path is too long for sockets. */
+/* <dir>/run is the common path; it is a link where it would be too long for sockets. */
 static int make_run(struct dev *dev, struct failure *failure)
 {
 	_cleanup_free_ char *run = xasprintf("%s/run", dev->dir),
@@ -74,10 +75,10 @@ static int make_run(struct dev *dev, struct failure *failure)
 	if (lstat(dev->run, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid())
 		return failure_set(failure, FAILURE_FAILED,
 				   "give a directory with a shorter path with --dir",
-				   "%s is somebody else's", dev->run);
+				   "cannot use %s: another user owns it", dev->run);
 	if (unlink(run) < 0 && errno != ENOENT)
-		return failure_set(failure, FAILURE_FAILED, "take it away", "%s is in the way: %s",
-				   run, strerror(errno));
+		return failure_set(failure, FAILURE_FAILED, "remove it",
+				   "cannot replace %s by a link: %s", run, strerror(errno));
 	if (symlink(dev->run, run) < 0)
 		return failure_set(failure, FAILURE_FAILED, NULL, "cannot make %s: %s", run,
 				   strerror(errno));
@@ -98,7 +99,8 @@ int dev_check_dir(struct dev *dev, struct failure *failure)
 		dev->dir[n - 1] = '\0';
 	if (strpbrk(dev->dir, "#\n"))
 		return failure_set(failure, FAILURE_INVALID, "give another with --dir",
-				   "the directory's name must have no '#' and no line break");
+				   "cannot use directory %s: its name has a '#' or a line break",
+				   dev->dir);
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", dev->dir, parts[i]);
 
@@ -112,49 +114,33 @@ int dev_check_dir(struct dev *dev, struct failure *failure)
 	return r < 0 ? r : make_run(dev, failure);
 }
 
-/* Beside ployzctl where it was built, or where it is installed. */
-static char *daemons_directory(void)
-{
-	char self[4096];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	_cleanup_free_ char *beside = NULL;
-	char *slash;
-
-	self[n > 0 ? n : 0] = '\0';
-	slash = strrchr(self, '/');
-	if (!slash)
-		return xstrdup("/usr/lib/ployz");
-	*slash = '\0';
-	beside = xasprintf("%s/meshd", self);
-	return access(beside, X_OK) == 0 ? xstrdup(self) : xasprintf("%s/../lib/ployz", self);
-}
-
 int dev_check_programs(struct dev *dev, struct failure *failure)
 {
 	static const char *const daemons[] = { "meshd",	  "agentd", "leased",
 					       "placerd", "dnsd",   "routed" };
 
-	dev->programs = daemons_directory();
+	dev->programs = programs_directory();
 	for (size_t i = 0; i < ARRAY_SIZE(daemons); i++) {
 		_cleanup_free_ char *program = xasprintf("%s/%s", dev->programs, daemons[i]);
 
 		if (access(program, X_OK) < 0)
-			return failure_set(
-				failure, FAILURE_FAILED, "build or install all of ployz: `make`",
-				"the daemon %s is not there: %s", program, strerror(errno));
+			return failure_set(failure, FAILURE_FAILED,
+					   "build all of ployz with `make`, or install it",
+					   "cannot run daemon %s: %s", program, strerror(errno));
 	}
 	dev->nats_server = supervise_program("nats-server");
 	if (!dev->nats_server)
 		return failure_set(failure, FAILURE_FAILED,
 				   "install nats-server 2.10 or newer (Debian 13's package runs on "
 				   "Debian 12 too)" PATH_HINT,
-				   "nats-server is not installed, or not in $PATH");
+				   "cannot find nats-server: not installed, or not in $PATH");
 	if (bus_program_check(dev->nats_server, failure) < 0)
 		return -EPROTONOSUPPORT;
 	dev->haproxy = supervise_program("haproxy");
 	if (!dev->haproxy)
-		return failure_set(failure, FAILURE_FAILED, "apt-get install haproxy" PATH_HINT,
-				   "haproxy is not installed, or not in $PATH");
+		return failure_set(failure, FAILURE_FAILED,
+				   "run `apt-get install haproxy`" PATH_HINT,
+				   "cannot find haproxy: not installed, or not in $PATH");
 	dev->dockerd = supervise_program("dockerd");
 	return 0;
 }
@@ -180,8 +166,8 @@ static int resolve(const char *address, int type, struct addrinfo **ret)
 		       : -EINVAL;
 }
 
-/* Binds for a moment: what is in use is found before anything is started. The port that was bound,
- * or a negative errno. */
+/* Binds for a moment, so that a port in use is found before anything is started. The port that was
+ * bound, or a negative errno. */
 static int try_bind(const char *address, int type)
 {
 	struct addrinfo *where = NULL;
@@ -208,24 +194,23 @@ static int try_bind(const char *address, int type)
 	return r;
 }
 
-static int check_port(const char *address, int type, const char *whose, const char *option,
+static int check_port(const char *address, int type, const char *user, const char *option,
 		      struct failure *failure)
 {
 	_cleanup_free_ char *hint =
-		xasprintf("end what listens there, or give another with %s", option);
+		xasprintf("end the program that listens there, or give another with %s", option);
+	_cleanup_free_ char *option_hint = xasprintf("give %s", option);
 	int r = try_bind(address, type);
 
 	if (r >= 0)
 		return 0;
 	if (r == -EINVAL)
-		return failure_set(failure, FAILURE_INVALID, NULL,
-				   "%s wants ADDRESS:PORT, not '%s'", option, address);
-	if (r == -EADDRINUSE)
-		return failure_set(failure, FAILURE_FAILED, hint,
-				   "%s: %s (%s) is in use by another program", whose, address,
-				   type == SOCK_DGRAM ? "udp" : "tcp");
-	return failure_set(failure, FAILURE_FAILED, hint, "%s: cannot listen at %s (%s): %s", whose,
-			   address, type == SOCK_DGRAM ? "udp" : "tcp", strerror(-r));
+		return failure_set(failure, FAILURE_INVALID, option_hint,
+				   "cannot use address '%s' for %s: not ADDRESS:PORT", address,
+				   user);
+	return failure_set(failure, FAILURE_FAILED, hint, "cannot listen on %s (%s) for %s: %s",
+			   address, type == SOCK_DGRAM ? "udp" : "tcp", user,
+			   r == -EADDRINUSE ? "in use by another program" : strerror(-r));
 }
 
 int dev_check_ports(struct dev *dev, struct failure *failure)
@@ -238,7 +223,7 @@ int dev_check_ports(struct dev *dev, struct failure *failure)
 	if (r >= 0 && dev->config.leaf_port)
 		r = check_port(leaf, SOCK_STREAM, "the store", "--leaf-port PORT", failure);
 	else if (r >= 0)
-		/* Nobody has to know this one: any will do. */
+		/* Only meshd uses this port, so any free one does. */
 		dev->config.leaf_port = try_bind(leaf, SOCK_STREAM) < 0
 						? try_bind("127.0.0.1:0", SOCK_STREAM)
 						: LEAF_PORT;
@@ -261,36 +246,38 @@ int dev_check_engine(struct dev *dev, const char *why, struct failure *failure)
 		"start it (systemctl start docker), or name another with --engine unix://PATH";
 	const char *wanted = dev->config.engine ? dev->config.engine : getenv("DOCKER_HOST");
 
-	if (!why) { /* the first question: where to ask */
+	if (!why) { /* first: only the address */
 		if (!wanted || !*wanted)
 			wanted = DEFAULT_ENGINE;
 		if (!str_starts(wanted, "unix://"))
 			return failure_set(failure, FAILURE_INVALID, hint,
-					   "the engine's address begins with unix://, not as '%s'",
+					   "cannot use container engine '%s': its address does not "
+					   "begin with unix://",
 					   wanted);
 		dev->engine = xstrdup(wanted + 7);
 		return 0;
 	}
 	if (wanted && *wanted)
 		return failure_set(failure, FAILURE_ENGINE, hint,
-				   "no container engine answers at %s: %s", wanted, why);
+				   "cannot reach the container engine at %s: %s", wanted, why);
 	if (!dev->dockerd || geteuid() != 0)
 		return failure_set(
 			failure, FAILURE_ENGINE, hint,
-			"no container engine answers at " DEFAULT_ENGINE " (%s), and %s", why,
+			"cannot reach a container engine at " DEFAULT_ENGINE ": %s, and %s", why,
 			dev->dockerd ? "only root can start one" : "dockerd is not installed");
 	if (!dev_has_cgroups())
 		return failure_set(failure, FAILURE_ENGINE,
 				   "mount -t cgroup2 none /sys/fs/cgroup, or name an engine with "
 				   "--engine unix://PATH",
-				   "no container engine answers at " DEFAULT_ENGINE
-				   " (%s), and dockerd wants cgroups, of which none are mounted",
+				   "cannot reach a container engine at " DEFAULT_ENGINE
+				   ": %s, and dockerd cannot start: no cgroups are mounted",
 				   why);
 	free(dev->engine);
 	dev->engine = xasprintf("%s/docker.sock", dev->run);
 	dev->engine_own = true;
-	dev_remains_note(dev);
-	dev_say(dev, "no container engine answers at " DEFAULT_ENGINE ": starting dockerd under %s",
-		dev->dir);
+	dev_cleanup_note(dev);
+	dev_print(dev,
+		  "no container engine answers at " DEFAULT_ENGINE ": starting dockerd under %s",
+		  dev->dir);
 	return 0;
 }

@@ -4,8 +4,8 @@
 #include "ployzctl/dev.h"
 
 #define CONFIGURATION "%s/etc/ployz.conf"
-/* Go lets a heap double before it collects: a fifth more will do, for 13 % more processor time of
- * busy servers (54 and 31 MB after 500 deploys, one after the other). In the units too. */
+/* Go collects garbage when its heap has doubled; with 20 % the servers have 54 and 31 MB after 500
+ * deploys in a row, for 13 % more processor time of busy servers. The units set it too. */
 #define NATS_ENVIRONMENT "GOGC=20"
 
 int dev_configure(struct dev *dev, struct failure *failure)
@@ -44,9 +44,9 @@ int dev_configure(struct dev *dev, struct failure *failure)
 	return 0;
 }
 
-/* nats-server: what is wrong, without its pid. Passwords stand plainly in a file that only root
- * reads. */
-static const char *worth_nats(const char *line)
+/* nats-server: warnings and errors, without its pid. Passwords are in plain text in a file that
+ * only root can read. */
+static const char *filter_nats(const char *line)
 {
 	const char *level = strstr(line, "] [");
 
@@ -56,8 +56,8 @@ static const char *worth_nats(const char *line)
 	return level + 2;
 }
 
-/* HAProxy: warnings, but not its words about what was asked of it: the end, a server's state. */
-static const char *worth_haproxy(const char *line)
+/* HAProxy: warnings, except those about what was requested: its end, a server's state. */
+static const char *filter_haproxy(const char *line)
 {
 	static const char *const usual[] = {
 		" : Server p",	       "has no server available", "Exiting Master process",
@@ -71,7 +71,7 @@ static const char *worth_haproxy(const char *line)
 	return str_starts(line, "[NOTICE]") ? NULL : line;
 }
 
-static const char *worth_dockerd(const char *line)
+static const char *filter_dockerd(const char *line)
 {
 	return strstr(line, "level=error") || strstr(line, "level=fatal") || !strstr(line, "level=")
 		       ? line
@@ -79,8 +79,8 @@ static const char *worth_dockerd(const char *line)
 }
 
 /* A list of owned strings from owned strings. */
-#define words(...) words_of((char *[]){ __VA_ARGS__, NULL })
-static char **words_of(char **owned)
+#define argv(...) argv_of((char *[]){ __VA_ARGS__, NULL })
+static char **argv_of(char **owned)
 {
 	char **v = NULL;
 
@@ -89,21 +89,21 @@ static char **words_of(char **owned)
 	return v;
 }
 
-static char **daemon_words(const struct dev *dev, const char *daemon)
+static char **daemon_argv(const struct dev *dev, const char *daemon)
 {
-	return words(xasprintf("%s/%s", dev->programs, daemon), xstrdup("--config"),
-		     xasprintf(CONFIGURATION, dev->dir), xstrdup("--state"),
-		     xasprintf("%s/state/%s", dev->dir, daemon));
+	return argv(xasprintf("%s/%s", dev->programs, daemon), xstrdup("--config"),
+		    xasprintf(CONFIGURATION, dev->dir), xstrdup("--state"),
+		    xasprintf("%s/state/%s", dev->dir, daemon));
 }
 
-/* agentd waits for what the engine is making: nobody else would know of it. */
+/* agentd waits for what the engine is creating: no other process knows of it. */
 #define AGENTD_STOP_USEC 20000000ull
 
 static void add_daemon(struct dev *dev, const char *name, const char *also)
 {
 	const struct supervise_child child = {
 		.name = name,
-		.argv = daemon_words(dev, name),
+		.argv = daemon_argv(dev, name),
 		.ready = SUPERVISE_NOTIFY,
 		.after = { "meshd", "bus", also },
 		.stop_usec = streq(name, "agentd") ? AGENTD_STOP_USEC : 0,
@@ -112,17 +112,22 @@ static void add_daemon(struct dev *dev, const char *name, const char *also)
 	supervise_add(dev->supervise, &child);
 }
 
-/* `name` runs once: a daemon's --prepare. */
+/* `name` runs once: a daemon's --prepare. meshd's also requests the streams, which exist already
+ * where an earlier `dev` has run in this directory: the same request then changes nothing. */
 static void add_prepare(struct dev *dev, const char *name, const char *daemon, const char *after)
 {
 	struct supervise_child child = {
 		.name = name,
-		.argv = daemon_words(dev, daemon),
+		.argv = daemon_argv(dev, daemon),
 		.ready = SUPERVISE_EXIT,
 		.after = { after },
 	};
 
 	strv_push(&child.argv, xstrdup("--prepare"));
+	if (streq(daemon, "meshd")) {
+		strv_push(&child.argv, xstrdup("--init"));
+		strv_push(&child.argv, xstrdup(DEV_CLUSTER));
+	}
 	supervise_add(dev->supervise, &child);
 }
 
@@ -131,36 +136,36 @@ static void add_server(struct dev *dev, const char *name, const char *file, int 
 {
 	const struct supervise_child child = {
 		.name = name,
-		.argv = words(xstrdup(dev->nats_server), xstrdup("-c"),
-			      xasprintf("%s/%s", dev->run, file)),
+		.argv = argv(xstrdup(dev->nats_server), xstrdup("-c"),
+			     xasprintf("%s/%s", dev->run, file)),
 		.ready = SUPERVISE_TCP,
 		.address = xasprintf("127.0.0.1:%d", port),
 		.environment = NATS_ENVIRONMENT,
 		.after = { after },
-		.worth = worth_nats,
+		.filter = filter_nats,
 	};
 
 	supervise_add(dev->supervise, &child);
 }
 
-/* Under dev's own directory, without a bridge and without firewall rules of its own: nothing of it
+/* Under dev's own directory, without a bridge and without firewall rules, so that nothing of it
  * stays on the system. */
 static void add_engine(struct dev *dev)
 {
 	_cleanup_free_ char *directory = xasprintf("%s/engine", dev->run);
 	const struct supervise_child child = {
 		.name = "engine",
-		.argv = words(xstrdup(dev->dockerd), xasprintf("--data-root=%s/engine", dev->dir),
-			      xasprintf("--exec-root=%s/engine", dev->run),
-			      xasprintf("--pidfile=%s/dockerd.pid", dev->run),
-			      xasprintf("--host=unix://%s", dev->engine), xstrdup("--bridge=none"),
-			      xstrdup("--iptables=false"), xstrdup("--ip6tables=false"),
-			      xstrdup("--ip-forward=false"), xstrdup("--ip-masq=false")),
-		.ready = SUPERVISE_NOTIFY, /* its socket takes connections long before it answers */
+		.argv = argv(xstrdup(dev->dockerd), xasprintf("--data-root=%s/engine", dev->dir),
+			     xasprintf("--exec-root=%s/engine", dev->run),
+			     xasprintf("--pidfile=%s/dockerd.pid", dev->run),
+			     xasprintf("--host=unix://%s", dev->engine), xstrdup("--bridge=none"),
+			     xstrdup("--iptables=false"), xstrdup("--ip6tables=false"),
+			     xstrdup("--ip-forward=false"), xstrdup("--ip-masq=false")),
+		.ready = SUPERVISE_NOTIFY, /* it accepts connections long before it answers */
 		.stop_usec = 20000000,
-		/* A containerd that hangs is killed, after having dumped its stacks there. */
+		/* A containerd that hangs writes its stacks there when it is killed. */
 		.tmp = xstrdup(directory),
-		.worth = worth_dockerd,
+		.filter = filter_dockerd,
 	};
 
 	directory_make(directory, 0700);
@@ -171,13 +176,13 @@ static void add_gateway(struct dev *dev)
 {
 	const struct supervise_child child = {
 		.name = "gateway",
-		.argv = words(xstrdup(dev->haproxy), xstrdup("-W"), xstrdup("-S"),
-			      xasprintf("%s/haproxy-master.sock", dev->run), xstrdup("-f"),
-			      xasprintf("%s/haproxy.cfg", dev->run)),
+		.argv = argv(xstrdup(dev->haproxy), xstrdup("-W"), xstrdup("-S"),
+			     xasprintf("%s/haproxy-master.sock", dev->run), xstrdup("-f"),
+			     xasprintf("%s/haproxy.cfg", dev->run)),
 		.ready = SUPERVISE_UNIX,
 		.address = xasprintf("%s/haproxy.sock", dev->run),
 		.after = { "table" },
-		.worth = worth_haproxy,
+		.filter = filter_haproxy,
 	};
 
 	supervise_add(dev->supervise, &child);
@@ -195,7 +200,7 @@ void dev_children(struct dev *dev)
 	{
 		const struct supervise_child meshd = {
 			.name = "meshd",
-			.argv = daemon_words(dev, "meshd"),
+			.argv = daemon_argv(dev, "meshd"),
 			.ready = SUPERVISE_NOTIFY,
 			.after = { "bus" },
 		};
@@ -211,9 +216,8 @@ void dev_children(struct dev *dev)
 
 void dev_demo(struct dev *dev)
 {
-	/* From the tree, or from where it is installed; its image is made when its script is
-	 * there. */
-	static const char *const places[] = { "examples", "/usr/share/doc/ployz/examples" };
+	/* In the source tree, or installed; the image is built if its script exists. */
+	static const char *const directories[] = { "examples", "/usr/share/doc/ployz/examples" };
 	struct supervise_child image = { .name = "image",
 					 .ready = SUPERVISE_EXIT,
 					 .optional = true };
@@ -223,22 +227,24 @@ void dev_demo(struct dev *dev)
 	_cleanup_free_ char *engine = xasprintf("unix://%s", dev->engine);
 
 	setenv("DOCKER_HOST", engine, 1);
-	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-		_cleanup_free_ char *manifest = xasprintf("%s/hello.yaml", places[i]);
-		_cleanup_free_ char *script = xasprintf("%s/image", places[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(directories); i++) {
+		_cleanup_free_ char *manifest = xasprintf("%s/hello.yaml", directories[i]);
+		_cleanup_free_ char *script = xasprintf("%s/image", directories[i]);
 
 		if (access(manifest, R_OK) < 0)
 			continue;
 		if (access(script, X_OK) == 0) {
-			image.argv = words(steal(script));
+			image.argv = argv(steal(script));
 			supervise_add(dev->supervise, &image);
 		}
-		deploy.argv = words(xstrdup("/proc/self/exe"), xstrdup("--dir"), xstrdup(dev->dir),
-				    xstrdup("deploy"), xstrdup("-f"), steal(manifest));
+		deploy.argv = argv(xstrdup("/proc/self/exe"), xstrdup("--dir"), xstrdup(dev->dir),
+				   xstrdup("deploy"), xstrdup("-f"), steal(manifest));
 		deploy.after[0] = "image";
 		supervise_add(dev->supervise, &deploy);
 		supervise_start(dev->supervise);
 		return;
 	}
-	dev_say(dev, "--demo: there is no examples/hello.yaml here; run it in the source tree");
+	dev_print(dev,
+		  "cannot deploy the demo: examples/hello.yaml does not exist here; run `ployzctl "
+		  "dev --demo` in the source tree");
 }

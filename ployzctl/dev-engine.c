@@ -1,5 +1,5 @@
-/* What `ployzctl dev` asks the container engine: is it there, and at the end, to forget its
- * containers. */
+/* Requests of `ployzctl dev` to the container engine: a ping at the start, and the removal of its
+ * containers at the end. */
 #include "ployzctl/dev.h"
 
 #define PING_USEC 5000000ull
@@ -9,8 +9,8 @@
 
 static void list_containers(struct dev *dev);
 
-static void ask(struct dev *dev, const char *method, const char *path, uint64_t timeout_usec,
-		http_done_fn done, void *userdata)
+static void request(struct dev *dev, const char *method, const char *path, uint64_t timeout_usec,
+		    http_done_fn done, void *userdata)
 {
 	_cleanup_free_ char *url = xasprintf(API "%s", path);
 	const struct http_options options = {
@@ -29,25 +29,26 @@ static void ask(struct dev *dev, const char *method, const char *path, uint64_t 
 static void on_ping(const struct http_answer *answer, void *userdata)
 {
 	struct dev *dev = userdata;
-	_cleanup_free_ char *trouble = NULL;
+	_cleanup_free_ char *error = NULL;
 
 	if (answer->error)
-		trouble = xasprintf("%s", strerror(-answer->error));
+		error = xasprintf("%s", strerror(-answer->error));
 	else if (answer->status != 200)
-		trouble = xasprintf("it answers with status %d", answer->status);
-	dev->pinged(dev, trouble);
+		error = xasprintf("it answered with status %d", answer->status);
+	dev->pinged(dev, error);
 }
 
-void dev_engine_ping(struct dev *dev, void (*fn)(struct dev *dev, const char *trouble))
+void dev_engine_ping(struct dev *dev, void (*fn)(struct dev *dev, const char *error))
 {
 	dev->pinged = fn;
-	ask(dev, "GET", "/_ping", PING_USEC, on_ping, dev);
+	request(dev, "GET", "/_ping", PING_USEC, on_ping, dev);
 }
 
 static void cleaned(struct dev *dev)
 {
 	if (dev->removed)
-		dev_say(dev, "removed %u container%s", dev->removed, dev->removed == 1 ? "" : "s");
+		dev_print(dev, "removed %u container%s", dev->removed,
+			  dev->removed == 1 ? "" : "s");
 	dev->cleaned(dev);
 }
 
@@ -56,8 +57,8 @@ static void on_network(const struct http_answer *answer, void *userdata)
 	struct dev *dev = userdata;
 
 	if (answer->error || (answer->status >= 300 && answer->status != 404))
-		dev_say(dev, "the engine keeps the network %s: %s", dev->config.network,
-			answer->error ? answer->text : answer->body);
+		dev_print(dev, "cannot remove network %s: %s", dev->config.network,
+			  answer->error ? answer->text : answer->body);
 	cleaned(dev);
 }
 
@@ -68,8 +69,8 @@ static char *network_path(const struct dev *dev)
 	return xasprintf("/networks/%s", name);
 }
 
-/* Another machine's network of this name is not this one's to remove. */
-static void on_seen(const struct http_answer *answer, void *userdata)
+/* A network of this name that belongs to another machine stays. */
+static void on_inspected(const struct http_answer *answer, void *userdata)
 {
 	struct dev *dev = userdata;
 	_cleanup_json_ json_t *network =
@@ -79,7 +80,7 @@ static void on_seen(const struct http_answer *answer, void *userdata)
 	_cleanup_free_ char *path = network_path(dev);
 
 	if (network && streq(owner, dev->machine))
-		ask(dev, "DELETE", path, LIST_USEC, on_network, dev);
+		request(dev, "DELETE", path, LIST_USEC, on_network, dev);
 	else
 		cleaned(dev);
 }
@@ -88,7 +89,7 @@ static void remove_network(struct dev *dev)
 {
 	_cleanup_free_ char *path = network_path(dev);
 
-	ask(dev, "GET", path, LIST_USEC, on_seen, dev);
+	request(dev, "GET", path, LIST_USEC, on_inspected, dev);
 }
 
 static void on_removed(const struct http_answer *answer, void *userdata)
@@ -96,13 +97,13 @@ static void on_removed(const struct http_answer *answer, void *userdata)
 	struct dev *dev = userdata;
 
 	if (answer->error || (answer->status >= 300 && answer->status != 404))
-		dev_say(dev, "the engine keeps a container: %s",
-			answer->error ? answer->text : answer->body);
+		dev_print(dev, "cannot remove a container: %s",
+			  answer->error ? answer->text : answer->body);
 	else
 		dev->removed++;
 	if (--dev->http_left > 0)
 		return;
-	/* What the engine was still making while they were listed is there now. */
+	/* Containers that the engine was creating during the listing exist now. */
 	if (dev->removed > dev->removed_before)
 		list_containers(dev);
 	else
@@ -117,12 +118,12 @@ static void on_list(const struct http_answer *answer, void *userdata)
 	size_t i;
 
 	if (answer->error || answer->status != 200)
-		dev_say(dev, "the engine does not list its containers: %s; they stay",
-			answer->error ? answer->text : answer->body);
+		dev_print(dev, "cannot list the containers: %s; they stay",
+			  answer->error ? answer->text : answer->body);
 	else
 		list = json_loadb(answer->body, answer->size, 0, NULL);
-	if (!dev->told && json_array_size(list)) {
-		dev_say(dev, "%zu containers of an earlier --keep stay", json_array_size(list));
+	if (!dev->signals && json_array_size(list)) {
+		dev_print(dev, "%zu containers of an earlier --keep stay", json_array_size(list));
 		cleaned(dev);
 		return;
 	}
@@ -133,7 +134,7 @@ static void on_list(const struct http_answer *answer, void *userdata)
 		if (!id || id[strspn(id, "0123456789abcdef")])
 			continue;
 		dev->http_left++;
-		ask(dev, "DELETE", path, REMOVE_USEC, on_removed, dev);
+		request(dev, "DELETE", path, REMOVE_USEC, on_removed, dev);
 	}
 	if (!dev->http_left)
 		remove_network(dev);
@@ -148,7 +149,7 @@ static void list_containers(struct dev *dev)
 
 	dev->removed_before = dev->removed;
 	dev->http_left = 0;
-	ask(dev, "GET", path, LIST_USEC, on_list, dev);
+	request(dev, "GET", path, LIST_USEC, on_list, dev);
 }
 
 void dev_engine_clean(struct dev *dev, void (*fn)(struct dev *dev))

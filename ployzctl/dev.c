@@ -13,7 +13,7 @@
 
 static const struct config_row rows[] = {
 	{ "dir", CONFIG_STRING, offsetof(struct dev_config, dir), NULL, "DIR",
-	  "where everything is kept; /var/lib/ployz-dev for root, ~/.ployz-dev for others", 0, 0 },
+	  "directory of its files; /var/lib/ployz-dev for root, ~/.ployz-dev for others", 0, 0 },
 	{ "keep", CONFIG_BOOL, offsetof(struct dev_config, keep), NULL, NULL,
 	  "leave the containers and their network at the end", 0, 0 },
 	{ "demo", CONFIG_BOOL, offsetof(struct dev_config, demo), NULL, NULL,
@@ -28,20 +28,20 @@ static const struct config_row rows[] = {
 	{ "network", CONFIG_STRING, offsetof(struct dev_config, network), "ployz", "NAME",
 	  "the engine's network on it", 0, 0 },
 	{ "subnet", CONFIG_STRING, offsetof(struct dev_config, subnet), "10.101.0.0/16", "NETWORK",
-	  "for containers: 10.B.0.0/16 to take a /24 of, or 10.B.N.0/24", 0, 0 },
+	  "for containers: 10.B.0.0/16 to claim a /24 of, or 10.B.N.0/24", 0, 0 },
 	{ "bus-port", CONFIG_INT, offsetof(struct dev_config, bus_port), "4222", "PORT",
 	  "of the bus, on loopback", 1, 65535 },
 	{ "leaf-port", CONFIG_INT, offsetof(struct dev_config, leaf_port), "0", "PORT",
 	  "of the store, on loopback; 0: 7422, or any that is free", 0, 65535 },
 	{ "gateway-http", CONFIG_STRING, offsetof(struct dev_config, gateway_http),
-	  "127.0.0.1:8080", "ADDRESS:PORT", "where the gateway takes HTTP", 0, 0 },
+	  "127.0.0.1:8080", "ADDRESS:PORT", "where the gateway listens for HTTP", 0, 0 },
 	{ "gateway-address", CONFIG_STRING, offsetof(struct dev_config, gateway_address),
-	  "127.0.0.1", "ADDRESS", "where the gateway takes the ports of tcp routes", 0, 0 },
+	  "127.0.0.1", "ADDRESS", "where the gateway listens for tcp routes", 0, 0 },
 	{ "dns-listen", CONFIG_STRV, offsetof(struct dev_config, dns_listen), "127.0.0.1:5353",
 	  "ADDRESS:PORT",
 	  "where the resolver listens besides the bridge; may be given several times", 0, 0 },
 	{ "forward", CONFIG_STRV, offsetof(struct dev_config, forward), NULL, "ADDRESS:PORT",
-	  "where other names are asked; /etc/resolv.conf's when not given", 0, 0 },
+	  "resolver of other names; those of /etc/resolv.conf when not given", 0, 0 },
 	{ "log-level", CONFIG_INT, offsetof(struct dev_config, log_level), "6", "N",
 	  "of the daemons: 0 to 7", 0, 7 },
 	{ "help", CONFIG_BOOL, offsetof(struct dev_config, help), NULL, NULL, "print this help", 0,
@@ -51,9 +51,9 @@ static const struct config_row rows[] = {
 
 static void stop(struct dev *dev, int exit_code);
 
-/* --- what the terminal shows */
+/* --- output */
 
-/* The same name, the same colour, in every run. */
+/* A name has the same colour in every run. */
 static unsigned name_colour(const char *name)
 {
 	static const unsigned colours[] = { 36, 32, 33, 34, 35, 96, 92, 93, 94, 95 };
@@ -73,7 +73,7 @@ static void show(const struct dev *dev, const char *name, const char *text)
 	fflush(stdout);
 }
 
-void dev_say(const struct dev *dev, const char *format, ...)
+void dev_print(const struct dev *dev, const char *format, ...)
 {
 	_cleanup_free_ char *text = NULL;
 	va_list args;
@@ -89,7 +89,7 @@ static void on_line(const char *name, bool own, const char *text, void *userdata
 	const struct dev *dev = userdata;
 
 	if (own)
-		dev_say(dev, "%s %s", name, text);
+		dev_print(dev, "%s %s", name, text);
 	else
 		show(dev, name, text);
 }
@@ -117,14 +117,14 @@ static void show_ready(const struct dev *dev)
 	fflush(stdout);
 }
 
-/* --- the operator's context: where another terminal's ployzctl finds this cluster */
+/* --- the operator's context, with which another ployzctl finds this cluster */
 
 static char *context_path(const struct dev *dev)
 {
 	return xasprintf("%s/operator.conf", dev->run);
 }
 
-/* This machine's id, which --prepare has made. 0 or negative errno. */
+/* This machine's id, which meshd --prepare has written. 0 or negative errno. */
 static int read_machine(struct dev *dev)
 {
 	_cleanup_free_ char *path = xasprintf("%s/etc/credentials/machine", dev->dir);
@@ -165,7 +165,7 @@ static void on_ready(void *userdata)
 
 	timer_disarm(dev->slow);
 	if (r < 0) {
-		dev_say(dev, "cannot write %s/operator.conf: %s", dev->run, strerror(-r));
+		dev_print(dev, "cannot write %s/operator.conf: %s", dev->run, strerror(-r));
 		stop(dev, EXIT_NO);
 		return;
 	}
@@ -179,7 +179,7 @@ static void on_failed(const char *text, void *userdata)
 {
 	struct dev *dev = userdata;
 
-	dev_say(dev, "cannot start: %s", text);
+	dev_print(dev, "cannot start: %s", text);
 	stop(dev, EXIT_NO);
 }
 
@@ -188,14 +188,14 @@ static void on_slow(void *userdata)
 	struct dev *dev = userdata;
 	_cleanup_free_ char *waiting = supervise_waiting(dev->supervise);
 
-	dev_say(dev, "still starting; waiting for %s", waiting);
+	dev_print(dev, "still starting; waiting for %s", waiting);
 	timer_arm(dev->slow, DEV_SLOW_USEC);
 }
 
 static void finish(struct dev *dev)
 {
 	if (dev->supervise)
-		dev_say(dev, "ended");
+		dev_print(dev, "ended");
 	sd_event_exit(dev->loop, dev->exit_code);
 }
 
@@ -213,15 +213,15 @@ static void on_stopped(void *userdata)
 {
 	struct dev *dev = userdata;
 
-	/* Containers go when no daemon is left that could wonder about it, while the engine still
-	 * answers. Who has no id yet has made none. */
+	/* Containers are removed after the daemons have ended and before the engine does. A machine
+	 * without an id has none. */
 	if (dev->phase == DEV_ENDING && !dev->config.keep && read_machine(dev) == 0) {
 		dev->phase = DEV_CLEANING;
 		dev_engine_clean(dev, on_cleaned);
 	} else if (dev->phase == DEV_ENDING) {
 		if (dev->machine)
-			dev_say(dev, "--keep: the containers stay%s",
-				dev->engine_own ? ", stopped, with their engine" : "");
+			dev_print(dev, "--keep: the containers stay%s",
+				  dev->engine_own ? ", stopped, with their engine" : "");
 		on_cleaned(dev);
 	} else {
 		finish(dev);
@@ -244,27 +244,27 @@ static void stop(struct dev *dev, int exit_code)
 		finish(dev);
 }
 
-/* The first one ends all in its order, the second one kills the daemons and removes the containers
- * all the same, the third one leaves them. */
+/* The first signal ends all in order, the second kills the daemons and then removes the containers,
+ * the third leaves the containers. */
 static int on_signal(_unused_ sd_event_source *source, const struct signalfd_siginfo *info,
 		     void *userdata)
 {
 	struct dev *dev = userdata;
 
-	dev->told++;
-	if (dev->told > 2) {
-		dev_say(dev, "leaving what is left");
+	dev->signals++;
+	if (dev->signals > 2) {
+		dev_print(dev, "ending at once, without removing the containers");
 		dev->exit_code = 128 + (int)info->ssi_signo;
 		return sd_event_exit(dev->loop, 0);
 	}
 	if (dev->phase < DEV_ENDING) {
-		dev_say(dev, "ending (once more: at once)");
-		/* Whoever asked for the end gets it; what was asked for was done. */
+		dev_print(dev, "ending (once more: at once)");
+		/* A signal after the start is the expected end. */
 		stop(dev, dev->phase == DEV_RUNNING ? EXIT_DONE : EXIT_NO);
 		return 0;
 	}
-	dev_say(dev, "killing the daemons (once more: without removing the containers)");
-	/* The engine last: it alone can end what runs in containers. */
+	dev_print(dev, "killing the daemons (once more: without removing the containers)");
+	/* Not the engine: it removes the containers. */
 	if (dev->supervise && dev->phase == DEV_ENDING)
 		supervise_kill(dev->supervise, ENGINE);
 	return 0;
@@ -272,8 +272,7 @@ static int on_signal(_unused_ sd_event_source *source, const struct signalfd_sig
 
 static void refuse(struct dev *dev, struct failure *failure)
 {
-	fprintf(stderr, "ployzctl: dev: %s%s%s\n", failure->message,
-		failure->hint ? "\n  try: " : "", failure->hint ? failure->hint : "");
+	session_report(failure);
 	failure_clear(failure);
 	dev->exit_code = EXIT_NO;
 }
@@ -285,7 +284,7 @@ static const struct supervise_ops supervise_ops = {
 	.stopped = on_stopped,
 };
 
-static void on_engine(struct dev *dev, const char *trouble)
+static void on_engine(struct dev *dev, const char *error)
 {
 	struct failure failure = FAILURE_INIT;
 	_cleanup_free_ char *log = xasprintf("%s/log", dev->dir);
@@ -293,8 +292,8 @@ static void on_engine(struct dev *dev, const char *trouble)
 
 	if (dev->phase != DEV_STARTING)
 		return;
-	if (trouble)
-		r = dev_check_engine(dev, trouble, &failure);
+	if (error)
+		r = dev_check_engine(dev, error, &failure);
 	if (r >= 0)
 		r = dev_configure(dev, &failure);
 	if (r >= 0) {
@@ -343,9 +342,9 @@ static void dev_clear(struct dev *dev)
 	supervise_free(dev->supervise);
 	http_free(dev->http);
 	sd_event_unref(dev->loop);
-	/* The lock goes last: what is removed is nobody else's meanwhile. */
+	/* The lock is released last: until then no other `dev` uses the directory. */
 	if (dev->lock >= 0) {
-		dev_remains_remove(dev);
+		dev_cleanup_run(dev);
 		close(dev->lock);
 	}
 	config_clear(rows, &dev->config);
@@ -356,7 +355,7 @@ static void dev_clear(struct dev *dev)
 	free(dev->nats_server);
 	free(dev->haproxy);
 	free(dev->dockerd);
-	strv_free(dev->litter);
+	strv_free(dev->leftovers);
 	free(dev->machine);
 }
 
@@ -380,27 +379,26 @@ int verb_dev(struct ployzctl *ctl, int argc, char **argv)
 	config_init(rows, &dev.config);
 	r = config_arguments(rows, &dev.config, argc, argv, &rest, &failure);
 	if (r >= 0 && rest < argc)
-		r = failure_set(&failure, FAILURE_INVALID,
-				"ployzctl dev --help lists what it takes", "dev takes no '%s'",
-				argv[rest]);
+		r = failure_set(&failure, FAILURE_INVALID, "run `ployzctl dev --help`",
+				"cannot use argument '%s': dev has only options", argv[rest]);
 	if (r < 0) {
 		refuse(&dev, &failure);
 		return EXIT_USAGE;
 	}
 	if (dev.config.help) {
-		printf("Usage: ployzctl dev [OPTION]...\n\nThe whole cluster on this machine, in "
-		       "the foreground.\n\n");
+		printf("Usage: ployzctl dev [OPTION]...\n\nRun the whole cluster on this machine, "
+		       "in the foreground.\n\n");
 		config_help(rows, stdout);
 		return EXIT_DONE;
 	}
 	if (!dev.config.dir)
 		dev.config.dir = xstrdup(ctl->options.dir ? ctl->options.dir : getenv("PLOYZ_DIR"));
 	dev.colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
-	/* First of all: from here on a signal is an event, and finds everything tidied up. */
+	/* First: from here on a signal is an event of the loop, and everything is cleaned up. */
 	r = open_loop(&dev);
 	if (r < 0) {
-		fprintf(stderr, "ployzctl: dev: no event loop: %s\n", strerror(-r));
-		return EXIT_BUG;
+		return session_refuse(FAILURE_BUG, NULL, "cannot create the event loop: %s",
+				      strerror(-r));
 	}
 	r = check(&dev, &failure);
 	if (r < 0) {

@@ -6,7 +6,8 @@
 #include "lib/ployz.h"
 #include "ployzctl/supervise.h"
 
-#define DEV_SLOW_USEC 5000000ull /* a start that takes longer says what it waits for */
+#define DEV_CLUSTER "dev"	 /* name of the cluster that it initialises */
+#define DEV_SLOW_USEC 5000000ull /* after this a start reports what it waits for */
 
 struct dev_config {
 	char *dir;
@@ -43,22 +44,22 @@ struct dev {
 	char *engine;	 /* path of the engine's socket */
 	bool engine_own; /* dev started it */
 	char *nats_server, *haproxy, *dockerd;
-	char **litter; /* what an own engine leaves elsewhere, empty: it was not there before */
+	char **leftovers; /* paths that an own engine makes elsewhere, absent before its start */
 	int lock;
 
 	struct supervise *supervise;
 	struct timer *slow;
 	struct http *http;  /* to the engine */
 	unsigned http_left; /* requests whose answer is awaited */
-	void (*pinged)(struct dev *dev, const char *trouble);
+	void (*pinged)(struct dev *dev, const char *error);
 	void (*cleaned)(struct dev *dev);
 	unsigned removed, removed_before; /* containers; when they were last listed */
 	char *machine;			  /* id; known once it is prepared */
-	unsigned told; /* how often, to end; a start that failed ends by itself */
-	bool colour;   /* names in colours */
+	unsigned signals;		  /* received; 0 at the end: the start failed */
+	bool colour;			  /* names in colours */
 };
 
-/* --- dev-check.c: what has to be there; each says plainly what is not. 0 or negative errno. */
+/* --- dev-check.c: preconditions; each 0, or negative errno with `failure`. */
 
 /* The directory, absolute and made, its lock, and a short directory for sockets. */
 int dev_check_dir(struct dev *dev, struct failure *failure);
@@ -67,36 +68,36 @@ int dev_check_ports(struct dev *dev, struct failure *failure);
 /* After the engine did not answer: starts an own one when it may. `why` says what was tried. */
 int dev_check_engine(struct dev *dev, const char *why, struct failure *failure);
 
-/* --- dev-remains.c: what is not to stay */
+/* --- dev-cleanup.c: files that do not outlive `dev` */
 
 /* Whether cgroups are mounted, without which dockerd does not start. */
 bool dev_has_cgroups(void);
-/* Remembers which of the places that an own engine makes are there already. */
-void dev_remains_note(struct dev *dev);
-/* Sockets, pids, rendered configuration with its passwords, and what an own engine left; last of
- * all, when nothing runs any more. */
-void dev_remains_remove(const struct dev *dev);
+/* Remembers which of the paths that an own engine makes are absent. */
+void dev_cleanup_note(struct dev *dev);
+/* Removes sockets, pids, rendered configuration with its passwords, and what an own engine left.
+ * Called last, when nothing runs any more. */
+void dev_cleanup_run(const struct dev *dev);
 
 /* --- dev-children.c */
 
 /* Writes the configuration that all daemons share. 0 or negative errno. */
 int dev_configure(struct dev *dev, struct failure *failure);
-/* Everything that runs, in the order of the start. */
+/* Adds every child with those that it needs first. */
 void dev_children(struct dev *dev);
-/* --demo, once all is ready: the example, deployed. */
+/* --demo: deploys the example, once all is ready. */
 void dev_demo(struct dev *dev);
 
 /* --- dev-engine.c */
 
-/* Asks the engine whether it is there; `fn` gets NULL or what is wrong. */
-void dev_engine_ping(struct dev *dev, void (*fn)(struct dev *dev, const char *trouble));
+/* Asks the engine for an answer; `fn` gets NULL or the error. */
+void dev_engine_ping(struct dev *dev, void (*fn)(struct dev *dev, const char *error));
 /* Removes this machine's containers, then the network; then calls `fn`. After a start that failed
  * only the network, and only when no container is left of an earlier --keep. */
 void dev_engine_clean(struct dev *dev, void (*fn)(struct dev *dev));
 
 /* --- dev.c */
 
-/* A line of dev's own. */
-void dev_say(const struct dev *dev, const char *format, ...) _printf_(2, 3);
+/* Prints a line of dev's own. */
+void dev_print(const struct dev *dev, const char *format, ...) _printf_(2, 3);
 
 #endif

@@ -1,4 +1,4 @@
-/* dns query: what this machine's resolver would answer, and why. */
+/* `ployzctl dns query`: what this machine's resolver would answer, and why. */
 #include <inttypes.h>
 
 #include "ployzctl/ployzctl.h"
@@ -9,7 +9,7 @@ struct dns_options {
 };
 static const struct config_row dns_rows[] = {
 	{ "as", CONFIG_STRING, offsetof(struct dns_options, as), NULL, "NS",
-	  "ask as a container of this namespace", 0, 0 },
+	  "query as a container of this namespace does", 0, 0 },
 	{ "type", CONFIG_STRING, offsetof(struct dns_options, type), "A", "TYPE",
 	  "A, AAAA, SRV or TXT", 0, 0 },
 	CONFIG_END,
@@ -18,6 +18,7 @@ static const struct config_row dns_rows[] = {
 static void print_answer(const struct resolved *resolved)
 {
 	_cleanup_free_ char *why = text_safe(resolved->why);
+	_cleanup_free_ char *applied = watermark_text(&resolved->applied);
 
 	for (size_t i = 0; i < resolved->n_records; i++) {
 		const struct resolve_record *record = &resolved->records[i];
@@ -25,13 +26,12 @@ static void print_answer(const struct resolved *resolved)
 
 		printf("%s %" PRId64 " %s %s\n", record->name, record->ttl, record->type, data);
 	}
-	printf("%s%s%s (log up to %" PRId64 ")\n", resolved->status, *why ? ": " : "", why,
-	       resolved->sequence);
+	printf("%s%s%s (applied: %s)\n", resolved->status, *why ? ": " : "", why, applied);
 	if (resolved->stale_since)
-		fprintf(stderr,
-			"the resolver follows the log no more since %s: it answers from what it "
-			"knows\n",
-			resolved->stale_since);
+		session_refuse(FAILURE_NOT_READY, "run `ployzctl status`",
+			       "resolver stale since %s: it cannot follow the store and answers "
+			       "from the last known state",
+			       resolved->stale_since);
 }
 
 static void on_resolved(const struct failure *failure, void *answer, void *userdata)
@@ -66,7 +66,7 @@ int verb_dns_query(struct ployzctl *ctl, int argc, char **argv)
 		request = (struct resolve_request){ .name = words[0],
 						    .type = options.type,
 						    .ns = options.as };
-		bus_ask(ctl->bus, SUBJECT_DNSD_RESOLVE, ctl->machine, &request, ASK_USEC,
+		bus_ask(ctl->bus, SUBJECT_DNSD_RESOLVE, ctl->machine, &request, REQUEST_USEC,
 			on_resolved, ctl, NULL);
 		code = session_run(ctl);
 	}

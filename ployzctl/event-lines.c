@@ -1,17 +1,17 @@
-/* Entries of the log in words: who did what from where, and what changed. */
-#include "ployzctl/reading.h"
+/* Entries of the log as text: who did what from where, and what changed. */
+#include "ployzctl/pure.h"
 
-static void forget(void *instances)
+static void free_instances(void *instances)
 {
 	instances_free(instances);
 }
 
 void event_memory_clear(struct event_memory *memory)
 {
-	map_clear(&memory->facts, forget);
+	map_clear(&memory->facts, free_instances);
 }
 
-static void say(char ***lines, struct strbuf *text)
+static void add_line(char ***lines, struct strbuf *text)
 {
 	strv_push(lines, strbuf_steal(text));
 }
@@ -30,21 +30,23 @@ static size_t count_slots(const struct head *head)
 	return n;
 }
 
-/* A head is written when a deploy opens, when it commits, and when one is given up. */
+/* A head is written when a deploy opens, when it commits, and when it is closed without a commit.
+ */
 static void head_lines(const struct head *head, char ***lines)
 {
 	struct strbuf text = STRBUF_INIT;
 
 	if (head->open) {
-		strbuf_printf(&text, "%s opened %s %s, walked by %s, epoch %lld",
-			      or_else(head->open->operator_, "somebody"),
+		strbuf_printf(&text, "%s opened %s %s, executed by %s, epoch %lld",
+			      or_else(head->open->operator_, "unknown operator"),
 			      or_else(head->open->verb, "deploy"), head->open->deploy,
-			      or_else(head->open->machine, "an unknown machine"),
+			      or_else(head->open->machine, "unknown machine"),
 			      (long long)head->open->epoch);
 	} else if (head->revision && !head->committed) {
 		strbuf_printf(&text, "%s committed revision %lld by %s %s",
-			      or_else(head->operator_, "somebody"), (long long)head->revision,
-			      or_else(head->verb, "deploy"), or_else(head->deploy, "-"));
+			      or_else(head->operator_, "unknown operator"),
+			      (long long)head->revision, or_else(head->verb, "deploy"),
+			      or_else(head->deploy, "-"));
 		if (head->from)
 			strbuf_printf(&text, " from %s", head->from);
 		strbuf_printf(&text, ": %zu %s, %zu %s", head->n_services,
@@ -53,14 +55,14 @@ static void head_lines(const struct head *head, char ***lines)
 		if (head->why)
 			strbuf_printf(&text, ", because: %s", head->why);
 	} else {
-		strbuf_printf(&text, "the deploy that was open ended: %s; ",
-			      or_else(head->outcome, "no outcome told"));
+		strbuf_printf(&text, "the open deploy was closed: %s; ",
+			      or_else(head->outcome, "no outcome recorded"));
 		if (head->revision)
-			strbuf_printf(&text, "revision %lld stands", (long long)head->revision);
+			strbuf_printf(&text, "revision %lld remains", (long long)head->revision);
 		else
 			strbuf_puts(&text, "nothing was ever committed");
 	}
-	say(lines, &text);
+	add_line(lines, &text);
 }
 
 static void instance_line(const char *machine, const struct instance *before,
@@ -79,7 +81,7 @@ static void instance_line(const char *machine, const struct instance *before,
 	strbuf_printf(&text, " (%s)", now->id);
 	if (now->reason)
 		strbuf_printf(&text, ": %s", now->reason);
-	say(lines, &text);
+	add_line(lines, &text);
 }
 
 static bool same(const struct instance *a, const struct instance *b)
@@ -106,53 +108,94 @@ static void instances_lines(struct event_memory *memory, const char *subject,
 
 			strbuf_printf(&text, "%s is no longer listed on %s",
 				      before->instances[i].id, now->machine);
-			say(lines, &text);
+			add_line(lines, &text);
 		}
 	instances_free(before);
 	map_put(&memory->facts, subject, codec_copy(&instances_schema, now));
 }
 
-static void machine_lines(const struct machine *machine, char ***lines)
+static void member_lines(const struct member *member, char ***lines)
 {
 	struct strbuf text = STRBUF_INIT;
 
-	strbuf_printf(&text, "%s (%s) is %s", machine->id, or_else(machine->name, "no name"),
-		      life_cycle_names[machine->life_cycle]);
-	if (machine->region)
-		strbuf_printf(&text, ", region %s", machine->region);
-	if (machine->subnet)
-		strbuf_printf(&text, ", containers in %s", machine->subnet);
-	if (machine->version)
-		strbuf_printf(&text, ", version %s", machine->version);
-	say(lines, &text);
+	strbuf_printf(&text, "%s (%s) is %s", member->id, or_else(member->name, "no name"),
+		      life_cycle_names[member->life_cycle]);
+	if (member->region)
+		strbuf_printf(&text, ", region %s", member->region);
+	if (member->subnet)
+		strbuf_printf(&text, ", containers in %s", member->subnet);
+	if (member->seat)
+		strbuf_puts(&text, ", with a store seat");
+	add_line(lines, &text);
+}
+
+static void machine_facts_lines(const struct machine_facts *facts, char ***lines)
+{
+	_cleanup_free_ char *memory = size_human(facts->memory);
+	struct strbuf text = STRBUF_INIT;
+
+	strbuf_printf(&text, "%s reports version %s, %s, %lld CPUs, %s of memory, generation %lld",
+		      facts->machine, or_else(facts->version, "unknown"),
+		      or_else(facts->arch, "unknown architecture"), (long long)facts->cpus, memory,
+		      (long long)facts->generation);
+	add_line(lines, &text);
+}
+
+static void route_lines(const struct route_claim *claim, char ***lines)
+{
+	struct strbuf text = STRBUF_INIT;
+
+	strbuf_printf(&text, "deploy %s claimed route %s, epoch %lld", claim->deploy, claim->key,
+		      (long long)claim->epoch);
+	add_line(lines, &text);
+}
+
+static void release_lines(const struct release *release, char ***lines)
+{
+	const struct manifest *manifest = release->manifest;
+	size_t n = manifest ? manifest->n_services : 0;
+	struct strbuf text = STRBUF_INIT;
+
+	strbuf_printf(&text, "deploy %s stored the manifest for revision %lld: %zu %s",
+		      or_else(release->deploy, "-"), (long long)release->revision, n,
+		      n == 1 ? "service" : "services");
+	add_line(lines, &text);
 }
 
 static void region_lines(const struct region *region, char ***lines)
 {
 	struct strbuf text = STRBUF_INIT;
 
-	strbuf_printf(&text, "%s set region %s to %s", or_else(region->who, "somebody"),
+	strbuf_printf(&text, "%s set region %s to %s", or_else(region->who, "unknown operator"),
 		      or_else(region->name, "?"), region_role_names[region->role]);
-	say(lines, &text);
+	add_line(lines, &text);
 }
 
 static void subnet_lines(const char *subnet, const struct subnet_claim *claim, char ***lines)
 {
 	struct strbuf text = STRBUF_INIT;
 
-	strbuf_printf(&text, "%s took ", claim->machine);
+	strbuf_printf(&text, "%s claimed ", claim->machine);
 	for (const char *p = subnet; *p; p++)
 		strbuf_printf(&text, "%c", *p == '-' ? '.' : *p);
 	strbuf_puts(&text, ".0/24 for its containers");
-	say(lines, &text);
+	add_line(lines, &text);
 }
 
-static const enum subject_id kinds[] = {
-	SUBJECT_NAMESPACE, SUBJECT_INSTANCES, SUBJECT_MACHINE, SUBJECT_REGION, SUBJECT_SUBNET,
+/* What an entry is about: a namespace, which is in the entry's subject or in its object, or one of
+ * these words. */
+static const struct kind {
+	enum subject_id subject;
+	const char *about; /* NULL: the last name of the subject */
+} kinds[] = {
+	{ SUBJECT_NAMESPACE, NULL },	      { SUBJECT_INSTANCES, NULL },
+	{ SUBJECT_MANIFEST, NULL },	      { SUBJECT_MEMBER, "machine" },
+	{ SUBJECT_MACHINE_FACTS, "machine" }, { SUBJECT_REGION, "region" },
+	{ SUBJECT_SUBNET, "subnet" },	      { SUBJECT_ROUTE, "route" },
 };
 
-static void tell(struct event_memory *memory, enum subject_id kind, const char *subject,
-		 const char *a, const void *object, char ***lines)
+static void object_lines(struct event_memory *memory, enum subject_id kind, const char *subject,
+			 const char *a, const void *object, char ***lines)
 {
 	switch (kind) {
 	case SUBJECT_NAMESPACE:
@@ -161,11 +204,20 @@ static void tell(struct event_memory *memory, enum subject_id kind, const char *
 	case SUBJECT_INSTANCES:
 		instances_lines(memory, subject, object, lines);
 		return;
-	case SUBJECT_MACHINE:
-		machine_lines(object, lines);
+	case SUBJECT_MANIFEST:
+		release_lines(object, lines);
+		return;
+	case SUBJECT_MEMBER:
+		member_lines(object, lines);
+		return;
+	case SUBJECT_MACHINE_FACTS:
+		machine_facts_lines(object, lines);
 		return;
 	case SUBJECT_REGION:
 		region_lines(object, lines);
+		return;
+	case SUBJECT_ROUTE:
+		route_lines(object, lines);
 		return;
 	default:
 		subnet_lines(a, object, lines);
@@ -173,47 +225,38 @@ static void tell(struct event_memory *memory, enum subject_id kind, const char *
 	}
 }
 
-static char *about(enum subject_id kind, const char *a, const char *b)
+static char *about_of(const struct kind *kind, const void *object, const char *a, const char *b)
 {
-	switch (kind) {
-	case SUBJECT_NAMESPACE:
-		return xstrdup(a);
-	case SUBJECT_INSTANCES:
-		return xstrdup(b);
-	case SUBJECT_MACHINE:
-		return xstrdup("machine");
-	case SUBJECT_REGION:
-		return xstrdup("region");
-	default:
-		return xstrdup("subnet");
-	}
+	if (kind->subject == SUBJECT_ROUTE && object)
+		return xstrdup(((const struct route_claim *)object)->ns);
+	return xstrdup(kind->about ? kind->about : b ? b : a);
 }
 
 void event_lines(struct event_memory *memory, const struct stream_entry *entry, char **ret_about,
 		 char ***ret_lines)
 {
-	struct failure failure = FAILURE_INIT;
+	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 
 	*ret_lines = NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
-		const struct codec_schema *schema = subjects[kinds[i]].request;
+		const struct kind *kind = &kinds[i];
+		const struct codec_schema *schema = subjects[kind->subject].request;
 		_cleanup_free_ char *a = NULL, *b = NULL;
 		void *object = NULL;
 
-		if (!subject_match(kinds[i], entry->subject, &a, &b))
+		if (!subject_match(kind->subject, entry->subject, &a, &b))
 			continue;
-		*ret_about = about(kinds[i], a, b);
 		if (codec_parse(schema, entry->data, entry->size, CODEC_LENIENT, &object,
 				&failure) < 0)
-			strv_push(ret_lines, xasprintf("cannot be read: %s%s%s",
+			strv_push(ret_lines, xasprintf("cannot decode the entry: %s%s%s",
 						       failure.path ? failure.path : "",
 						       failure.path ? " " : "", failure.message));
 		else
-			tell(memory, kinds[i], entry->subject, a, object, ret_lines);
+			object_lines(memory, kind->subject, entry->subject, a, object, ret_lines);
+		*ret_about = about_of(kind, object, a, b);
 		codec_destroy(schema, object);
-		failure_clear(&failure);
 		return;
 	}
 	*ret_about = xstrdup("-");
-	strv_push(ret_lines, xasprintf("%s: written by another version of ployz", entry->subject));
+	strv_push(ret_lines, xasprintf("%s: unknown subject", entry->subject));
 }

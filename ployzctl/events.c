@@ -1,11 +1,11 @@
-/* events: the log as readable lines. It is read from its beginning, because what changed shows only
- * against what was there before. */
+/* `ployzctl events`: intent, facts and manifests as readable lines, merged in the order of time.
+ * Facts are read from the beginning, because a change shows only against the entry before it. */
 #include <inttypes.h>
 
 #include "ployzctl/ployzctl.h"
-#include "ployzctl/reading.h"
+#include "ployzctl/pure.h"
 
-#define LAST_SHOWN 50 /* entries, when --since says nothing */
+#define LAST_SHOWN 50 /* entries, without --since */
 
 struct events_options {
 	bool follow;
@@ -13,42 +13,59 @@ struct events_options {
 };
 static const struct config_row events_rows[] = {
 	{ "follow", CONFIG_BOOL, offsetof(struct events_options, follow), NULL, NULL,
-	  "go on as entries come (-f)", 0, 0 },
+	  "continue as entries arrive (-f)", 0, 0 },
 	{ "since", CONFIG_INT, offsetof(struct events_options, since), "-1", "SEQ",
-	  "from this sequence on; without: the last 50 entries", -1, INT64_MAX },
+	  "from this sequence of the intent on; without it, the last 50 entries", -1, INT64_MAX },
 	CONFIG_END,
 };
 static const struct short_option shorts[] = { { 'f', "follow" }, { 0, NULL } };
 
+/* An entry as text that waits until all streams are read. */
+struct held_entry {
+	uint64_t time_usec;
+	size_t source;
+	uint64_t sequence;
+	char *text;
+};
+struct events;
+struct source {
+	struct events *events;
+	const char *stream;
+	const char *name; /* in the lines */
+	struct stream_follow *follow;
+	bool live;
+};
 struct events {
 	struct ployzctl *ctl;
 	struct events_options options;
-	const char *ns; /* NULL: everything */
+	const char *ns; /* NULL: all */
 	struct event_memory memory;
-	struct stream_follow *follow;
+	struct source sources[3];
 	struct deferred *again;
-	bool copy; /* the store does not answer: this machine's copy is read */
-	bool live;
-	char *last[LAST_SHOWN]; /* what waits to be shown, in a ring */
-	size_t n_last;
+	bool switching;	     /* to the local mirrors: other losses are still the store's */
+	bool mirror;	     /* the local mirrors are read: the store does not answer */
+	bool live;	     /* everything that was stored is shown */
+	uint64_t since_usec; /* time of the first entry from --since on; 0: there is none yet */
+	struct held_entry *held;
+	size_t n_held;
 };
 
-static char *entry_json(const struct stream_entry *entry)
+static char *entry_json(const struct source *source, const struct stream_entry *entry)
 {
 	_cleanup_free_ char *time = time_format(entry->time_usec);
 	json_t *data = json_loadb(entry->data, entry->size, JSON_ALLOW_NUL, NULL);
 	_cleanup_json_ json_t *json =
-		json_pack("{s:I, s:s, s:s, s:o}", "sequence", (json_int_t)entry->sequence, "time",
-			  time, "subject", entry->subject, "entry", data ? data : json_null());
-
+		json_pack("{s:s, s:I, s:s, s:s, s:o}", "stream", source->stream, "sequence",
+			  (json_int_t)entry->sequence, "time", time, "subject", entry->subject,
+			  "entry", data ? data : json_null());
 	_cleanup_free_ char *text = json_text(json);
 
 	return xasprintf("%s\n", text);
 }
 
-/* One entry as the text that is shown, lines with their ends; empty: there is nothing to say of
- * it. */
-static char *entry_text(const struct stream_entry *entry, const char *about, char *const *lines)
+/* One entry as the lines that are shown; empty when it changed nothing. */
+static char *entry_text(const struct source *source, const struct stream_entry *entry,
+			const char *about, char *const *lines)
 {
 	_cleanup_free_ char *time = time_format(entry->time_usec);
 	struct strbuf text = STRBUF_INIT;
@@ -56,63 +73,126 @@ static char *entry_text(const struct stream_entry *entry, const char *about, cha
 	for (; lines && *lines; lines++) {
 		_cleanup_free_ char *safe = text_safe(*lines);
 
-		strbuf_printf(&text, "%s %6" PRIu64 "  %-12s %s\n", time, entry->sequence, about,
-			      safe);
+		strbuf_printf(&text, "%s %-8s %6" PRIu64 "  %-12s %s\n", time, source->name,
+			      entry->sequence, about, safe);
 	}
 	return strbuf_steal(&text);
 }
 
 static void show(const struct events *events, const char *text)
 {
-	/* Whoever read this has gone: nothing is left to be done. */
+	/* The reader of the output has ended. */
 	if (fputs(text, stdout) == EOF || (events->live && fflush(stdout) != 0))
 		session_end(events->ctl, EXIT_DONE);
 }
 
-static void keep_last(struct events *events, char *text)
-{
-	char **place = &events->last[events->n_last++ % LAST_SHOWN];
+/* --- what waits until all streams are read */
 
-	free(*place);
-	*place = text;
+static void hold(struct events *events, size_t source, const struct stream_entry *entry, char *text)
+{
+	struct held_entry *held = array_add(events->held, events->n_held);
+
+	*held = (struct held_entry){ entry->time_usec, source, entry->sequence, text };
 }
 
-static void show_last(struct events *events)
+static void drop_held(struct events *events)
 {
-	size_t first = events->n_last > LAST_SHOWN ? events->n_last - LAST_SHOWN : 0;
-
-	for (; first < events->n_last; first++)
-		show(events, events->last[first % LAST_SHOWN]);
+	for (size_t i = 0; i < events->n_held; i++)
+		free(events->held[i].text);
+	free(steal(events->held));
+	events->n_held = 0;
 }
+
+static int compare_held(const void *a, const void *b)
+{
+	const struct held_entry *x = a, *y = b;
+
+	if (x->time_usec != y->time_usec)
+		return x->time_usec < y->time_usec ? -1 : 1;
+	if (x->source != y->source)
+		return x->source < y->source ? -1 : 1;
+	return (x->sequence > y->sequence) - (x->sequence < y->sequence);
+}
+
+/* --since counts the entries of the intent; those of the other streams are shown from the time of
+ * the first of these on. */
+static bool wanted(const struct events *events, uint64_t time_usec)
+{
+	return events->options.since < 0 || (events->since_usec && time_usec >= events->since_usec);
+}
+
+static void show_held(struct events *events)
+{
+	size_t first = 0;
+
+	if (events->n_held)
+		qsort(events->held, events->n_held, sizeof(*events->held), compare_held);
+	if (events->options.since < 0 && events->n_held > LAST_SHOWN)
+		first = events->n_held - LAST_SHOWN;
+	for (size_t i = first; i < events->n_held; i++)
+		if (wanted(events, events->held[i].time_usec))
+			show(events, events->held[i].text);
+	drop_held(events);
+}
+
+/* Without --since only the last entries are kept while the streams are read. */
+static void bound_held(struct events *events)
+{
+	size_t keep = (size_t)LAST_SHOWN * ARRAY_SIZE(events->sources), dropped;
+
+	if (events->options.since >= 0 || events->n_held < 16 * keep)
+		return;
+	qsort(events->held, events->n_held, sizeof(*events->held), compare_held);
+	dropped = events->n_held - keep;
+	for (size_t i = 0; i < dropped; i++)
+		free(events->held[i].text);
+	memmove(events->held, events->held + dropped, keep * sizeof(*events->held));
+	memset(events->held + keep, 0, dropped * sizeof(*events->held));
+	events->n_held = keep;
+}
+
+/* --- entries */
 
 static void on_entry(const struct stream_entry *entry, void *userdata)
 {
-	struct events *events = userdata;
+	struct source *source = userdata;
+	struct events *events = source->events;
+	bool intent = source == &events->sources[0];
 	_cleanup_free_ char *about = NULL, *text = NULL;
 	_cleanup_(strv_freep) char **lines = NULL;
 
 	event_lines(&events->memory, entry, &about, &lines);
-	if ((events->ns && !streq(events->ns, about)) ||
-	    (int64_t)entry->sequence < events->options.since)
+	if (intent && (int64_t)entry->sequence < events->options.since)
+		return;
+	if (intent && !events->since_usec)
+		events->since_usec = entry->time_usec;
+	if (events->ns && !streq(events->ns, about))
 		return;
 	if (events->ctl->options.json)
-		text = entry_json(entry);
+		text = entry_json(source, entry);
 	else
-		text = entry_text(entry, about, lines);
+		text = entry_text(source, entry, about, lines);
 	if (!*text)
 		return;
-	if (events->live || events->options.since >= 0)
+	if (events->live && wanted(events, entry->time_usec)) {
 		show(events, text);
-	else
-		keep_last(events, steal(text));
+	} else if (!events->live) {
+		hold(events, (size_t)(source - events->sources), entry, steal(text));
+		bound_held(events);
+	}
 }
 
 static void on_live(_unused_ uint64_t sequence, void *userdata)
 {
-	struct events *events = userdata;
+	struct source *source = userdata;
+	struct events *events = source->events;
 
-	if (!events->live && events->options.since < 0)
-		show_last(events);
+	source->live = true;
+	for (size_t i = 0; i < ARRAY_SIZE(events->sources); i++)
+		if (!events->sources[i].live)
+			return;
+	if (!events->live)
+		show_held(events);
 	events->live = true;
 	fflush(stdout);
 	if (!events->options.follow)
@@ -121,27 +201,41 @@ static void on_live(_unused_ uint64_t sequence, void *userdata)
 
 static void on_restart(void *userdata)
 {
-	struct events *events = userdata;
+	struct source *source = userdata;
 
-	fprintf(stderr, "ployzctl: the log is another one now: it was restored or made anew\n");
-	event_memory_clear(&events->memory);
+	fprintf(stderr, "ployzctl: stream %s was restored or created again\n", source->stream);
+	event_memory_clear(&source->events->memory);
 }
 
 static void on_lost(const struct failure *why, void *userdata)
 {
-	struct events *events = userdata;
+	struct source *source = userdata;
+	struct events *events = source->events;
 
 	if (events->options.follow) {
-		fprintf(stderr, "ployzctl: %s; trying again\n", why->message);
+		fprintf(stderr, "ployzctl: %s; retrying\n", why->message);
 		return;
 	}
-	if (events->copy) {
+	if (events->switching)
+		return;
+	if (events->mirror) {
 		session_fail(events->ctl, why);
 		return;
 	}
-	fprintf(stderr, "ployzctl: %s; reading this machine's copy of the log\n", why->message);
-	events->copy = true;
+	fprintf(stderr, "ployzctl: %s; reading this machine's local mirrors\n", why->message);
+	events->mirror = events->switching = true;
 	deferred_schedule(events->again);
+}
+
+static void detach(struct events *events)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(events->sources); i++) {
+		stream_follow_free(steal(events->sources[i].follow));
+		events->sources[i].live = false;
+	}
+	event_memory_clear(&events->memory);
+	drop_held(events);
+	events->since_usec = 0;
 }
 
 static void attach(void *userdata)
@@ -153,16 +247,20 @@ static void attach(void *userdata)
 		.lost = on_lost,
 	};
 	struct events *events = userdata;
-	const struct stream_follow_options options = {
-		.domain = events->copy ? events->ctl->machine : STORE_DOMAIN,
-		.stream = STREAM_INTENT,
-		.from = STREAM_FROM_ALL,
-		.once = !events->options.follow,
-	};
 
-	stream_follow_free(events->follow);
-	event_memory_clear(&events->memory);
-	events->follow = stream_follow_new(events->ctl->bus, &options, &ops, events);
+	detach(events);
+	events->switching = false;
+	for (size_t i = 0; i < ARRAY_SIZE(events->sources); i++) {
+		struct source *source = &events->sources[i];
+		const struct stream_follow_options options = {
+			.domain = events->mirror ? events->ctl->machine : STORE_DOMAIN,
+			.stream = source->stream,
+			.from = STREAM_FROM_ALL,
+			.once = !events->options.follow,
+		};
+
+		source->follow = stream_follow_new(events->ctl->bus, &options, &ops, source);
+	}
 }
 
 static void on_interrupt(void *userdata)
@@ -172,6 +270,13 @@ static void on_interrupt(void *userdata)
 
 static int read_log(struct events *events)
 {
+	static const struct {
+		const char *stream, *name;
+	} streams[] = {
+		{ STREAM_INTENT, "intent" },
+		{ STREAM_FACTS, "facts" },
+		{ STREAM_MANIFESTS, "manifest" },
+	};
 	struct ployzctl *ctl = events->ctl;
 	int code = session_open(ctl);
 
@@ -181,10 +286,14 @@ static int read_log(struct events *events)
 		ctl->interrupted = on_interrupt;
 		ctl->interrupted_data = ctl;
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(events->sources); i++)
+		events->sources[i] = (struct source){ .events = events,
+						      .stream = streams[i].stream,
+						      .name = streams[i].name };
 	events->again = deferred_new(ctl->loop, attach, events);
 	attach(events);
 	code = session_run(ctl);
-	stream_follow_free(events->follow);
+	detach(events);
 	deferred_free(events->again);
 	return code;
 }
@@ -201,8 +310,6 @@ int verb_events(struct ployzctl *ctl, int argc, char **argv)
 		code = read_log(&events);
 	}
 	event_memory_clear(&events.memory);
-	for (size_t i = 0; i < LAST_SHOWN; i++)
-		free(events.last[i]);
 	config_clear(events_rows, &events.options);
 	return MAX2(code, 0);
 }

@@ -1,11 +1,10 @@
-/* lease ls, show, break: who may change a namespace now. */
+/* `ployzctl lease ls|show|break`: who may change a namespace now. */
 #include <inttypes.h>
-#include <unistd.h>
 
 #include "ployzctl/ployzctl.h"
-#include "ployzctl/reading.h"
+#include "ployzctl/pure.h"
 
-/* The store may be choosing a leader: leased rides that out. */
+/* The store may be electing a leader, and leased repeats its write until then. */
 #define BREAK_USEC (40 * 1000000ull)
 
 static char *free_in(const struct lease_view *view)
@@ -13,7 +12,7 @@ static char *free_in(const struct lease_view *view)
 	if (view->lease.state == LEASE_FREE)
 		return xstrdup("now");
 	return view->free_in_ms ? duration_human((uint64_t)view->free_in_ms * 1000)
-				: xstrdup("now, when asked for");
+				: xstrdup("now, for the next deploy");
 }
 
 /* --- ls */
@@ -65,7 +64,7 @@ int verb_lease_ls(struct ployzctl *ctl, int argc, char **argv)
 		code = session_open(ctl);
 	if (code)
 		return MAX2(code, 0);
-	bus_ask(ctl->bus, SUBJECT_LEASE_LIST, ctl->machine, NULL, ASK_USEC, on_list, ctl, NULL);
+	bus_ask(ctl->bus, SUBJECT_LEASE_LIST, ctl->machine, NULL, REQUEST_USEC, on_list, ctl, NULL);
 	return session_run(ctl);
 }
 
@@ -143,7 +142,7 @@ int verb_lease_show(struct ployzctl *ctl, int argc, char **argv)
 	if (code)
 		return MAX2(code, 0);
 	ref.ns = words[0];
-	bus_ask(ctl->bus, SUBJECT_LEASE_SHOW, ctl->machine, &ref, ASK_USEC, on_view, ctl, NULL);
+	bus_ask(ctl->bus, SUBJECT_LEASE_SHOW, ctl->machine, &ref, REQUEST_USEC, on_view, ctl, NULL);
 	return session_run(ctl);
 }
 
@@ -167,30 +166,19 @@ struct breaking {
 	const char *ns;
 };
 
-/* Whoever holds it loses it in the middle of a deploy: nobody does that in passing. */
+/* The holder loses the lease in the middle of a deploy: an operator has to agree. */
 static bool agreed(const struct breaking *breaking, const struct lease_view *view)
 {
-	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
-	_cleanup_free_ char *hint = xasprintf("ployzctl lease break %s --yes", breaking->ns);
-	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *what = xasprintf("break the lease of namespace %s", breaking->ns);
+	_cleanup_free_ char *text = lease_text(view, time_now_usec());
+	int code = EXIT_DONE;
 
-	if (breaking->options.yes)
+	if (!breaking->options.yes)
+		fputs(text, stderr);
+	if (session_confirm(breaking->options.yes,
+			    "The deploy that runs under it will fail. Break it?", what, &code))
 		return true;
-	if (!isatty(STDIN_FILENO)) {
-		failure_set(&failure, FAILURE_INVALID, hint,
-			    "the lease of namespace %s is held by %s; taking it ends that %s, and "
-			    "nobody can be asked here",
-			    breaking->ns,
-			    view->lease.operator_ ? view->lease.operator_ : view->lease.machine,
-			    view->lease.verb ? view->lease.verb : "deploy");
-		session_fail(breaking->ctl, &failure);
-		return false;
-	}
-	text = lease_text(view, time_now_usec());
-	fputs(text, stderr);
-	if (ask_yes("The deploy that runs under it will fail. Break it?"))
-		return true;
-	session_end(breaking->ctl, EXIT_NO);
+	session_end(breaking->ctl, code);
 	return false;
 }
 
@@ -208,8 +196,7 @@ static void on_held(const struct failure *failure, void *answer, void *userdata)
 		return;
 	}
 	if (view->lease.state == LEASE_FREE) {
-		fprintf(stderr, "the lease of namespace %s is free: there is nothing to break\n",
-			breaking->ns);
+		fprintf(stderr, "lease of namespace %s free: nothing to break\n", breaking->ns);
 		on_view(NULL, answer, ctl);
 		return;
 	}
@@ -226,7 +213,7 @@ static int break_lease(struct breaking *breaking)
 	if (code)
 		return code;
 	breaking->operator_ = session_operator();
-	bus_ask(breaking->ctl->bus, SUBJECT_LEASE_SHOW, breaking->ctl->machine, &ref, ASK_USEC,
+	bus_ask(breaking->ctl->bus, SUBJECT_LEASE_SHOW, breaking->ctl->machine, &ref, REQUEST_USEC,
 		on_held, breaking, NULL);
 	code = session_run(breaking->ctl);
 	free(breaking->operator_);

@@ -1,11 +1,10 @@
-/* A deploy's progress: on a terminal a small block that is drawn again, elsewhere one line an
- * event. */
+/* A deploy's progress: a block that is redrawn on a terminal, elsewhere one line per event. */
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "ployzctl/ployzctl.h"
 
-#define BLOCK_MAX 24 /* lines: more does not fit a usual terminal beside what was said before */
+#define BLOCK_MAX 24 /* lines: a usual terminal has no room for more */
 
 struct live_slot {
 	char *key;  /* instance, or service/slot */
@@ -22,9 +21,9 @@ struct live {
 	bool plan; /* shows the plan when it comes */
 	struct live_slot *slots;
 	size_t n_slots;
-	char *pull;	     /* the last thing said of images */
+	char *pull;	     /* the last line about images */
 	unsigned drawn;	     /* lines of the block on the terminal now */
-	uint64_t begun_usec; /* when the deploy began, on our boot-time clock; 0: not told yet */
+	uint64_t begun_usec; /* start of the deploy on our boot-time clock; 0: unknown */
 };
 
 struct live *live_new(FILE *to, bool animated, bool plan)
@@ -65,7 +64,7 @@ char *live_line(const struct progress *p)
 				 p->machine ? p->machine : "?", more ? ": " : "", more ? more : "");
 		break;
 	case PROGRESS_PULL:
-		/* An image that was there already is no news. */
+		/* Do not report an image that is already present. */
 		line = p->message || p->total_bytes > 0 ? pull_line(p) : NULL;
 		break;
 	case PROGRESS_NOTE:
@@ -99,7 +98,7 @@ static void erase(struct live *live)
 	live->drawn = 0;
 }
 
-/* Cut by letters: a line that wraps would be two lines for the next erase. */
+/* Cut to the terminal's width: a wrapped line would count as two for the next erase. */
 static void draw_line(struct live *live, const char *text, unsigned columns)
 {
 	size_t bytes = 0;
@@ -142,7 +141,7 @@ void live_tick(struct live *live)
 	draw(live);
 }
 
-static void say_above(struct live *live, const char *line)
+static void print_above(struct live *live, const char *line)
 {
 	if (live->animated)
 		erase(live);
@@ -152,7 +151,7 @@ static void say_above(struct live *live, const char *line)
 	fflush(live->to);
 }
 
-void live_say(struct live *live, const char *format, ...)
+void live_print(struct live *live, const char *format, ...)
 {
 	_cleanup_free_ char *text = NULL;
 	va_list args;
@@ -160,7 +159,7 @@ void live_say(struct live *live, const char *format, ...)
 	va_start(args, format);
 	text = xvasprintf(format, args);
 	va_end(args);
-	say_above(live, text);
+	print_above(live, text);
 }
 
 /* --- events */
@@ -183,9 +182,9 @@ static struct live_slot *slot_of(struct live *live, const struct progress *p)
 	return slot;
 }
 
-/* Both the machine's agentd and the walking leased tell of a slot: what is known already is no
- * news. */
-static bool slot_news(struct live *live, const struct progress *p)
+/* The machine's agentd and the executing leased both report a slot: a known state is not shown
+ * again. */
+static bool slot_changed(struct live *live, const struct progress *p)
 {
 	struct live_slot *slot = slot_of(live, p);
 	_cleanup_free_ char *state = text_safe(p->state);
@@ -200,18 +199,18 @@ static bool slot_news(struct live *live, const struct progress *p)
 	return true;
 }
 
-static bool pull_news(struct live *live, const struct progress *p)
+static bool pull_changed(struct live *live, const struct progress *p)
 {
-	char *words =
+	char *text =
 		xasprintf("%s: %s", p->machine ? p->machine : "", p->message ? p->message : "");
-	bool news = !live->pull || strcmp(words, live->pull) != 0;
+	bool changed = !live->pull || strcmp(text, live->pull) != 0;
 
 	free(live->pull);
 	if (!live->animated) {
-		live->pull = words;
-		return news;
+		live->pull = text;
+		return changed;
 	}
-	free(words);
+	free(text);
 	live->pull = live_line(p);
 	live_tick(live);
 	return false;
@@ -224,7 +223,7 @@ static void show_plan(struct live *live, const struct plan *plan)
 	tree_plan(plan, &text);
 	if (text.size)
 		text.text[text.size - 1] = '\0';
-	say_above(live, text.text);
+	print_above(live, text.text);
 	strbuf_clear(&text);
 }
 
@@ -232,30 +231,30 @@ void live_progress(struct live *live, const struct progress *p)
 {
 	_cleanup_free_ char *line = live_line(p);
 
-	/* Only leased tells how long it has been; what agents tell meanwhile is put on the same
-	 * clock. */
+	/* Only leased reports the elapsed time; events of agentd are placed on the same clock. */
 	if (p->elapsed_ms > 0)
 		live->begun_usec = boot_now_usec() - (uint64_t)p->elapsed_ms * 1000;
 	if (p->kind == PROGRESS_PLAN && p->plan && live->plan)
 		show_plan(live, p->plan);
-	if (p->kind == PROGRESS_SLOT && (!slot_news(live, p) || live->animated)) {
+	if (p->kind == PROGRESS_SLOT && (!slot_changed(live, p) || live->animated)) {
 		live_tick(live);
 		return;
 	}
-	if (p->kind == PROGRESS_PULL && !pull_news(live, p))
+	if (p->kind == PROGRESS_PULL && !pull_changed(live, p))
 		return;
 	if (p->kind == PROGRESS_PHASE && !deploy_phase_is_end((enum deploy_phase)p->phase))
 		free(steal(live->pull));
 	if (!line)
 		return;
-	/* Who attached does not know yet how long it has been; who handed it over does. */
+	/* After an attach the elapsed time is unknown until leased reports it. */
 	if (!live->begun_usec && live->plan) {
-		live_say(live, "           %s", line);
+		live_print(live, "           %s", line);
 		return;
 	}
 	if (!live->begun_usec)
 		live->begun_usec = boot_now_usec();
-	live_say(live, "%7.1f s  %s", (double)(boot_now_usec() - live->begun_usec) / 1000000, line);
+	live_print(live, "%7.1f s  %s", (double)(boot_now_usec() - live->begun_usec) / 1000000,
+		   line);
 }
 
 void live_free(struct live *live)

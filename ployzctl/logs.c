@@ -1,13 +1,14 @@
-/* logs: the output of services, from every machine that may run one of their instances. */
+/* `ployzctl logs`: the output of services, from every machine that may run one of their instances.
+ */
 #include <inttypes.h>
 #include <unistd.h>
 
 #include "ployzctl/ployzctl.h"
-#include "ployzctl/reading.h"
+#include "ployzctl/pure.h"
 
-#define RENEW_USEC (10 * 1000000ull) /* agentd ends a stream that nobody asked for in 30 s */
+#define RENEW_USEC (10 * 1000000ull) /* agentd ends a stream 30 s after its last request */
 #define FLUSH_USEC (1000000ull)
-#define QUIET_TURNS 3 /* renewals without a line: the word that it ended was lost */
+#define QUIET_TURNS 3 /* renewals without a line: the event of its end was lost */
 
 struct logs_options {
 	bool follow;
@@ -16,7 +17,7 @@ struct logs_options {
 };
 static const struct config_row logs_rows[] = {
 	{ "follow", CONFIG_BOOL, offsetof(struct logs_options, follow), NULL, NULL,
-	  "go on as lines come (-f)", 0, 0 },
+	  "continue as lines arrive (-f)", 0, 0 },
 	{ "since", CONFIG_DURATION, offsetof(struct logs_options, since), NULL, "DURATION",
 	  "not older than this: 10m", 0, 0 },
 	{ "tail", CONFIG_INT, offsetof(struct logs_options, tail), "-1", "N",
@@ -28,39 +29,39 @@ static const struct short_option shorts[] = { { 'f', "follow" }, { 0, NULL } };
 struct logs;
 
 /* One service's output on one machine. */
-struct part {
+struct source {
 	struct logs *logs;
-	struct wish *wish;
+	struct output *output;
 	char *machine;
-	bool asked;    /* it has answered once */
-	bool troubled; /* its last answer was a failure, and that was said */
+	bool answered; /* it has answered once */
+	bool failing;  /* its last answer was a failure, which was printed */
 	bool ended;
-	unsigned quiet;	     /* renewals since its last line */
-	uint64_t heard_usec; /* CLOCK_BOOTTIME of its last answer */
+	unsigned quiet;		/* renewals since its last line */
+	uint64_t answered_usec; /* CLOCK_BOOTTIME of its last answer */
 };
 /* One service (or namespace) that was asked for: a stream of its own. */
-struct wish {
+struct output {
 	struct logs *logs;
 	struct target target;
 	char *id;
-	struct part *parts;
-	size_t n_parts;
+	struct source *sources;
+	size_t n_sources;
 };
 struct logs {
 	struct ployzctl *ctl;
 	struct logs_options options;
-	char **words;
-	struct wish *wishes;
-	size_t n_wishes;
+	char **names; /* of the targets */
+	struct output *outputs;
+	size_t n_outputs;
 	struct targets targets;
 	struct timer *renew;
 	size_t width; /* of the widest name so far */
 	bool colours;
-	bool namespaces; /* lines of more than one: each says whose it is */
+	bool namespaces; /* of more than one: each line names its namespace */
 	int code;
 };
 
-/* The same instance has the same colour on every day and every terminal. */
+/* An instance has the same colour in every run. */
 static int colour(const char *instance)
 {
 	static const int colours[] = { 31, 32, 33, 34, 35, 36, 91, 92, 93, 94, 95, 96 };
@@ -76,7 +77,7 @@ static void print_line(struct logs *logs, const struct progress *line)
 	_cleanup_free_ char *name = xasprintf("%s%s%s/%" PRId64, logs->namespaces ? line->ns : "",
 					      logs->namespaces ? "/" : "",
 					      line->service ? line->service : "?", line->slot);
-	/* A terminal obeys what it is sent; a file or a pipe gets every byte. */
+	/* Control characters are kept off a terminal; a file or a pipe gets every byte. */
 	_cleanup_free_ char *text = logs->colours ? text_safe(line->message)
 						  : xstrdup(line->message ? line->message : "");
 
@@ -88,125 +89,125 @@ static void print_line(struct logs *logs, const struct progress *line)
 		printf("%-*s | %s\n", (int)logs->width, name, text);
 }
 
-static void end_when_all_have(struct logs *logs)
+static void end_when_all_ended(struct logs *logs)
 {
-	for (size_t i = 0; i < logs->n_wishes; i++)
-		for (size_t j = 0; j < logs->wishes[i].n_parts; j++)
-			if (!logs->wishes[i].parts[j].ended)
+	for (size_t i = 0; i < logs->n_outputs; i++)
+		for (size_t j = 0; j < logs->outputs[i].n_sources; j++)
+			if (!logs->outputs[i].sources[j].ended)
 				return;
 	session_end(logs->ctl, logs->code);
 }
 
-static struct part *part_of(struct wish *wish, const char *machine)
+static struct source *source_of(struct output *output, const char *machine)
 {
-	for (size_t i = 0; i < wish->n_parts; i++)
-		if (streq(wish->parts[i].machine, machine))
-			return &wish->parts[i];
+	for (size_t i = 0; i < output->n_sources; i++)
+		if (streq(output->sources[i].machine, machine))
+			return &output->sources[i];
 	return NULL;
 }
 
 static void on_progress(const struct bus_message *message, void *userdata)
 {
-	struct wish *wish = userdata;
-	struct logs *logs = wish->logs;
+	struct output *output = userdata;
+	struct logs *logs = output->logs;
 	_cleanup_(progress_freep) struct progress *progress = NULL;
 	struct failure failure = FAILURE_INIT;
-	struct part *part;
+	struct source *source;
 
 	if (codec_parse(&progress_schema, message->data, message->size, CODEC_LENIENT,
 			(void **)&progress, &failure) < 0) {
 		failure_clear(&failure);
 		return;
 	}
-	part = part_of(wish, progress->machine);
-	if (part)
-		part->quiet = 0;
+	source = source_of(output, progress->machine);
+	if (source)
+		source->quiet = 0;
 	if (progress->kind == PROGRESS_LINE) {
 		if (logs->ctl->options.json)
 			session_json(&progress_schema, progress);
 		else
 			print_line(logs, progress);
-		/* Whoever read this has gone. */
+		/* The reader of the output has ended. */
 		if (logs->options.follow && fflush(stdout) != 0)
 			session_end(logs->ctl, EXIT_DONE);
-	} else if (progress->kind == PROGRESS_END && part) {
-		part->ended = true;
-		end_when_all_have(logs);
+	} else if (progress->kind == PROGRESS_END && source) {
+		source->ended = true;
+		end_when_all_ended(logs);
 	}
 }
 
-static void on_asked(const struct failure *failure, _unused_ void *answer, void *userdata)
+static void on_answered(const struct failure *failure, _unused_ void *answer, void *userdata)
 {
-	struct part *part = userdata;
-	struct logs *logs = part->logs;
+	struct source *source = userdata;
+	struct logs *logs = source->logs;
 
 	if (!failure) {
-		if (part->troubled)
-			fprintf(stderr, "ployzctl: machine %s answers again\n", part->machine);
-		part->asked = true;
-		part->troubled = false;
-		part->heard_usec = boot_now_usec();
+		if (source->failing)
+			fprintf(stderr, "ployzctl: machine %s answers again\n", source->machine);
+		source->answered = true;
+		source->failing = false;
+		source->answered_usec = boot_now_usec();
 		return;
 	}
-	if (!part->troubled)
-		session_say(failure);
-	part->troubled = true;
+	if (!source->failing)
+		session_report(failure);
+	source->failing = true;
 	logs->code = EXIT_NO;
 	if (logs->options.follow)
 		return;
-	part->ended = true;
-	end_when_all_have(logs);
+	source->ended = true;
+	end_when_all_ended(logs);
 }
 
-static void ask(struct part *part)
+static void request_lines(struct source *source)
 {
-	const struct logs *logs = part->logs;
-	const struct wish *wish = part->wish;
+	const struct logs *logs = source->logs;
+	const struct output *output = source->output;
 	struct agent_logs request = {
-		.stream = wish->id,
-		.ns = wish->target.ns,
-		.service = wish->target.service,
+		.stream = output->id,
+		.ns = output->target.ns,
+		.service = output->target.service,
 		.follow = logs->options.follow,
 		.tail = logs->options.tail,
 		.since_ms = logs->options.since ? (int64_t)(logs->options.since / 1000) : -1,
 	};
 
-	/* An agentd that has come back knows nothing of the stream: what it goes on with was not
-	 * shown yet. */
-	if (part->asked) {
+	/* A restarted agentd does not know the stream: it continues with what was not shown yet. */
+	if (source->answered) {
 		request.tail = -1;
-		request.since_ms = (int64_t)((boot_now_usec() - part->heard_usec) / 1000);
+		request.since_ms = (int64_t)((boot_now_usec() - source->answered_usec) / 1000);
 	}
-	bus_ask(logs->ctl->bus, SUBJECT_AGENT_LOGS, part->machine, &request, ASK_USEC, on_asked,
-		part, NULL);
+	bus_ask(logs->ctl->bus, SUBJECT_AGENT_LOGS, source->machine, &request, REQUEST_USEC,
+		on_answered, source, NULL);
 }
 
-static void renew_part(struct part *part)
+static void renew_source(struct source *source)
 {
-	if (part->ended)
+	if (source->ended)
 		return;
-	if (!part->logs->options.follow && ++part->quiet >= QUIET_TURNS) {
-		fprintf(stderr, "ployzctl: machine %s went silent: its output may not be whole\n",
-			part->machine);
-		part->logs->code = EXIT_NO;
-		part->ended = true;
+	if (!source->logs->options.follow && ++source->quiet >= QUIET_TURNS) {
+		session_refuse(FAILURE_TIMEOUT, "run `ployzctl logs` again",
+			       "cannot show all output of machine %s: its stream stopped",
+			       source->machine);
+		source->logs->code = EXIT_NO;
+		source->ended = true;
 		return;
 	}
-	ask(part);
+	request_lines(source);
 }
 
 static void renew(void *userdata)
 {
 	struct logs *logs = userdata;
 
-	for (size_t i = 0; i < logs->n_wishes; i++)
-		for (size_t j = 0; j < logs->wishes[i].n_parts; j++)
-			renew_part(&logs->wishes[i].parts[j]);
+	for (size_t i = 0; i < logs->n_outputs; i++)
+		for (size_t j = 0; j < logs->outputs[i].n_sources; j++)
+			renew_source(&logs->outputs[i].sources[j]);
 	timer_arm(logs->renew, RENEW_USEC);
-	end_when_all_have(logs);
+	end_when_all_ended(logs);
 }
 
-/* What the heads name, and what runs without being named yet. */
+/* Services that the heads name, and those of instances that no head names yet. */
 static void gather_known(const struct snapshot *snapshot, struct targets *known)
 {
 	for (size_t i = 0; i < snapshot->n_heads; i++) {
@@ -216,8 +217,9 @@ static void gather_known(const struct snapshot *snapshot, struct targets *known)
 			targets_add(known, head->ns, head->services[j].name);
 	}
 	for (size_t i = 0; i < snapshot->n_instances; i++)
-		for (size_t j = 0; j < snapshot->instances[i]->n_instances; j++) {
-			const struct instance *instance = &snapshot->instances[i]->instances[j];
+		for (size_t j = 0; j < snapshot->instances[i].list->n_instances; j++) {
+			const struct instance *instance =
+				&snapshot->instances[i].list->instances[j];
 
 			if (instance->state != INSTANCE_GONE)
 				targets_add(known, instance->ns, instance->service);
@@ -230,29 +232,29 @@ static int choose(struct logs *logs, const struct snapshot *snapshot, struct fai
 	int r = 0;
 
 	gather_known(snapshot, &known);
-	for (char **word = logs->words; word && *word && r >= 0; word++)
-		r = targets_find(&known, *word, &logs->targets, failure);
+	for (char **name = logs->names; name && *name && r >= 0; name++)
+		r = targets_find(&known, *name, &logs->targets, failure);
 	for (size_t i = 1; i < logs->targets.count; i++)
 		logs->namespaces |= !streq(logs->targets.items[i].ns, logs->targets.items[0].ns);
 	return r;
 }
 
-static int open_wish(struct logs *logs, struct wish *wish, const struct target *target,
-		     char *const *machines)
+static int open_output(struct logs *logs, struct output *output, const struct target *target,
+		       char *const *machines)
 {
 	_cleanup_free_ char *subject = NULL;
 
-	wish->logs = logs;
-	wish->target = *target; /* borrowed from logs->targets */
-	wish->id = id_new();
-	wish->n_parts = strv_count(machines);
-	wish->parts = xcalloc(wish->n_parts + 1, sizeof(*wish->parts));
-	for (size_t i = 0; i < wish->n_parts; i++)
-		wish->parts[i] = (struct part){ .logs = logs,
-						.wish = wish,
-						.machine = xstrdup(machines[i]) };
-	subject = subject_make(SUBJECT_PROGRESS, wish->id, NULL);
-	return bus_subscribe(logs->ctl->bus, subject, on_progress, wish, NULL);
+	output->logs = logs;
+	output->target = *target; /* borrowed from logs->targets */
+	output->id = id_new();
+	output->n_sources = strv_count(machines);
+	output->sources = xcalloc(output->n_sources + 1, sizeof(*output->sources));
+	for (size_t i = 0; i < output->n_sources; i++)
+		output->sources[i] = (struct source){ .logs = logs,
+						      .output = output,
+						      .machine = xstrdup(machines[i]) };
+	subject = subject_make(SUBJECT_PROGRESS, output->id, NULL);
+	return bus_subscribe(logs->ctl->bus, subject, on_progress, output, NULL);
 }
 
 static void on_snapshot(const struct snapshot *snapshot, void *userdata)
@@ -265,43 +267,43 @@ static void on_snapshot(const struct snapshot *snapshot, void *userdata)
 		session_fail(logs->ctl, &failure);
 		return;
 	}
-	logs->n_wishes = logs->targets.count;
-	logs->wishes = xcalloc(logs->n_wishes, sizeof(*logs->wishes));
-	for (size_t i = 0; i < logs->n_wishes; i++) {
-		struct wish *wish = &logs->wishes[i];
+	logs->n_outputs = logs->targets.count;
+	logs->outputs = xcalloc(logs->n_outputs, sizeof(*logs->outputs));
+	for (size_t i = 0; i < logs->n_outputs; i++) {
+		struct output *output = &logs->outputs[i];
 
-		if (open_wish(logs, wish, &logs->targets.items[i], machines) < 0) {
-			failure_set(&failure, FAILURE_UNREACHABLE, "ployzctl status",
-				    "the local bus is not connected");
+		if (open_output(logs, output, &logs->targets.items[i], machines) < 0) {
+			failure_set(&failure, FAILURE_UNREACHABLE, "run `ployzctl status`",
+				    "cannot subscribe to output: the local bus is not connected");
 			session_fail(logs->ctl, &failure);
 			return;
 		}
-		for (size_t j = 0; j < wish->n_parts; j++)
-			ask(&wish->parts[j]);
+		for (size_t j = 0; j < output->n_sources; j++)
+			request_lines(&output->sources[j]);
 	}
 	timer_arm(logs->renew, RENEW_USEC);
-	end_when_all_have(logs);
+	end_when_all_ended(logs);
 }
 
-static void stop(const struct part *part)
+static void stop(const struct source *source)
 {
-	struct agent_logs request = { .stream = part->wish->id,
-				      .ns = part->wish->target.ns,
+	struct agent_logs request = { .stream = source->output->id,
+				      .ns = source->output->target.ns,
 				      .stop = true };
-	_cleanup_free_ char *subject = subject_make(SUBJECT_AGENT_LOGS, part->machine, NULL);
+	_cleanup_free_ char *subject = subject_make(SUBJECT_AGENT_LOGS, source->machine, NULL);
 	_cleanup_free_ char *text = codec_print(&agent_logs_schema, &request);
 
-	bus_publish(part->logs->ctl->bus, subject, NULL, NULL, text, strlen(text));
+	bus_publish(source->logs->ctl->bus, subject, NULL, NULL, text, strlen(text));
 }
 
-/* What is followed on the machines ends there too, now and not in half a minute. The loop has
- * ended: nobody hears an answer, and none is asked for. */
+/* Ends the streams on their machines now rather than after 30 s. No answer is requested: the loop
+ * has ended. */
 static void stop_all(const struct logs *logs)
 {
-	for (size_t i = 0; i < logs->n_wishes; i++)
-		for (size_t j = 0; j < logs->wishes[i].n_parts; j++)
-			if (!logs->wishes[i].parts[j].ended)
-				stop(&logs->wishes[i].parts[j]);
+	for (size_t i = 0; i < logs->n_outputs; i++)
+		for (size_t j = 0; j < logs->outputs[i].n_sources; j++)
+			if (!logs->outputs[i].sources[j].ended)
+				stop(&logs->outputs[i].sources[j]);
 	bus_flush(logs->ctl->bus, FLUSH_USEC);
 }
 
@@ -330,17 +332,17 @@ static int stream(struct logs *logs)
 	return code;
 }
 
-/* The connection may still hold subscriptions and requests that point here, but nothing is called
- * any more: the loop has ended, and the session's end cancels them unheard. */
+/* Subscriptions and requests of the connection may still point here, but the loop has ended, and
+ * session_close cancels them without calling back. */
 static void logs_clear(struct logs *logs)
 {
-	for (size_t i = 0; i < logs->n_wishes; i++) {
-		for (size_t j = 0; j < logs->wishes[i].n_parts; j++)
-			free(logs->wishes[i].parts[j].machine);
-		free(logs->wishes[i].parts);
-		free(logs->wishes[i].id);
+	for (size_t i = 0; i < logs->n_outputs; i++) {
+		for (size_t j = 0; j < logs->outputs[i].n_sources; j++)
+			free(logs->outputs[i].sources[j].machine);
+		free(logs->outputs[i].sources);
+		free(logs->outputs[i].id);
 	}
-	free(logs->wishes);
+	free(logs->outputs);
 	targets_clear(&logs->targets);
 }
 
@@ -352,7 +354,7 @@ int verb_logs(struct ployzctl *ctl, int argc, char **argv)
 				  SIZE_MAX, &words);
 
 	if (!code) {
-		logs.words = words;
+		logs.names = words;
 		code = stream(&logs);
 	}
 	logs_clear(&logs);

@@ -1,6 +1,39 @@
 /* `ployzctl plan`: what a deploy would do, and why. */
 #include "ployzctl/ployzctl.h"
 
+/* --- the request */
+
+struct planning {
+	struct ployzctl *ctl;
+	plan_fn fn;
+	void *userdata;
+};
+
+static void on_plan(const struct failure *failure, void *answer, void *userdata)
+{
+	struct planning *planning = userdata;
+
+	if (failure)
+		session_fail(planning->ctl, failure);
+	else
+		planning->fn(answer, planning->userdata);
+	free(planning);
+}
+
+void plan_request(struct ployzctl *ctl, const struct manifest *manifest,
+		  const struct pairs *digests, plan_fn fn, void *userdata)
+{
+	struct planning *planning = xcalloc(1, sizeof(*planning));
+	struct plan_request request = { .manifest = (struct manifest *)manifest };
+
+	*planning = (struct planning){ ctl, fn, userdata };
+	if (digests)
+		request.digests = *digests;
+	bus_ask(ctl->bus, SUBJECT_PLAN, ctl->machine, &request, PLAN_USEC, on_plan, planning, NULL);
+}
+
+/* --- the verb */
+
 struct plan_options {
 	char *file;
 };
@@ -30,30 +63,27 @@ static void on_planned(const struct plan *plan, void *userdata)
 static int plan_file(struct ployzctl *ctl, const char *file)
 {
 	_cleanup_(manifest_freep) struct manifest *manifest = NULL;
-	int code = manifest_read(file, &manifest);
+	int code = manifest_file_read(file, &manifest);
 
 	if (!code)
 		code = session_open(ctl);
 	if (code)
 		return code;
-	plan_ask(ctl, manifest, on_planned, ctl);
+	plan_request(ctl, manifest, NULL, on_planned, ctl);
 	return session_run(ctl);
 }
 
 int verb_plan(struct ployzctl *ctl, int argc, char **argv)
 {
 	_cleanup_(strv_freep) char **words = NULL;
-	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 	struct plan_options options;
 	int code = arguments_take(ctl, "plan", rows, shorts, &options, argc, argv, 0, 0, &words);
 
-	if (!code && !options.file) {
-		failure_set(&failure, FAILURE_INVALID, "ployzctl plan -f FILE",
-			    "plan wants a manifest");
-		code = session_say(&failure);
-	} else if (!code) {
+	if (!code && !options.file)
+		code = session_refuse(FAILURE_INVALID, "give -f FILE",
+				      "cannot plan: no manifest is given");
+	else if (!code)
 		code = plan_file(ctl, options.file);
-	}
 	config_clear(rows, &options);
 	return MAX2(code, 0);
 }

@@ -1,3 +1,4 @@
+/* Entry of ployzctl: global options, then the verb. */
 #include "ployzctl/ployzctl.h"
 
 static int run(struct ployzctl *ctl, int argc, char **argv)
@@ -9,7 +10,7 @@ static int run(struct ployzctl *ctl, int argc, char **argv)
 	log_set_level(LOG_WARNING);
 	config_init(global_rows, &ctl->options);
 	if (config_arguments(global_rows, &ctl->options, argc, argv, &rest, &failure) < 0)
-		return session_say(&failure);
+		return session_report(&failure);
 	if (ctl->options.version)
 		return verb_version(ctl, 1, argv);
 	if (rest >= argc) {

@@ -1,5 +1,5 @@
-/* `ployzctl ps`: the instances of all machines as their engines show them now; what a machine that
- * does not answer said last is taken from the log. */
+/* `ployzctl ps`: the instances of all machines as their engines show them now; those of a machine
+ * that does not answer as its last facts have them. */
 #include "ployzctl/ployzctl.h"
 
 struct listing {
@@ -23,9 +23,10 @@ static void add(struct listing *listing, const char *machine, const struct insta
 	row = array_add(listing->rows, listing->n_rows);
 	row->machine = xstrdup(machine);
 	row->instance = codec_copy(&instance_schema, instance);
-	/* The log knows since when, where the engine does not. */
+	/* The facts have the time of the state, which the engine does not know. */
 	if (!row->instance->since) {
-		const struct instance *fact = snapshot_instance(listing->snapshot, instance->id);
+		const struct instance *fact =
+			snapshot_instance(listing->snapshot, machine, instance->id);
 
 		row->instance->since = fact ? xstrdup(fact->since) : NULL;
 	}
@@ -34,7 +35,7 @@ static void add(struct listing *listing, const char *machine, const struct insta
 static void add_facts(struct listing *listing, const char *machine)
 {
 	for (size_t i = 0; i < listing->snapshot->n_instances; i++) {
-		const struct instances *facts = listing->snapshot->instances[i];
+		const struct instances *facts = listing->snapshot->instances[i].list;
 
 		for (size_t j = 0; streq(facts->machine, machine) && j < facts->n_instances; j++)
 			add(listing, machine, &facts->instances[j]);
@@ -54,7 +55,7 @@ static int compare(const void *a, const void *b)
 	return r ? r : strcmp(x->id, y->id);
 }
 
-/* What no committed revision names is on its way to be one, or was left by a deploy that died. */
+/* Other instances are candidates of an open deploy, or were left by one that ended early. */
 static bool is_committed(const struct listing *listing, const struct instance *instance)
 {
 	const struct snapshot_head *at = snapshot_head(listing->snapshot, instance->ns);
@@ -119,12 +120,11 @@ static void on_listed(const char *machine, const struct failure *failure, void *
 		return;
 	}
 	if (failure || !listed->engine) {
-		fprintf(stderr,
-			"ployzctl: machine %s: %s; shown as it was last written in the log\n",
-			machine,
-			failure		       ? failure->message
-			: listed->engine_error ? listed->engine_error
-					       : "its engine does not answer");
+		session_refuse(FAILURE_UNREACHABLE, "its last facts are shown",
+			       "cannot list the instances of machine %s: %s", machine,
+			       failure		      ? failure->message
+			       : listed->engine_error ? listed->engine_error
+						      : "its engine does not answer");
 		listing->code = EXIT_NO;
 		add_facts(listing, machine);
 		return;
@@ -137,11 +137,11 @@ static void on_snapshot(const struct snapshot *snapshot, void *userdata)
 {
 	struct listing *listing = userdata;
 	_cleanup_(strv_freep) char **machines = snapshot_machines(snapshot);
-	const struct agent_list request = { .ns = (char *)listing->ns };
+	const struct agent_list request = { .command = { .ns = (char *)listing->ns } };
 
 	listing->snapshot = snapshot;
-	bus_scatter(listing->ctl->bus, SUBJECT_AGENT_LIST, machines, &request, ASK_USEC, on_listed,
-		    listing, NULL);
+	bus_scatter(listing->ctl->bus, SUBJECT_AGENT_LIST, machines, &request, REQUEST_USEC,
+		    on_listed, listing, NULL);
 }
 
 int verb_ps(struct ployzctl *ctl, int argc, char **argv)
@@ -150,6 +150,8 @@ int verb_ps(struct ployzctl *ctl, int argc, char **argv)
 	struct listing listing = { .ctl = ctl };
 	int code = arguments_take(ctl, "ps", NULL, NULL, NULL, argc, argv, 0, 1, &words);
 
+	if (!code && words)
+		code = namespace_argument(words[0]);
 	if (!code)
 		code = session_open(ctl);
 	if (code)

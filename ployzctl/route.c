@@ -1,6 +1,6 @@
-/* route ls: the routing table of every machine's gateway, as the proxy has it. */
+/* `ployzctl route ls`: the routing table of every machine's gateway, as its proxy has it. */
 #include "ployzctl/ployzctl.h"
-#include "ployzctl/reading.h"
+#include "ployzctl/pure.h"
 
 #define SERVERS_SHOWN 4
 
@@ -15,8 +15,8 @@ size_t route_ready(const struct route_view *route)
 
 const char *route_state(const struct route_view *route)
 {
-	if (route->trouble)
-		return "trouble";
+	if (route->error)
+		return "error";
 	if (route_ready(route))
 		return "served";
 	for (size_t i = 0; i < route->n_servers; i++)
@@ -29,7 +29,7 @@ struct routes {
 	struct ployzctl *ctl;
 	struct table table;
 	struct bus_scatter *scatter;
-	char **troubles; /* said below the table */
+	char **errors; /* printed after the table */
 	int code;
 };
 
@@ -50,6 +50,12 @@ static char *servers_text(const struct route_view *route)
 	return strbuf_steal(&text);
 }
 
+static void add_error(struct routes *routes, char *text)
+{
+	strv_push(&routes->errors, text);
+	routes->code = EXIT_NO;
+}
+
 static void add_route(struct routes *routes, const char *machine, const struct route_view *route)
 {
 	_cleanup_free_ char *service = xasprintf("%s/%s", route->ns, route->service);
@@ -58,9 +64,9 @@ static void add_route(struct routes *routes, const char *machine, const struct r
 
 	table_row(&routes->table, route->key, route->kind, service, route->port, ready,
 		  route_state(route), machine, servers);
-	if (route->trouble)
-		strv_push(&routes->troubles, xasprintf("%s of %s is not served: %s", route->key,
-						       service, route->trouble));
+	if (route->error)
+		add_error(routes, xasprintf("cannot serve route %s of %s on machine %s: %s",
+					    route->key, service, machine, route->error));
 }
 
 static void print_list(const char *machine, const struct route_list *list)
@@ -83,18 +89,17 @@ static void on_routes(const char *machine, const struct failure *failure, void *
 		return;
 	}
 	if (failure) {
-		session_say(failure);
+		session_report(failure);
 		routes->code = EXIT_NO;
 		return;
 	}
-	if (routes->ctl->options.json) {
-		print_list(machine, list);
-		return;
-	}
 	if (list->stale_since)
-		strv_push(&routes->troubles,
-			  xasprintf("the gateway of %s follows the log no more since %s", machine,
-				    list->stale_since));
+		add_error(routes,
+			  xasprintf("gateway of machine %s stale since %s: it cannot follow "
+				    "the store and serves the last known state",
+				    machine, list->stale_since));
+	if (routes->ctl->options.json)
+		print_list(machine, list);
 	for (size_t i = 0; i < list->n_routes; i++)
 		add_route(routes, machine, &list->routes[i]);
 }
@@ -104,8 +109,8 @@ static void on_snapshot(const struct snapshot *snapshot, void *userdata)
 	struct routes *routes = userdata;
 	_cleanup_(strv_freep) char **machines = snapshot_machines(snapshot);
 
-	bus_scatter(routes->ctl->bus, SUBJECT_ROUTED_ROUTES, machines, NULL, ASK_USEC, on_routes,
-		    routes, &routes->scatter);
+	bus_scatter(routes->ctl->bus, SUBJECT_ROUTED_ROUTES, machines, NULL, REQUEST_USEC,
+		    on_routes, routes, &routes->scatter);
 }
 
 int verb_route_ls(struct ployzctl *ctl, int argc, char **argv)
@@ -126,12 +131,9 @@ int verb_route_ls(struct ployzctl *ctl, int argc, char **argv)
 	bus_scatter_cancel(routes.scatter);
 	if (!ctl->options.json)
 		table_print(&routes.table);
-	for (char **trouble = routes.troubles; trouble && *trouble; trouble++) {
-		_cleanup_free_ char *safe = text_safe(*trouble);
-
-		fprintf(stderr, "%s\n", safe);
-	}
+	for (char **error = routes.errors; error && *error; error++)
+		session_refuse(FAILURE_NOT_READY, NULL, "%s", *error);
 	table_clear(&routes.table);
-	strv_free(routes.troubles);
+	strv_free(routes.errors);
 	return code;
 }

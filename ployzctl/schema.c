@@ -1,9 +1,9 @@
-/* schema: every subject, and the fields of every object on the wire, from the tables that the
- * programs themselves go by. ployz-wire(7) is held against it. */
+/* `ployzctl schema`: every subject, and the fields of every object on the wire, from the tables
+ * that the daemons use. A test compares ployz-wire(7) with it. */
 #include <inttypes.h>
 
 #include "ployzctl/ployzctl.h"
-#include "ployzctl/reading.h"
+#include "ployzctl/pure.h"
 
 struct schema_options {
 	bool all;
@@ -65,7 +65,7 @@ static void add_names(struct strbuf *text, const struct codec_field *field)
 
 char *schema_type(const struct codec_field *field)
 {
-	static const char *const words[] = {
+	static const char *const names[] = {
 		[CODEC_STRING] = "string",
 		[CODEC_NAME] = "name",
 		[CODEC_BOOL] = "boolean",
@@ -85,7 +85,7 @@ char *schema_type(const struct codec_field *field)
 	};
 	struct strbuf text = STRBUF_INIT;
 
-	strbuf_puts(&text, words[field->type]);
+	strbuf_puts(&text, names[field->type]);
 	if (field->type == CODEC_INT)
 		add_range(&text, field);
 	else if (field->type == CODEC_ENUM)
@@ -109,7 +109,7 @@ static json_t *field_json(const struct codec_field *field)
 	return json;
 }
 
-/* Where a schema's name is the key of a map, it has no field; alone it travels as one. */
+/* A keyed object has its name as key in a map, and as a field where it stands alone. */
 static const struct codec_field name_field = {
 	.key = "name",
 	.type = CODEC_NAME,
@@ -151,10 +151,8 @@ static void print_table(const struct codec_schema *schema)
 }
 
 static const char *const kinds[] = {
-	[SUBJECT_REQUEST] = "request",
-	[SUBJECT_INTENT] = "log",
-	[SUBJECT_STATUS] = "status",
-	[SUBJECT_EVENT] = "event",
+	[SUBJECT_REQUEST] = "request",	  [SUBJECT_INTENT] = "intent", [SUBJECT_FACTS] = "facts",
+	[SUBJECT_MANIFESTS] = "manifest", [SUBJECT_STATUS] = "status", [SUBJECT_EVENT] = "event",
 };
 
 static void print_subjects_json(void)
@@ -197,18 +195,18 @@ static const char *nearest(const struct codec_schema *const *schemas, size_t n, 
 	return str_nearest(word, names);
 }
 
-static int unknown(const char *near, const char *word)
+static int unknown(const char *nearest_name, const char *name)
 {
-	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
+	_cleanup_free_ char *hint =
+		nearest_name ? xasprintf("the nearest is '%s', see `ployzctl schema --all`",
+					 nearest_name)
+			     : xstrdup("run `ployzctl schema --all`");
 
-	failure_set(&failure, FAILURE_NOT_FOUND, "ployzctl schema --all",
-		    near ? "there is no schema '%s'; did you mean '%s'?"
-			 : "there is no schema '%s'",
-		    word, near);
-	return session_say(&failure);
+	return session_refuse(FAILURE_NOT_FOUND, hint, "cannot show schema '%s': no such schema",
+			      name);
 }
 
-/* Those that were asked for; false: there is none. */
+/* The schema of that name, or all; false: there is none. */
 static bool print_schemas(const struct ployzctl *ctl, const struct codec_schema *const *schemas,
 			  size_t n, const char *word)
 {

@@ -1,4 +1,4 @@
-/* Where the cluster is, the connection to it, the loop, and how a verb ends. */
+/* One connection to the cluster: its context, the loop, error output, and how a verb ends. */
 #include <pwd.h>
 #include <signal.h>
 #include <unistd.h>
@@ -15,29 +15,41 @@ static const struct config_row context_rows[] = {
 	CONFIG_END,
 };
 
-/* --- what is said at the end */
+/* --- errors and output */
 
-int session_say(const struct failure *failure)
+/* The hint follows the first line; further lines of a message are its details. */
+int session_report(const struct failure *failure)
 {
 	_cleanup_(strv_freep) char **lines =
 		strv_split(failure->message ? failure->message : "no reason given", "\n");
-	_cleanup_free_ char *hint = text_safe(failure->hint);
+	_cleanup_free_ char *hint = text_safe(failure->hint), *path = text_safe(failure->path);
 
 	for (char **line = lines; line && *line; line++) {
 		_cleanup_free_ char *safe = text_safe(*line);
 
-		fprintf(stderr, "%s%s%s%s\n", line == lines ? "ployzctl: " : "  ",
-			line == lines && failure->path ? failure->path : "",
-			line == lines && failure->path ? ": " : "", safe);
+		if (line == lines)
+			fprintf(stderr, "ployzctl: %s%s%s%s%s\n", path, *path ? ": " : "", safe,
+				*hint ? "; " : "", hint);
+		else
+			fprintf(stderr, "  %s\n", safe);
 	}
-	if (*hint)
-		fprintf(stderr, "  try: %s\n", hint);
 	return failure_exit((enum failure_code)failure->code);
+}
+
+int session_refuse(enum failure_code code, const char *hint, const char *format, ...)
+{
+	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
+	va_list args;
+
+	va_start(args, format);
+	failure_vset(&failure, code, hint, format, args);
+	va_end(args);
+	return session_report(&failure);
 }
 
 void session_fail(struct ployzctl *ctl, const struct failure *failure)
 {
-	session_end(ctl, session_say(failure));
+	session_end(ctl, session_report(failure));
 }
 
 void session_end(struct ployzctl *ctl, int exit_code)
@@ -67,6 +79,28 @@ char *session_operator(void)
 	return xstrdup(user ? user->pw_name : name && *name ? name : "unknown");
 }
 
+bool session_confirm(bool yes, const char *question, const char *what, int *ret_code)
+{
+	char answer[16];
+
+	if (yes)
+		return true;
+	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
+		*ret_code = session_refuse(FAILURE_INVALID, "repeat the command with --yes",
+					   "cannot %s: it needs a confirmation, and standard input "
+					   "is no terminal",
+					   what);
+		return false;
+	}
+	fprintf(stderr, "%s [y/N] ", question);
+	fflush(stderr);
+	if (fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y'))
+		return true;
+	fprintf(stderr, "ployzctl: declined, nothing changed\n");
+	*ret_code = EXIT_NO;
+	return false;
+}
+
 /* --- the context */
 
 static int read_context(struct ployzctl *ctl, char *file, struct failure *failure)
@@ -87,24 +121,26 @@ static int named_context(struct ployzctl *ctl, const char *name, struct failure 
 	char *file = strchr(name, '/')
 			     ? xstrdup(name)
 			     : xasprintf("%s/.config/ployz/%s.conf", home ? home : "", name);
-	_cleanup_free_ char *said = xstrdup(file);
+	_cleanup_free_ char *path = xstrdup(file);
 	int r = read_context(ctl, file, failure);
 
 	if (r == -ENOENT)
 		return failure_set(failure, FAILURE_INVALID,
-				   "name another with --context, or a bus with --bus",
-				   "there is no context %s", said);
+				   "name another one with --context, or a bus with --bus",
+				   "cannot read context %s: no such file", path);
 	return r;
 }
 
 static int dev_context(struct ployzctl *ctl, const char *dir, struct failure *failure)
 {
-	_cleanup_free_ char *hint = xasprintf("ployzctl dev --dir %s", dir);
+	_cleanup_free_ char *hint = xasprintf("start it with `ployzctl dev --dir %s`", dir);
 	int r = read_context(ctl, xasprintf("%s/run/operator.conf", dir), failure);
 
 	if (r == -ENOENT)
 		return failure_set(failure, FAILURE_UNREACHABLE, hint,
-				   "no cluster of `ployzctl dev` runs in %s", dir);
+				   "cannot reach the cluster in %s: `ployzctl dev` does not run "
+				   "there",
+				   dir);
 	return r;
 }
 
@@ -131,11 +167,11 @@ static int find_context(struct ployzctl *ctl, struct failure *failure)
 	if (ctl->options.bus)
 		return 0;
 	return failure_set(failure, FAILURE_UNREACHABLE,
-			   "start one with `ployzctl dev`, or name it with --context or --bus",
-			   "no cluster is known here: neither %s nor %s", usual[0], usual[1]);
+			   "start one with `ployzctl dev`, or name one with --context or --bus",
+			   "cannot find a cluster: neither %s nor %s exists", usual[0], usual[1]);
 }
 
-/* Beside the operator's credentials stands the machine's id. */
+/* The machine's id is in a file next to the operator's credentials. */
 static void find_machine(struct ployzctl *ctl)
 {
 	const char *slash = ctl->context_file ? strrchr(ctl->context_file, '/') : NULL;
@@ -162,6 +198,7 @@ static int on_signal(_unused_ sd_event_source *source, _unused_ const struct sig
 {
 	struct ployzctl *ctl = userdata;
 
+	ctl->signalled = true;
 	if (ctl->interrupted)
 		ctl->interrupted(ctl->interrupted_data);
 	else
@@ -196,13 +233,12 @@ int session_open(struct ployzctl *ctl)
 	int r = find_context(ctl, &failure);
 
 	if (r < 0)
-		return session_say(&failure);
+		return session_report(&failure);
 	find_machine(ctl);
 	r = open_loop(ctl);
-	if (r < 0) {
-		failure_set(&failure, FAILURE_BUG, NULL, "no event loop: %s", strerror(-r));
-		return session_say(&failure);
-	}
+	if (r < 0)
+		return session_refuse(FAILURE_BUG, NULL, "cannot create the event loop: %s",
+				      strerror(-r));
 	options.url = ctl->options.bus	 ? ctl->options.bus
 		      : ctl->context.bus ? ctl->context.bus
 					 : DEFAULT_BUS;
@@ -211,12 +247,10 @@ int session_open(struct ployzctl *ctl)
 	if (options.user)
 		options.inbox = inbox = xasprintf("_INBOX.%s", options.user);
 	if (bus_open(ctl->loop, &options, &ctl->bus, &failure) < 0)
-		return session_say(&failure);
-	if (!ctl->machine) {
-		failure_set(&failure, FAILURE_INVALID, "--machine ID",
-			    "no context says which machine's daemons to ask");
-		return session_say(&failure);
-	}
+		return session_report(&failure);
+	if (!ctl->machine)
+		return session_refuse(FAILURE_INVALID, "give --machine ID",
+				      "cannot choose a machine: the context names none");
 	return 0;
 }
 
@@ -224,12 +258,11 @@ int session_run(struct ployzctl *ctl)
 {
 	int r = sd_event_loop(ctl->loop);
 
-	if (r == -EACCES) /* the bus has said so */
+	if (r == -EACCES) /* the bus refused the user, and lib/bus has logged it */
 		return EXIT_UNREACHABLE;
-	if (r < 0) {
-		fprintf(stderr, "ployzctl: the event loop failed: %s\n", strerror(-r));
-		return EXIT_BUG;
-	}
+	if (r < 0)
+		return session_refuse(FAILURE_BUG, NULL, "cannot run the event loop: %s",
+				      strerror(-r));
 	return ctl->exit_code;
 }
 

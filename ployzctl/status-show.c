@@ -1,191 +1,195 @@
-/* The three truths side by side, each with its age and who says so. */
+/* Intent, store, status and observation side by side, each with its age and its observer. */
+#include <inttypes.h>
+
 #include "ployzctl/status.h"
-
-/* --- what is as it should be */
-
-static size_t wanted_of(const struct head_service *service)
-{
-	return service->n_slots;
-}
-
-static size_t ready_of(const struct snapshot *snapshot, const struct head_service *service)
-{
-	size_t ready = 0;
-
-	for (size_t i = 0; i < service->n_slots; i++) {
-		const struct instance *fact =
-			snapshot_instance(snapshot, service->slots[i].instance);
-
-		ready += fact && fact->state == INSTANCE_READY;
-	}
-	return ready;
-}
-
-static const json_t *log_of(const struct observed *observed)
-{
-	return json_object_get(observed->said, "log");
-}
-
-static const char *stale_of(const struct observed *observed)
-{
-	return json_string_value(json_object_get(log_of(observed), "stale_since"));
-}
-
-/* What meshd says of the machine's disks and servers, or NULL; borrowed. */
-static const char *disk_trouble_of(const struct observed *observed)
-{
-	const json_t *disks = json_object_get(json_object_get(observed->said, "store"), "disks"),
-		     *disk;
-	size_t i;
-
-	json_array_foreach (disks, i, disk)
-		if (json_object_get(disk, "trouble"))
-			return json_string_value(json_object_get(disk, "trouble"));
-	return NULL;
-}
-
-/* What a daemon says of the outside thing it acts on, when that is not there. NULL: all is well. */
-static const char *missing_of(const struct observed *observed)
-{
-	const json_t *engine = json_object_get(observed->said, "engine");
-	const json_t *proxy = json_object_get(observed->said, "haproxy");
-
-	if (json_is_false(json_object_get(engine, "reachable")))
-		return "the container engine does not answer";
-	if (json_is_false(json_object_get(proxy, "answers")))
-		return "HAProxy does not answer";
-	if (json_object_get(proxy, "trouble"))
-		return json_string_value(json_object_get(proxy, "trouble"));
-	return disk_trouble_of(observed);
-}
-
-static bool is_whole(const struct status *status)
-{
-	bool whole = !status->snapshot->copy && !status->deploys_trouble && !status->leases_trouble;
-
-	for (size_t i = 0; i < status->n_observed; i++)
-		whole = whole && status->observed[i].said && !stale_of(&status->observed[i]) &&
-			!missing_of(&status->observed[i]);
-	for (size_t i = 0; i < status->snapshot->n_heads; i++) {
-		const struct head *head = status->snapshot->heads[i].head;
-
-		for (size_t j = 0; j < head->n_services; j++)
-			whole = whole && ready_of(status->snapshot, &head->services[j]) ==
-						 wanted_of(&head->services[j]);
-	}
-	return whole;
-}
 
 /* --- intent */
 
+static void print_members(const struct status *status)
+{
+	static const char *const heading[] = { "  MACHINE", "NAME", "LIFE-CYCLE",
+					       "REGION",    "ZONE", "SUBNET",
+					       "VERSION",   "AGE",  NULL };
+	const struct snapshot *snapshot = status->snapshot;
+	struct table table;
+
+	table_init(&table, heading);
+	for (size_t i = 0; i < snapshot->n_members; i++) {
+		const struct member *member = snapshot->members[i];
+		const struct machine_facts *facts = snapshot_machine_facts(snapshot, member->id);
+		_cleanup_free_ char *age = age_of(member->since, status->now_usec);
+		_cleanup_free_ char *id = xasprintf("  %s", member->id);
+
+		table_row(&table, id, member->name, life_cycle_names[member->life_cycle],
+			  member->region, member->zone, member->subnet,
+			  facts ? facts->version : NULL, age);
+	}
+	table_print(&table);
+	table_clear(&table);
+}
+
+static void add_namespace(const struct status *status, const struct head *head, struct table *table)
+{
+	_cleanup_free_ char *age = age_of(head->at, status->now_usec);
+	_cleanup_free_ char *ns = xasprintf("  %s", head->ns);
+	_cleanup_free_ char *revision = xasprintf("%lld", (long long)head->revision);
+	const char *open = head->open ? head->open->deploy : NULL;
+
+	for (size_t i = 0; i < head->n_services; i++) {
+		const struct head_service *service = &head->services[i];
+		_cleanup_free_ char *ready = xasprintf(
+			"%zu/%zu", status_ready(status->snapshot, service), service->n_slots);
+
+		table_row(table, ns, revision, service->name, ready, head->operator_, age, open);
+	}
+	if (!head->n_services && open)
+		table_row(table, ns, revision, NULL, NULL, head->operator_, age, open);
+}
+
 static void print_intent(const struct status *status)
 {
-	static const char *const machine_heading[] = { "  MACHINE", "NAME", "LIFE-CYCLE",
-						       "REGION",    "ZONE", "SUBNET",
-						       "AGE",	    NULL };
-	static const char *const heading[] = { "  NAMESPACE", "REVISION", "SERVICE",   "READY",
-					       "WHO",	      "AGE",	  "UNDER-WAY", NULL };
+	static const char *const heading[] = { "  NAMESPACE", "REVISION", "SERVICE",	 "READY",
+					       "WHO",	      "AGE",	  "OPEN-DEPLOY", NULL };
 	const struct snapshot *snapshot = status->snapshot;
-	struct table machines, table;
+	_cleanup_free_ char *applied = watermark_text(&snapshot->applied);
+	struct table table;
 
-	printf("INTENT (the log at sequence %llu, read from %s)\n",
-	       (unsigned long long)snapshot->sequence,
-	       snapshot->copy ? "this machine's copy: the store does not answer" : "the store");
-	table_init(&machines, machine_heading);
-	for (size_t i = 0; i < snapshot->n_machines; i++) {
-		const struct machine *machine = snapshot->machines[i];
-		_cleanup_free_ char *age = age_of(machine->since, status->now_usec),
-				    *id = xasprintf("  %s", machine->id);
-
-		table_row(&machines, id, machine->name, life_cycle_names[machine->life_cycle],
-			  machine->region, machine->zone, machine->subnet, age);
-	}
-	table_print(&machines);
-	table_clear(&machines);
+	printf("INTENT (%s, read from %s)\n", applied,
+	       snapshot->mirror ? "this machine's local mirrors" : "the store");
+	print_members(status);
 	table_init(&table, heading);
-	for (size_t i = 0; i < snapshot->n_heads; i++) {
-		const struct head *head = snapshot->heads[i].head;
-		_cleanup_free_ char *age = age_of(head->at, status->now_usec),
-				    *ns = xasprintf("  %s", head->ns);
-		_cleanup_free_ char *revision = xasprintf("%lld", (long long)head->revision);
+	for (size_t i = 0; i < snapshot->n_heads; i++)
+		add_namespace(status, snapshot->heads[i].head, &table);
+	if (!table_is_empty(&table))
+		table_print(&table);
+	table_clear(&table);
+}
 
-		for (size_t j = 0; j < head->n_services; j++) {
-			_cleanup_free_ char *ready =
-				xasprintf("%zu/%zu", ready_of(snapshot, &head->services[j]),
-					  wanted_of(&head->services[j]));
+/* --- the store's bytes */
 
-			table_row(&table, ns, revision, head->services[j].name, ready,
-				  head->operator_, age, head->open ? head->open->deploy : NULL);
-		}
-		if (!head->n_services && head->open)
-			table_row(&table, ns, revision, NULL, NULL, head->operator_, age,
-				  head->open->deploy);
+static void print_streams(const struct store_usage *usage)
+{
+	static const char *const heading[] = { "  STREAM", "BYTES",    "LIMIT",
+					       "USED",	   "MESSAGES", NULL };
+	struct table table;
+
+	table_init(&table, heading);
+	for (size_t i = 0; i < usage->n_streams; i++) {
+		const struct stream_usage *stream = &usage->streams[i];
+		_cleanup_free_ char *name = xasprintf("  %s", stream->stream);
+		_cleanup_free_ char *bytes = size_human(stream->bytes);
+		_cleanup_free_ char *limit =
+			stream->max_bytes ? size_human(stream->max_bytes) : NULL;
+		_cleanup_free_ char *used =
+			stream->max_bytes ? xasprintf("%" PRIu64 " %%",
+						      stream->bytes * 100 / stream->max_bytes)
+					  : NULL;
+		_cleanup_free_ char *messages = xasprintf("%" PRId64, stream->messages);
+
+		table_row(&table, name, bytes, limit, used, messages);
 	}
-	if (table.n_cells > table.columns)
+	table_print(&table);
+	table_clear(&table);
+}
+
+static void print_store(const struct status *status)
+{
+	static const char *const heading[] = { "  NAMESPACE", "BYTES", "MESSAGES", NULL };
+	struct table table;
+
+	printf("\nSTORE (bytes as meshd of machine %s accounts them)\n", status->ctl->machine);
+	if (!status->usage) {
+		printf("  unreadable: %s\n", status->usage_error ? status->usage_error : "-");
+		return;
+	}
+	print_streams(status->usage);
+	table_init(&table, heading);
+	for (size_t i = 0; i < status->usage->n_namespaces; i++) {
+		const struct namespace_usage *ns = &status->usage->namespaces[i];
+		_cleanup_free_ char *name = xasprintf("  %s", ns->ns);
+		_cleanup_free_ char *bytes = size_human(ns->bytes);
+		_cleanup_free_ char *messages = xasprintf("%" PRId64, ns->messages);
+
+		table_row(&table, name, bytes, messages);
+	}
+	if (!table_is_empty(&table))
 		table_print(&table);
 	table_clear(&table);
 }
 
 /* --- status */
 
-static void print_status(const struct status *status)
+static void print_deploys(const struct status *status)
 {
 	static const char *const heading[] = { "  DEPLOY", "NAMESPACE", "PHASE", "REVISION",
-					       "WHO",	   "WALKED-BY", "AGE",	 NULL };
-	size_t first = status->n_deploys > STATUS_DEPLOYS ? status->n_deploys - STATUS_DEPLOYS : 0;
+					       "WHO",	   "MACHINE",	"AGE",	 NULL };
+	const struct records *records = status->records;
+	size_t n = records ? records->count : 0;
+	size_t first = n > STATUS_DEPLOYS ? n - STATUS_DEPLOYS : 0;
 	struct table table;
 
-	printf("\nSTATUS (deploys as their leased recorded them%s%s)\n",
-	       status->deploys_trouble ? "; not read: " : "",
-	       status->deploys_trouble ? status->deploys_trouble : "");
+	puts("\nSTATUS (deploys as their leased recorded them)");
 	table_init(&table, heading);
-	for (size_t i = 0; i < status->n_deploys; i++) {
-		const struct deploy *deploy = status->deploys[i];
-		_cleanup_free_ char *age = age_of(deploy->at, status->now_usec),
-				    *id = xasprintf("  %s", deploy->deploy);
+	for (size_t i = 0; i < n; i++) {
+		const struct deploy *deploy = records->items[i];
+		_cleanup_free_ char *age = age_of(deploy->at, status->now_usec);
+		_cleanup_free_ char *id = xasprintf("  %s", deploy->deploy);
 		_cleanup_free_ char *revision =
 			deploy->revision ? xasprintf("%lld", (long long)deploy->revision) : NULL;
+		bool ended = deploy_phase_is_end((enum deploy_phase)deploy->phase) &&
+			     deploy->phase != DEPLOY_UNKNOWN &&
+			     deploy->phase != DEPLOY_CLEANUP_PENDING;
 
-		/* Those that have not ended are shown however old they are. */
-		if (i >= first || !deploy_phase_is_end((enum deploy_phase)deploy->phase))
+		/* Those with something left to do are shown whatever their age. */
+		if (i >= first || !ended)
 			table_row(&table, id, deploy->ns, deploy_phase_names[deploy->phase],
 				  revision, deploy->operator_, deploy->machine, age);
 	}
-	if (table.n_cells > table.columns)
-		table_print(&table);
-	else
+	if (!records)
+		printf("  unreadable: %s\n", status->records_error ? status->records_error : "-");
+	else if (table_is_empty(&table))
 		puts("  none");
+	else
+		table_print(&table);
 	table_clear(&table);
 }
 
 /* --- observation */
 
-static char *what_of(const struct status *status, const struct observed *observed)
+static char *applied_text(const json_t *log)
 {
-	const json_t *sequence = json_object_get(log_of(observed), "sequence");
-	uint64_t at = (uint64_t)json_integer_value(sequence);
-	const char *stale = stale_of(observed);
+	const json_t *applied = json_object_get(log, "applied");
+	struct watermark watermark;
 
-	if (!observed->said)
-		return xstrdup(observed->trouble);
-	if (missing_of(observed))
-		return xstrdup(missing_of(observed));
+	if (codec_decode(&watermark_schema, applied, CODEC_LENIENT, &watermark, NULL) < 0)
+		return NULL;
+	return watermark_text(&watermark);
+}
+
+/* What was seen of a daemon, in one cell. */
+static char *observed_text(const struct observed *observed)
+{
+	const json_t *log = json_object_get(observed->answer, "log");
+	_cleanup_(strv_freep) char **errors = status_errors(observed);
+	_cleanup_free_ char *applied = applied_text(log);
+	const char *stale = status_stale(observed);
+
+	if (!observed->answer)
+		return xstrdup(observed->error);
+	if (errors)
+		return xstrdup(errors[0]);
 	if (stale)
-		return xasprintf("log up to %llu, stale since %s", (unsigned long long)at, stale);
-	if (json_is_integer(sequence) && at < status->snapshot->sequence)
-		return xasprintf("log up to %llu, %llu behind", (unsigned long long)at,
-				 (unsigned long long)(status->snapshot->sequence - at));
-	if (json_is_integer(sequence))
-		return xasprintf("log up to %llu", (unsigned long long)at);
-	return xstrdup("answers");
+		return xasprintf("stale since %s%s%s", stale, applied ? ", applied " : "",
+				 applied ? applied : "");
+	return applied ? xasprintf("applied %s", applied) : xstrdup("answers");
 }
 
 static void print_leases(const struct status *status)
 {
 	size_t held = 0;
 
-	if (status->leases_trouble) {
-		printf("  leases: %s\n", status->leases_trouble);
+	if (status->leases_error) {
+		printf("  leases unreadable: %s\n", status->leases_error);
 		return;
 	}
 	for (size_t i = 0; status->leases && i < status->leases->n_leases; i++) {
@@ -196,63 +200,72 @@ static void print_leases(const struct status *status)
 			continue;
 		held++;
 		printf("  lease of %s: held by %s on machine %s for %s %s since %s\n", lease->ns,
-		       lease->operator_ ? lease->operator_ : "somebody",
-		       lease->machine ? lease->machine : "?", lease->verb ? lease->verb : "deploy",
-		       lease->deploy ? lease->deploy : "?", age ? age : "?");
+		       lease->operator_ ? lease->operator_ : "-",
+		       lease->machine ? lease->machine : "-", lease->verb ? lease->verb : "deploy",
+		       lease->deploy ? lease->deploy : "-", age ? age : "-");
 	}
 	if (!held)
-		puts("  leases: none is held");
+		puts("  leases: none held");
 }
 
 static void print_observation(const struct status *status)
 {
 	static const char *const heading[] = { "  MACHINE", "DAEMON", "VERSION",
-					       "SEEN",	    "TOOK",   NULL };
+					       "OBSERVED",  "AFTER",  NULL };
 	struct table table;
 
-	printf("\nOBSERVATION (asked now by ployzctl through machine %s)\n", status->ctl->machine);
+	printf("\nOBSERVATION (requested now through machine %s)\n", status->ctl->machine);
 	table_init(&table, heading);
 	for (size_t i = 0; i < status->n_observed; i++) {
 		const struct observed *observed = &status->observed[i];
-		_cleanup_free_ char *what = what_of(status, observed),
-				    *machine = xasprintf("  %s", observed->machine);
+		_cleanup_free_ char *text = observed_text(observed);
+		_cleanup_free_ char *machine = xasprintf("  %s", observed->machine);
 		_cleanup_free_ char *took = xasprintf("%lld ms", (long long)observed->took_ms);
 
-		table_row(&table, machine, observed->daemon, observed->version, what, took);
+		table_row(&table, machine, observed->daemon, observed->version, text, took);
 	}
 	table_print(&table);
 	table_clear(&table);
 	print_leases(status);
 }
 
-bool status_print(const struct status *status)
+void status_print(const struct status *status, char *const *problems)
 {
-	bool whole = is_whole(status);
-
 	print_intent(status);
-	print_status(status);
+	print_store(status);
+	print_deploys(status);
 	print_observation(status);
-	printf("\n%s\n", whole ? "all is as it should be" : "not all is as it should be");
-	return whole;
+	printf("\nPROBLEMS\n");
+	if (!problems)
+		puts("  none");
+	for (; problems && *problems; problems++) {
+		_cleanup_free_ char *safe = text_safe(*problems);
+
+		printf("  %s\n", safe);
+	}
 }
 
 /* --- JSON */
 
 static json_t *intent_json(const struct snapshot *snapshot)
 {
-	json_t *heads = json_array(), *machines = json_array(), *instances = json_array();
+	json_t *heads = json_array(), *members = json_array(), *facts = json_array(),
+	       *instances = json_array();
 
 	for (size_t i = 0; i < snapshot->n_heads; i++)
 		json_array_append_new(heads, codec_encode(&head_schema, snapshot->heads[i].head));
-	for (size_t i = 0; i < snapshot->n_machines; i++)
-		json_array_append_new(machines,
-				      codec_encode(&machine_schema, snapshot->machines[i]));
+	for (size_t i = 0; i < snapshot->n_members; i++)
+		json_array_append_new(members, codec_encode(&member_schema, snapshot->members[i]));
+	for (size_t i = 0; i < snapshot->n_machine_facts; i++)
+		json_array_append_new(
+			facts, codec_encode(&machine_facts_schema, snapshot->machine_facts[i]));
 	for (size_t i = 0; i < snapshot->n_instances; i++)
 		json_array_append_new(instances,
-				      codec_encode(&instances_schema, snapshot->instances[i]));
-	return json_pack("{s:I, s:b, s:o, s:o, s:o}", "sequence", (json_int_t)snapshot->sequence,
-			 "copy", snapshot->copy, "namespaces", heads, "machines", machines,
-			 "instances", instances);
+				      codec_encode(&instances_schema, snapshot->instances[i].list));
+	return json_pack("{s:o, s:b, s:o, s:o, s:o, s:o}", "applied",
+			 codec_encode(&watermark_schema, &snapshot->applied), "mirror",
+			 snapshot->mirror, "namespaces", heads, "members", members, "machine_facts",
+			 facts, "instances", instances);
 }
 
 static json_t *observation_json(const struct status *status)
@@ -262,28 +275,47 @@ static json_t *observation_json(const struct status *status)
 	for (size_t i = 0; i < status->n_observed; i++) {
 		const struct observed *observed = &status->observed[i];
 
-		json_array_append_new(
-			list, json_pack("{s:s, s:s, s:s*, s:s*, s:O*, s:I}", "machine",
-					observed->machine, "daemon", observed->daemon, "version",
-					observed->version, "trouble", observed->trouble, "status",
-					observed->said, "took_ms", (json_int_t)observed->took_ms));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s, s:s*, s:s*, s:O*, s:I}", "machine",
+						observed->machine, "daemon", observed->daemon,
+						"version", observed->version, "error",
+						observed->error, "status", observed->answer,
+						"took_ms", (json_int_t)observed->took_ms));
 	}
 	return list;
 }
 
-bool status_print_json(const struct status *status)
+static json_t *routes_json(const struct status *status)
 {
-	bool whole = is_whole(status);
-	json_t *deploys = json_array();
-	json_t *json;
+	json_t *list = json_array();
 
-	for (size_t i = 0; i < status->n_deploys; i++)
-		json_array_append_new(deploys, codec_encode(&deploy_schema, status->deploys[i]));
-	json = json_pack("{s:b, s:o, s:o, s:o}", "whole", whole, "intent",
+	for (size_t i = 0; i < status->n_routes; i++) {
+		json_t *json = status->routes[i].list
+				       ? codec_encode(&route_list_schema, status->routes[i].list)
+				       : json_object();
+
+		json_object_set_new(json, "machine", json_string(status->routes[i].machine));
+		json_array_append_new(list, json);
+	}
+	return list;
+}
+
+void status_print_json(const struct status *status, char *const *problems)
+{
+	json_t *deploys = json_array(), *list = json_array(), *json;
+
+	for (size_t i = 0; status->records && i < status->records->count; i++)
+		json_array_append_new(deploys,
+				      codec_encode(&deploy_schema, status->records->items[i]));
+	for (char *const *problem = problems; problem && *problem; problem++)
+		json_array_append_new(list, json_string(*problem));
+	json = json_pack("{s:o, s:o, s:o, s:o, s:o}", "problems", list, "intent",
 			 intent_json(status->snapshot), "deploys", deploys, "observation",
-			 observation_json(status));
+			 observation_json(status), "routes", routes_json(status));
+	if (status->usage)
+		json_object_set_new(json, "store",
+				    codec_encode(&store_usage_schema, status->usage));
 	if (status->leases)
 		json_object_update_new(json, codec_encode(&lease_list_schema, status->leases));
 	session_json_value(json);
-	return whole;
 }

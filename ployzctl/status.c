@@ -1,74 +1,80 @@
-/* `ployzctl status`: gathers the three truths. Intent is read from the log, status from its stream,
- * and observation is asked of every daemon now; none is made from another. */
+/* `ployzctl status`: gathers intent and facts from the log, status from the deploy records, and
+ * observation from every daemon now; none is derived from another. */
 #include "ployzctl/status.h"
 
 static const char *const daemons[] = { "meshd", "agentd", "placerd", "leased", "routed", "dnsd" };
 
+static void print(struct status *status)
+{
+	_cleanup_(strv_freep) char **problems = NULL;
+
+	status->now_usec = time_now_usec();
+	problems = status_problems(status);
+	if (status->ctl->options.json)
+		status_print_json(status, problems);
+	else
+		status_print(status, problems);
+	session_end(status->ctl, problems ? EXIT_NO : EXIT_DONE);
+}
+
+/* --- status: deploys, read after the daemons were asked: a deploy that its leased does not execute
+ * any more has its last record by then */
+
+static void on_records(const struct failure *failure, const struct records *records, void *userdata)
+{
+	struct status *status = userdata;
+
+	if (failure)
+		status->records_error = xstrdup(failure->message);
+	else
+		status->records = records;
+	print(status);
+}
+
 static void done(struct status *status)
 {
-	bool whole;
-
-	if (--status->pending)
-		return;
-	status->now_usec = time_now_usec();
-	whole = status->ctl->options.json ? status_print_json(status) : status_print(status);
-	session_end(status->ctl, whole ? EXIT_DONE : EXIT_NO);
+	if (--status->pending == 0)
+		status->read = records_read(status->ctl, NULL, NULL, on_records, status);
 }
 
-/* --- status: deploys */
-
-static void on_deploy(const struct stream_entry *entry, void *userdata)
-{
-	struct status *status = userdata;
-	void *object = NULL;
-
-	if (codec_parse(&deploy_schema, entry->data, entry->size, CODEC_LENIENT, &object, NULL) >=
-	    0)
-		*array_add(status->deploys, status->n_deploys) = object;
-}
-
-static void on_deploys(_unused_ uint64_t sequence, void *userdata)
-{
-	done(userdata);
-}
-
-static void on_deploys_lost(const struct failure *why, void *userdata)
-{
-	struct status *status = userdata;
-
-	status->deploys_trouble = xstrdup(why->message);
-	done(status);
-}
-
-static void ask_deploys(struct status *status)
-{
-	static const struct stream_follow_ops ops = { .entry = on_deploy,
-						      .live = on_deploys,
-						      .lost = on_deploys_lost };
-	_cleanup_free_ char *filter = subject_filter(SUBJECT_DEPLOY_STATUS);
-	const struct stream_follow_options options = {
-		.domain = STORE_DOMAIN,
-		.stream = STREAM_STATUS,
-		.filter = filter,
-		.from = STREAM_FROM_LAST_PER_SUBJECT,
-		.once = true,
-	};
-
-	status->pending++;
-	status->follow = stream_follow_new(status->ctl->bus, &options, &ops, status);
-}
-
-/* --- observation: leases, daemons */
+/* --- observation: leases, usage, daemons, routes */
 
 static void on_leases(const struct failure *failure, void *answer, void *userdata)
 {
 	struct status *status = userdata;
 
 	if (failure)
-		status->leases_trouble = xstrdup(failure->message);
+		status->leases_error = xstrdup(failure->message);
 	else
 		status->leases = codec_copy(&lease_list_schema, answer);
 	done(status);
+}
+
+static void on_usage(const struct failure *failure, void *answer, void *userdata)
+{
+	struct status *status = userdata;
+
+	if (failure)
+		status->usage_error = xstrdup(failure->message);
+	else
+		status->usage = codec_copy(&store_usage_schema, answer);
+	done(status);
+}
+
+static void on_routes(const char *machine, const struct failure *failure, void *answer,
+		      void *userdata)
+{
+	struct status *status = userdata;
+	struct observed_routes *routes;
+
+	if (!machine) {
+		status->scatter = NULL;
+		done(status);
+		return;
+	}
+	routes = array_add(status->routes, status->n_routes);
+	routes->machine = xstrdup(machine);
+	routes->list = failure ? NULL : codec_copy(&route_list_schema, answer);
 }
 
 struct question {
@@ -76,29 +82,28 @@ struct question {
 	size_t index; /* in `observed`, which does not move once all were asked */
 };
 
-static void on_said(int error, const struct bus_message *reply, void *userdata)
+static void on_status(int error, const struct bus_message *reply, void *userdata)
 {
-	struct question *question = userdata;
+	_cleanup_free_ struct question *question = userdata;
 	struct status *status = question->status;
 	struct observed *observed = &status->observed[question->index];
 	_cleanup_json_ json_t *json = NULL;
 
-	free(question);
 	observed->took_ms = (int64_t)((boot_now_usec() - status->begun_usec) / 1000);
 	if (error < 0) {
-		observed->trouble = xstrdup(error == -EHOSTUNREACH ? "does not run"
-					    : error == -ETIMEDOUT  ? "does not answer"
-								   : "the bus is not connected");
+		observed->error = xstrdup(error == -EHOSTUNREACH ? "does not run"
+					  : error == -ETIMEDOUT	 ? "does not answer"
+								 : strerror(-error));
 	} else {
 		json = json_loadb(reply->data, reply->size, JSON_ALLOW_NUL, NULL);
-		observed->said = json_incref(json_object_get(json, "ok"));
-		if (!observed->said)
-			observed->trouble = xstrdup("answers with something that cannot be read");
+		observed->answer = json_incref(json_object_get(json, "ok"));
+		if (!observed->answer)
+			observed->error = xstrdup("answer cannot be decoded");
 	}
 	done(status);
 }
 
-static void ask_daemons(struct status *status, const char *machine)
+static void request_daemons(struct status *status, const char *machine)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(daemons); i++) {
 		struct question *question = xcalloc(1, sizeof(*question));
@@ -109,8 +114,8 @@ static void ask_daemons(struct status *status, const char *machine)
 		observed->daemon = xstrdup(daemons[i]);
 		*question = (struct question){ status, status->n_observed - 1 };
 		status->pending++;
-		bus_request(status->ctl->bus, subject, NULL, "{}", 2, ASK_USEC, on_said, question,
-			    NULL);
+		bus_request(status->ctl->bus, subject, NULL, "{}", 2, REQUEST_USEC, on_status,
+			    question, NULL);
 	}
 }
 
@@ -134,8 +139,8 @@ static void on_gathered(void *userdata)
 	done(userdata);
 }
 
-/* NATS Services protocol: whoever serves says so. */
-static void ask_services(struct status *status)
+/* NATS Services protocol: every service answers $SRV.PING with its version. */
+static void request_versions(struct status *status)
 {
 	_cleanup_free_ char *inbox = bus_inbox(status->ctl->bus);
 
@@ -149,36 +154,45 @@ static void ask_services(struct status *status)
 static void on_snapshot(const struct snapshot *snapshot, void *userdata)
 {
 	struct status *status = userdata;
+	struct ployzctl *ctl = status->ctl;
 	_cleanup_(strv_freep) char **machines = snapshot_machines(snapshot);
 
 	status->snapshot = snapshot;
 	status->begun_usec = boot_now_usec();
 	for (char **machine = machines; machine && *machine; machine++)
-		ask_daemons(status, *machine);
-	ask_services(status);
-	ask_deploys(status);
-	status->pending++;
-	bus_ask(status->ctl->bus, SUBJECT_LEASE_LIST, status->ctl->machine, NULL, ASK_USEC,
-		on_leases, status, NULL);
+		request_daemons(status, *machine);
+	request_versions(status);
+	status->pending += 3;
+	bus_ask(ctl->bus, SUBJECT_LEASE_LIST, ctl->machine, NULL, REQUEST_USEC, on_leases, status,
+		NULL);
+	bus_ask(ctl->bus, SUBJECT_STORE_USAGE, ctl->machine, NULL, REQUEST_USEC, on_usage, status,
+		NULL);
+	bus_scatter(ctl->bus, SUBJECT_ROUTED_ROUTES, machines, NULL, REQUEST_USEC, on_routes,
+		    status, &status->scatter);
 }
 
 static void status_clear(struct status *status)
 {
-	for (size_t i = 0; i < status->n_deploys; i++)
-		deploy_free(status->deploys[i]);
-	free(status->deploys);
 	for (size_t i = 0; i < status->n_observed; i++) {
 		free(status->observed[i].machine);
 		free(status->observed[i].daemon);
 		free(status->observed[i].version);
-		free(status->observed[i].trouble);
-		json_decref(status->observed[i].said);
+		free(status->observed[i].error);
+		json_decref(status->observed[i].answer);
 	}
 	free(status->observed);
-	free(status->deploys_trouble);
-	free(status->leases_trouble);
+	for (size_t i = 0; i < status->n_routes; i++) {
+		free(status->routes[i].machine);
+		route_list_free(status->routes[i].list);
+	}
+	free(status->routes);
+	free(status->records_error);
+	free(status->leases_error);
+	free(status->usage_error);
 	lease_list_free(status->leases);
-	stream_follow_free(status->follow);
+	store_usage_free(status->usage);
+	records_read_free(status->read);
+	bus_scatter_cancel(status->scatter);
 	bus_subscription_free(status->pings);
 	timer_free(status->gather);
 }

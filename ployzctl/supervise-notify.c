@@ -1,4 +1,4 @@
-/* The socket that children tell of themselves on: sd_notify(3), as a service manager hears it. */
+/* The notification socket of the children: sd_notify(3), received as by a service manager. */
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -15,7 +15,7 @@ struct supervise_notify {
 	void *userdata;
 };
 
-/* Who sent it is the kernel's word, not the sender's; 0: it does not say. */
+/* The sender's pid as the kernel reports it; 0: unknown. */
 static pid_t sender_of(struct msghdr *message)
 {
 	struct ucred credentials;

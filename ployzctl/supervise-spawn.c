@@ -1,4 +1,4 @@
-/* Making children, connecting to them. */
+/* Starting children, and connecting to them. */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,7 +17,7 @@ _noreturn_ static void child_exec(char *const *argv, int output, char *const *en
 	int null = open("/dev/null", O_RDONLY);
 	sigset_t none;
 
-	/* ^C at the terminal is for the parent alone, which ends the others in their order. */
+	/* The terminal's ^C reaches the parent only, which ends its children in order. */
 	setpgid(0, 0);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
 	if (getppid() != parent)
@@ -33,7 +33,7 @@ _noreturn_ static void child_exec(char *const *argv, int output, char *const *en
 	_exit(127);
 }
 
-/* The parent's own service manager is not the child's. */
+/* The environment without what the parent's service manager has set. */
 static char **child_environment(const struct supervise_child *child, const char *notify)
 {
 	static const char *const dropped[] = {

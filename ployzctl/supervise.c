@@ -1,3 +1,5 @@
+/* The supervisor of `ployzctl dev`: starts children in order, restarts those that die, and ends
+ * all. */
 #include "ployzctl/supervise.h"
 
 #include <fcntl.h>
@@ -14,10 +16,10 @@
 #define PAUSE_FIRST_USEC \
 	100000ull /* after the second death in a row; doubled from one to the next */
 #define PAUSE_MAX_USEC 5000000ull
-#define STEADY_USEC 3000000ull /* having run so long, a child's deaths are forgotten */
+#define STEADY_USEC 3000000ull /* after this run time a child's deaths count from zero */
 #define START_ATTEMPTS 2       /* deaths before ready until the start has failed */
 #define LINE_MAX_BYTES 8192
-#define LOG_MAX_BYTES (16ll << 20) /* then a log begins anew; the one before it is kept */
+#define LOG_MAX_BYTES (16ll << 20) /* a larger log is renamed, and a new one begins */
 
 enum state { WAITING, STARTING, READY, PAUSING, STOPPING, ENDED };
 
@@ -33,7 +35,7 @@ struct child {
 	int64_t log_bytes;
 	int probe;	     /* a connection that is being tried, or -1 */
 	struct strbuf text;  /* of its line that is not complete */
-	char *status;	     /* what it says it does */
+	char *status;	     /* its STATUS= */
 	char *last;	     /* its last line */
 	struct timer *timer; /* the next probe, the next start, or KILL */
 	uint64_t started_usec;
@@ -52,8 +54,8 @@ struct supervise {
 	char *notify_path;
 	struct supervise_notify *notify;
 	struct deferred *next;
-	bool told;     /* ready or failed */
-	bool stopping; /* `stopped` is owed */
+	bool reported; /* ready or failed */
+	bool stopping; /* `stopped` is not called yet */
 };
 
 static void own_line(struct child *child, const char *format, ...) _printf_(2, 3);
@@ -115,19 +117,19 @@ static void log_line(struct child *child, const char *line)
 
 static void take_line(struct child *child, const char *line)
 {
-	const char *worth = line;
+	const char *text = line;
 	size_t n = strlen(child->spec.name);
 
 	log_line(child, line);
-	/* The family's log lines begin with the daemon's name, and so do ours. */
+	/* A daemon's log lines begin with its name, which is printed here already. */
 	if (strncmp(line, child->spec.name, n) == 0 && str_starts(line + n, ": "))
-		worth = line + n + 2;
+		text = line + n + 2;
 	free(child->last);
-	child->last = xstrdup(worth);
-	if (child->spec.worth)
-		worth = child->spec.worth(worth);
-	if (worth && *worth)
-		child->supervise->ops->line(child->spec.name, false, worth,
+	child->last = xstrdup(text);
+	if (child->spec.filter)
+		text = child->spec.filter(text);
+	if (text && *text)
+		child->supervise->ops->line(child->spec.name, false, text,
 					    child->supervise->userdata);
 }
 
@@ -173,7 +175,8 @@ static int on_output(_unused_ sd_event_source *source, int fd, _unused_ uint32_t
 	return 0;
 }
 
-/* What it said before it died is read first; what a grandchild may hold open is not waited for. */
+/* Reads what the child wrote before it ended; a pipe that a grandchild keeps open is not awaited.
+ */
 static void drain_output(struct child *child)
 {
 	for (int i = 0; child->output >= 0 && i < 64; i++) {
@@ -248,8 +251,9 @@ static int spawn(struct child *child)
 	if (r >= 0)
 		r = sd_event_add_child(loop, &child->exit_source, child->pid, WEXITED, on_exit_,
 				       child);
-	/* By itself it looks once: at the end of a child that somebody traces, which is not there
-	 * to be waited for before the tracer has let go of it. From once to on it does not go. */
+	/* sd-event's child source is one-shot: while the child is traced, waitid() does not report
+	 * its end, and the one shot would be lost. It cannot change from one-shot to on directly.
+	 */
 	if (r >= 0)
 		r = sd_event_source_set_enabled(child->exit_source, SD_EVENT_OFF);
 	if (r >= 0)
@@ -266,7 +270,7 @@ static void start(struct child *child)
 	free(steal(child->status));
 	r = spawn(child);
 	if (r < 0) {
-		own_line(child, "cannot be started: %s", strerror(-r));
+		own_line(child, "cannot start: %s", strerror(-r));
 		child->state = PAUSING;
 		timer_arm(child->timer, supervise_pause(++child->deaths + 1));
 		return;
@@ -285,14 +289,14 @@ static void on_timer(void *userdata)
 	else if (child->state == PAUSING)
 		start(child);
 	else if (child->state == STOPPING && child->pid) {
-		own_line(child, "does not end: killed");
+		own_line(child, "does not end; killing it");
 		kill(child->pid, SIGKILL);
 	}
 }
 
 /* --- ending */
 
-static char *exit_words(const siginfo_t *info)
+static char *exit_text(const siginfo_t *info)
 {
 	if (info->si_code == CLD_EXITED)
 		return xasprintf("ended with code %d", info->si_status);
@@ -300,26 +304,26 @@ static char *exit_words(const siginfo_t *info)
 			 info->si_code == CLD_DUMPED ? " (core dumped)" : "");
 }
 
-static void fail_start(struct child *child, const char *words)
+static void fail_start(struct child *child, const char *how)
 {
 	struct supervise *supervise = child->supervise;
 	_cleanup_free_ char *text =
-		xasprintf("%s %s before it was ready%s%s", child->spec.name, words,
+		xasprintf("%s %s before it was ready%s%s", child->spec.name, how,
 			  child->last ? ": " : "", child->last ? child->last : "");
 
 	if (child->spec.optional) {
-		own_line(child, "%s", words);
+		own_line(child, "%s", how);
 		deferred_schedule(supervise->next);
 	}
-	if (child->spec.optional || supervise->told)
+	if (child->spec.optional || supervise->reported)
 		return;
-	supervise->told = true;
+	supervise->reported = true;
 	supervise->ops->failed(text, supervise->userdata);
 }
 
 static void died(struct child *child, const siginfo_t *info)
 {
-	_cleanup_free_ char *words = exit_words(info), *in = NULL;
+	_cleanup_free_ char *how = exit_text(info), *in = NULL;
 	uint64_t pause;
 
 	if (child->spec.ready == SUPERVISE_EXIT) {
@@ -330,21 +334,21 @@ static void died(struct child *child, const siginfo_t *info)
 		if (good)
 			deferred_schedule(child->supervise->next);
 		else
-			fail_start(child, words);
+			fail_start(child, how);
 		return;
 	}
 	if (boot_now_usec() - child->started_usec >= STEADY_USEC)
 		child->deaths = 0;
 	child->deaths++;
 	child->state = PAUSING;
-	if (!child->was_ready && child->deaths >= START_ATTEMPTS && !child->supervise->told) {
+	if (!child->was_ready && child->deaths >= START_ATTEMPTS && !child->supervise->reported) {
 		child->state = ENDED;
-		fail_start(child, words);
+		fail_start(child, how);
 		return;
 	}
 	pause = supervise_pause(child->deaths);
 	in = duration_human(pause);
-	own_line(child, "%s; starting it again%s%s", words, pause ? " in " : "", pause ? in : "");
+	own_line(child, "%s; starting it again%s%s", how, pause ? " in " : "", pause ? in : "");
 	timer_arm(child->timer, pause);
 }
 
@@ -378,7 +382,7 @@ static bool needs(const struct child *child, const char *name)
 	return false;
 }
 
-/* Sends TERM to those that nobody needs any more; what does not run has ended already. */
+/* Sends TERM to children that no running child needs; those that do not run have ended. */
 static bool stop_more(struct supervise *supervise)
 {
 	bool left = false;
@@ -419,7 +423,7 @@ static bool may_start(const struct supervise *supervise, const struct child *chi
 	return true;
 }
 
-/* Whatever may be done next, in either direction. */
+/* Starts or stops every child that may start or stop now. */
 static void go_on(void *userdata)
 {
 	struct supervise *supervise = userdata;
@@ -439,8 +443,8 @@ static void go_on(void *userdata)
 			start(child);
 		all &= child->was_ready || child->spec.optional;
 	}
-	if (all && !supervise->told) {
-		supervise->told = true;
+	if (all && !supervise->reported) {
+		supervise->reported = true;
 		supervise->ops->ready(supervise->userdata);
 	}
 }
@@ -448,7 +452,7 @@ static void go_on(void *userdata)
 void supervise_stop(struct supervise *supervise, const char *except)
 {
 	supervise->stopping = true;
-	supervise->told = true;
+	supervise->reported = true;
 	for (size_t i = 0; i < supervise->n_children; i++)
 		if (!streq(supervise->children[i]->spec.name, except))
 			supervise->children[i]->wanted_down = true;
@@ -484,9 +488,9 @@ char *supervise_waiting(const struct supervise *supervise)
 	return strbuf_steal(&text);
 }
 
-/* --- what the children say of themselves */
+/* --- notifications of the children */
 
-static void take_word(struct child *child, const char *line)
+static void take_notification(struct child *child, const char *line)
 {
 	if (str_starts(line, "STATUS=")) {
 		free(child->status);
@@ -503,10 +507,10 @@ static void on_notify(pid_t pid, const char *line, void *userdata)
 
 	for (size_t i = 0; i < supervise->n_children; i++)
 		if (supervise->children[i]->pid == pid)
-			take_word(supervise->children[i], line);
+			take_notification(supervise->children[i], line);
 }
 
-/* --- life */
+/* --- construction */
 
 int supervise_new(sd_event *loop, const char *run, const char *log, const struct supervise_ops *ops,
 		  void *userdata, struct supervise **ret)

@@ -1,5 +1,5 @@
-/* Supervise: children in the foreground. Starts each when those it needs are ready, names its
- * lines, starts it again when it dies, ends all in the opposite order. */
+/* Supervisor: children in the foreground. It starts each when those it needs are ready, prefixes
+ * its lines with its name, restarts it when it dies, and ends all in reverse order. */
 #ifndef PLOYZ_SUPERVISE_H
 #define PLOYZ_SUPERVISE_H
 
@@ -7,9 +7,9 @@
 
 enum supervise_ready {
 	SUPERVISE_EXIT,	  /* runs once; ready when it has ended with 0 */
-	SUPERVISE_NOTIFY, /* says READY=1 (sd_notify) */
-	SUPERVISE_TCP,	  /* takes a connection at `address`, an IPv4 address:port */
-	SUPERVISE_UNIX,	  /* takes a connection at `address`, a path */
+	SUPERVISE_NOTIFY, /* sends READY=1 (sd_notify) */
+	SUPERVISE_TCP,	  /* accepts a connection at `address`, an IPv4 address:port */
+	SUPERVISE_UNIX,	  /* accepts a connection at `address`, a path */
 };
 
 struct supervise_child {
@@ -19,21 +19,21 @@ struct supervise_child {
 	char *address;		 /* owned by the supervisor from then on, or NULL */
 	const char *environment; /* NAME=VALUE where dev's own has no NAME; or NULL */
 	const char *after[6];	 /* names of those that have to be ready first */
-	bool optional;		 /* its failure at the start is told, and is not the start's */
+	bool optional;		 /* its failure is reported, the start goes on */
 	uint64_t stop_usec;	 /* from TERM to KILL; 0: 5 s */
 	char *tmp;		 /* its $TMPDIR, or NULL; owned by the supervisor from then on */
-	/* What of a line is worth printing (within it), or NULL; all of it goes to the log file. */
-	const char *(*worth)(const char *line);
+	/* The part of a line that is printed, or NULL; the log file gets every line. */
+	const char *(*filter)(const char *line);
 };
 
 struct supervise_ops {
 	/* A line of a child, or of the supervisor about it (`own`). */
 	void (*line)(const char *name, bool own, const char *text, void *userdata);
-	/* All are ready; told once. */
+	/* All are ready; called once. */
 	void (*ready)(void *userdata);
-	/* One cannot be started; told once, before `ready`. The words are complete. */
+	/* One cannot be started; called once, instead of `ready`. `text` is a whole message. */
 	void (*failed)(const char *text, void *userdata);
-	/* After supervise_stop: nothing runs any more. */
+	/* After supervise_stop: no child runs any more. */
 	void (*stopped)(void *userdata);
 };
 
@@ -52,8 +52,8 @@ void supervise_start(struct supervise *supervise);
 void supervise_stop(struct supervise *supervise, const char *except);
 /* KILL to everything but `except` (may be NULL), now. */
 void supervise_kill(struct supervise *supervise, const char *except);
-/* Names of those that are not ready, with what they say they do: `agentd (waiting for …), dnsd`;
- * owned by the caller. */
+/* Names of those that are not ready, with their STATUS=: `agentd (waiting for …), dnsd`; owned by
+ * the caller. */
 char *supervise_waiting(const struct supervise *supervise);
 
 /* How long after its `deaths`-th death in a row a child is started again: at once, 100 ms … 5 s.
@@ -62,7 +62,7 @@ uint64_t supervise_pause(unsigned deaths);
 
 /* --- supervise-notify.c */
 
-/* A socket at `path` for sd_notify(3); `fn` is told each line with the process that sent it. 0 or
+/* A socket at `path` for sd_notify(3); `fn` gets each line with the process that sent it. 0 or
  * negative errno. */
 struct supervise_notify;
 int supervise_notify_new(sd_event *loop, const char *path,

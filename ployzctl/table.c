@@ -1,4 +1,4 @@
-/* Tables for people: columns as wide as what stands in them. */
+/* Tables of text: each column is as wide as its widest cell. */
 #include "ployzctl/ployzctl.h"
 
 #define GAP 2
@@ -48,6 +48,11 @@ void table_row(struct table *table, ...)
 	}
 	va_end(args);
 	table->cells[table->n_cells] = NULL;
+}
+
+bool table_is_empty(const struct table *table)
+{
+	return table->n_cells == table->columns;
 }
 
 char *table_render(const struct table *table)

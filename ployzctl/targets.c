@@ -1,5 +1,5 @@
-/* Whose output is meant: `web`, `shop/web`, or a whole namespace, `shop`. */
-#include "ployzctl/reading.h"
+/* Targets of `ployzctl logs`: `web`, `shop/web`, or a whole namespace, `shop`. */
+#include "ployzctl/pure.h"
 
 void targets_add(struct targets *targets, const char *ns, const char *service)
 {
@@ -23,11 +23,11 @@ void targets_clear(struct targets *targets)
 	*targets = (struct targets){ NULL, 0 };
 }
 
-static int not_found(const struct targets *known, const char *word, struct failure *failure)
+static int not_found(const struct targets *known, const char *name, struct failure *failure)
 {
 	_cleanup_(strv_freep) char **names = NULL;
-	const char *near;
-	int r;
+	_cleanup_free_ char *hint = NULL;
+	const char *nearest;
 
 	for (size_t i = 0; i < known->count; i++) {
 		const struct target *target = &known->items[i];
@@ -36,58 +36,56 @@ static int not_found(const struct targets *known, const char *word, struct failu
 		strv_push(&names, xstrdup(target->service));
 		strv_push(&names, xstrdup(target->ns));
 	}
-	near = names ? str_nearest(word, (const char *const *)names) : NULL;
-	if (near)
-		r = failure_set(failure, FAILURE_NOT_FOUND, "ployzctl ps",
-				"there is no service or namespace '%s'; did you mean '%s'?", word,
-				near);
-	else
-		r = failure_set(failure, FAILURE_NOT_FOUND, "ployzctl ps",
-				"there is no service or namespace '%s'", word);
-	return r;
+	nearest = names ? str_nearest(name, (const char *const *)names) : NULL;
+	if (nearest)
+		hint = xasprintf("the nearest is '%s', see `ployzctl ps`", nearest);
+	return failure_set(failure, FAILURE_NOT_FOUND, hint ? hint : "run `ployzctl ps`",
+			   "cannot show the output of '%s': no such service or namespace", name);
 }
 
-static int several(const struct targets *matches, const char *word, struct failure *failure)
+static int several(const struct targets *matches, const char *name, struct failure *failure)
 {
 	_cleanup_(strbuf_clear) struct strbuf list = STRBUF_INIT;
-	_cleanup_free_ char *hint = xasprintf("ployzctl logs %s/%s", matches->items[0].ns, word);
+	_cleanup_free_ char *hint =
+		xasprintf("run `ployzctl logs %s/%s`", matches->items[0].ns, name);
 
 	for (size_t i = 0; i < matches->count; i++)
 		strbuf_printf(&list, "%s%s", i ? ", " : "", matches->items[i].ns);
 	return failure_set(failure, FAILURE_INVALID, hint,
-			   "'%s' is a service of more than one namespace: %s", word, list.text);
+			   "cannot choose service '%s': several namespaces have it: %s", name,
+			   list.text);
 }
 
-/* A whole name, or a part of it before the slash. */
-static bool matches(const struct target *target, const char *word)
+/* `service`, or `namespace/service`. */
+static bool matches(const struct target *target, const char *name)
 {
-	const char *slash = strchr(word, '/');
-	size_t length = slash ? (size_t)(slash - word) : 0;
+	const char *slash = strchr(name, '/');
+	size_t length = slash ? (size_t)(slash - name) : 0;
 
 	if (!slash)
-		return streq(target->service, word);
-	return strlen(target->ns) == length && strncmp(target->ns, word, length) == 0 &&
+		return streq(target->service, name);
+	return strlen(target->ns) == length && strncmp(target->ns, name, length) == 0 &&
 	       streq(target->service, slash + 1);
 }
 
-int targets_find(const struct targets *known, const char *word, struct targets *to,
+int targets_find(const struct targets *known, const char *name, struct targets *to,
 		 struct failure *failure)
 {
 	_cleanup_(targets_clear) struct targets found = { NULL, 0 };
 
 	for (size_t i = 0; i < known->count; i++)
-		if (matches(&known->items[i], word))
+		if (matches(&known->items[i], name))
 			targets_add(&found, known->items[i].ns, known->items[i].service);
 	if (found.count > 1)
-		return several(&found, word, failure);
+		return several(&found, name, failure);
 	if (found.count == 1) {
 		targets_add(to, found.items[0].ns, found.items[0].service);
 		return 0;
 	}
 	for (size_t i = 0; i < known->count; i++)
-		if (streq(known->items[i].ns, word)) {
-			targets_add(to, word, NULL);
+		if (streq(known->items[i].ns, name)) {
+			targets_add(to, name, NULL);
 			return 0;
 		}
-	return not_found(known, word, failure);
+	return not_found(known, name, failure);
 }

@@ -1,4 +1,4 @@
-/* A plan as people read it. */
+/* A plan as a tree of text (pure). */
 #include "ployzctl/ployzctl.h"
 
 static const char *const signs[] = {
@@ -35,7 +35,7 @@ static void slots(const struct plan *plan, struct strbuf *to)
 		const struct plan_slot *slot = &plan->slots[i];
 		bool removed = slot->action == SLOT_REMOVE;
 
-		/* Removals stand last; their service may have been named above. */
+		/* Removals are last in the plan; their service may have been named before. */
 		if (!streq(service, slot->service) || removed != removing)
 			strbuf_printf(to, "  %s\n", slot->service);
 		service = slot->service;
@@ -57,6 +57,18 @@ static void routes(const struct plan *plan, struct strbuf *to)
 
 		strbuf_printf(to, "    %s %s%s%s\n", sign, route->key, route->service ? " to " : "",
 			      route->service ? route->service : "");
+	}
+}
+
+static void volumes(const struct plan *plan, struct strbuf *to)
+{
+	if (plan->n_volumes)
+		strbuf_puts(to, "  volumes\n");
+	for (size_t i = 0; i < plan->n_volumes; i++) {
+		const struct plan_volume *volume = &plan->volumes[i];
+
+		strbuf_printf(to, "    %s %s on %s%s\n", volume->new_ ? "+" : "=", volume->name,
+			      volume->machine, volume->new_ ? ": new, empty" : "");
 	}
 }
 
@@ -86,6 +98,7 @@ void tree_plan(const struct plan *plan, struct strbuf *to)
 		strbuf_printf(&text, "namespace %s, nothing committed yet\n", plan->ns);
 	slots(plan, &text);
 	routes(plan, &text);
+	volumes(plan, &text);
 	totals(plan, &text);
 	if (plan->removes_all)
 		strbuf_puts(&text, "  warning: everything is removed\n");
@@ -96,10 +109,9 @@ void tree_plan(const struct plan *plan, struct strbuf *to)
 	for (size_t i = 0; i < plan->n_refusals; i++) {
 		const struct plan_refusal *refusal = &plan->refusals[i];
 
-		strbuf_printf(&text, "  refused: %s%s%s\n", refusal->path ? refusal->path : "",
-			      refusal->path ? ": " : "", refusal->message);
-		if (refusal->hint)
-			strbuf_printf(&text, "    try: %s\n", refusal->hint);
+		strbuf_printf(&text, "  refused: %s%s%s%s%s\n", refusal->path ? refusal->path : "",
+			      refusal->path ? ": " : "", refusal->message,
+			      refusal->hint ? "; " : "", refusal->hint ? refusal->hint : "");
 	}
 	lines = strv_split(text.text, "\n");
 	strbuf_clear(&text);

@@ -1,62 +1,77 @@
-/* The table of verbs: dispatch and --help come from it. */
+/* The table of verbs, from which dispatch and --help are made. */
 #include "ployzctl/ployzctl.h"
 
 const struct config_row global_rows[] = {
 	{ "json", CONFIG_BOOL, offsetof(struct global_options, json), NULL, NULL,
-	  "print the wire objects, one a line", 0, 0 },
+	  "print the wire objects, one per line", 0, 0 },
 	{ "bus", CONFIG_STRING, offsetof(struct global_options, bus), NULL, "URL",
-	  "the bus to talk to", 0, 0 },
+	  "address of the bus", 0, 0 },
 	{ "context", CONFIG_STRING, offsetof(struct global_options, context), NULL, "NAME|FILE",
 	  "a context file, or its name in ~/.config/ployz", 0, 0 },
 	{ "dir", CONFIG_STRING, offsetof(struct global_options, dir), NULL, "DIR",
 	  "the cluster of `ployzctl dev --dir DIR`", 0, 0 },
 	{ "machine", CONFIG_STRING, offsetof(struct global_options, machine), NULL, "ID",
-	  "ask the daemons of this machine", 0, 0 },
+	  "send requests to the daemons of this machine", 0, 0 },
 	{ "version", CONFIG_BOOL, offsetof(struct global_options, version), NULL, NULL,
 	  "print the version", 0, 0 },
 	{ "help", CONFIG_BOOL, offsetof(struct global_options, help), NULL, NULL,
-	  "print help, also of a verb", 0, 0 },
+	  "print help; after a verb, its own", 0, 0 },
 	CONFIG_END,
 };
 
 const struct verb verbs[] = {
-	{ "dev", "[OPTION]...", "The whole cluster on this machine, in the foreground", verb_dev,
-	  VERB_RAW },
-	{ "plan", "-f FILE", "What a deploy would do, and why; 1 when there are changes", verb_plan,
-	  0 },
+	{ "dev", "[OPTION]...", "Run the whole cluster on this machine, in the foreground",
+	  verb_dev, VERB_RAW },
+	{ "init", "NAME [--config FILE]", "Set up this machine as the first of a cluster",
+	  verb_init, 0 },
+	{ "plan", "-f FILE", "Show what a deploy would do, and why; 1 when there are changes",
+	  verb_plan, 0 },
 	{ "deploy", "-f FILE [--yes] [--plan-seq N] [--why TEXT] [-v]",
-	  "Deploy a namespace and show its way", verb_deploy, 0 },
-	{ "deploy attach", "ID [-v]", "Follow a deploy to its end", verb_deploy_attach, 0 },
-	{ "deploy ls", "[NS]", "Deploys, the latest last", verb_deploy_ls, 0 },
-	{ "deploy show", "ID", "A deploy's phases and outcome", verb_deploy_show, 0 },
-	{ "ns ls", "", "Namespaces", verb_ns_ls, 0 },
-	{ "ns show", "NS", "A namespace: services, slots, routes", verb_ns_show, 0 },
-	{ "ns history", "NS", "The revisions of a namespace", verb_ns_history, 0 },
+	  "Deploy a namespace and show its progress", verb_deploy, 0 },
+	{ "deploy attach", "ID [-v]", "Follow a deploy to its end; resolve an unknown outcome",
+	  verb_deploy_attach, 0 },
+	{ "deploy cancel", "ID [-v]", "Stop a deploy that has not committed", verb_deploy_cancel,
+	  0 },
+	{ "deploy sweep", "[NS] [-v]", "Finish pending clean-ups", verb_deploy_sweep, 0 },
+	{ "deploy ls", "[NS]", "List deploys, the latest last", verb_deploy_ls, 0 },
+	{ "deploy show", "ID", "Show a deploy's phases and outcome", verb_deploy_show, 0 },
+	{ "rollback", "NS [--to N] [--yes] [--why TEXT] [-v]",
+	  "Deploy an earlier revision again, with the images it ran", verb_rollback, 0 },
+	{ "diff", "NS A [B]", "Compare two revisions; 1 when they differ", verb_diff, 0 },
+	{ "ns ls", "", "List namespaces", verb_ns_ls, 0 },
+	{ "ns show", "NS", "Show a namespace: services, slots, routes, volumes", verb_ns_show, 0 },
+	{ "ns history", "NS", "List the revisions of a namespace", verb_ns_history, 0 },
 	{ "ns rm", "NS [--yes] [--why TEXT] [-v]", "Remove everything of a namespace", verb_ns_rm,
 	  0 },
-	{ "ps", "[NS]", "Instances of all machines", verb_ps, 0 },
+	{ "ps", "[NS]", "List the instances of all machines", verb_ps, 0 },
 	{ "logs", "[-f] [--since DURATION] [--tail N] TARGET...",
-	  "The output of services: web, shop/web, or all of shop", verb_logs, 0 },
-	{ "status", "", "Intent, status and observation side by side", verb_status, 0 },
-	{ "lease ls", "", "Who may change which namespace now", verb_lease_ls, 0 },
-	{ "lease show", "NS", "A namespace's lease: holder, verb, since, free in", verb_lease_show,
+	  "Show the output of services: web, shop/web, or all of shop", verb_logs, 0 },
+	{ "status", "", "Show intent, status and observation, and list every problem", verb_status,
 	  0 },
+	{ "route ls", "", "List what each gateway serves", verb_route_ls, 0 },
+	{ "dns query", "NAME [--as NS] [--type TYPE]",
+	  "Show what the resolver would answer, and why", verb_dns_query, 0 },
+	{ "events", "[-f] [--since SEQ] [NS]", "Show the log: who did what from where", verb_events,
+	  0 },
+	{ "lease ls", "", "List the holders of leases", verb_lease_ls, 0 },
+	{ "lease show", "NS", "Show a namespace's lease: holder, verb, age, expiry",
+	  verb_lease_show, 0 },
 	{ "lease break", "NS [--yes] [--why TEXT]", "Take the lease from its holder",
 	  verb_lease_break, 0 },
-	{ "route ls", "", "What the gateway sends where", verb_route_ls, 0 },
-	{ "dns query", "NAME [--as NS] [--type TYPE]", "What the resolver would answer, and why",
-	  verb_dns_query, 0 },
-	{ "events", "[-f] [--since SEQ] [NS]", "The log: who did what from where", verb_events, 0 },
-	{ "schema", "[NAME | --all]", "The wire: its subjects, or the fields of an object",
+	{ "store usage", "", "Show the bytes of each stream and namespace", verb_store_usage, 0 },
+	{ "store compact", "[--keep N] [--yes]", "Drop old entries", verb_store_compact, 0 },
+	{ "store accept", "[--yes] [--why TEXT]", "Accept a store that has lost entries",
+	  verb_store_accept, 0 },
+	{ "schema", "[NAME | --all]", "Show the subjects, or the fields of a wire object",
 	  verb_schema, VERB_HIDDEN },
-	{ "version", "", "The version", verb_version, 0 },
-	{ "help", "[VERB]", "This help, or a verb's", verb_help, 0 },
+	{ "version", "", "Print the version", verb_version, 0 },
+	{ "help", "[VERB]", "Print this help, or that of a verb", verb_help, 0 },
 };
 const size_t n_verbs = ARRAY_SIZE(verbs);
 
 void verbs_help(FILE *to)
 {
-	fprintf(to, "ployzctl: the operator's hand\n\nUsage: ployzctl [OPTION]... VERB "
+	fprintf(to, "ployzctl: command line of a Ployz cluster\n\nUsage: ployzctl [OPTION]... VERB "
 		    "[ARGUMENT]...\n\n");
 	for (size_t i = 0; i < n_verbs; i++)
 		if (!(verbs[i].flags & VERB_HIDDEN)) {
@@ -68,7 +83,7 @@ void verbs_help(FILE *to)
 	fprintf(to, "\nOptions:\n");
 	config_help(global_rows, to);
 	fprintf(to, "\nExit codes:\n");
-#define X(id, code, words) fprintf(to, "  %-3d %s\n", code, words);
+#define X(id, code, meaning) fprintf(to, "  %-3d %s\n", code, meaning);
 	EXIT_CODES(X)
 #undef X
 	fprintf(to, "\nMore: man ployzctl\n");
@@ -99,11 +114,11 @@ static const char *nearest_verb(const char *word)
 
 static int unknown_verb(int argc, char **argv)
 {
-	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 	_cleanup_free_ char *typed =
 		argc > 1 ? xasprintf("%s %s", argv[0], argv[1]) : xstrdup(argv[0]);
-	struct strbuf family = STRBUF_INIT;
-	const char *near;
+	_cleanup_(strbuf_clear) struct strbuf family = STRBUF_INIT;
+	const char *nearest = nearest_verb(typed);
+	_cleanup_free_ char *hint = NULL;
 
 	for (size_t i = 0; i < n_verbs; i++) {
 		size_t n = strlen(argv[0]);
@@ -111,17 +126,12 @@ static int unknown_verb(int argc, char **argv)
 		if (strncmp(verbs[i].name, argv[0], n) == 0 && verbs[i].name[n] == ' ')
 			strbuf_printf(&family, "%s%s", family.size ? ", " : "", verbs[i].name);
 	}
-	near = nearest_verb(typed);
 	if (family.size)
-		failure_set(&failure, FAILURE_INVALID, "ployzctl help",
-			    "'%s' is no verb; there is %s", typed, family.text);
-	else if (near)
-		failure_set(&failure, FAILURE_INVALID, "ployzctl help",
-			    "'%s' is no verb; did you mean '%s'?", argv[0], near);
-	else
-		failure_set(&failure, FAILURE_INVALID, "ployzctl help", "'%s' is no verb", argv[0]);
-	strbuf_clear(&family);
-	return session_say(&failure);
+		hint = xasprintf("use one of: %s", family.text);
+	else if (nearest)
+		hint = xasprintf("the nearest verb is '%s', see `ployzctl help`", nearest);
+	return session_refuse(FAILURE_INVALID, hint ? hint : "run `ployzctl help`",
+			      "cannot run '%s': not a verb", family.size ? typed : argv[0]);
 }
 
 int verbs_run(struct ployzctl *ctl, int argc, char **argv)

@@ -1,3 +1,4 @@
+/* Actual: what HAProxy reports about itself, its servers and its map (pure). */
 #include "routed/routed.h"
 
 /* Admin state of `show servers state` (state file version 1). */
@@ -33,7 +34,7 @@ struct actual_server *actual_server(const struct actual *actual, const char *bac
 	return NULL;
 }
 
-/* Names come back in commands: what would end one, or begin another, is none. */
+/* Names are sent back in commands: one that would end a command or begin another is refused. */
 static bool is_word(const char *s)
 {
 	for (; *s; s++)
@@ -42,7 +43,7 @@ static bool is_word(const char *s)
 	return true;
 }
 
-/* What follows `key: ` on a line of its own, or NULL; owned by the caller. */
+/* The value of a line `key: value`, or NULL; owned by the caller. */
 static char *info_value(char *const *lines, const char *key)
 {
 	size_t size = strlen(key);
@@ -115,8 +116,8 @@ int actual_read_servers(struct actual *actual, const char *reply)
 }
 
 /* A line of `show stat` as CSV: pxname, svname, qcur, qmax, scur, … `scur` counts a session from
- * the moment it was given the server; `show servers conn` would miss some of a server that the
- * configuration names. 1: one of a server; 0: another line; -EBADMSG. */
+ * the moment it is assigned to the server; `show servers conn` misses some of a server that the
+ * configuration names. 1: of a server; 0: another line; -EBADMSG. */
 static int read_stat(const char *line, char **ret_backend, char **ret_server, int64_t *ret_sessions)
 {
 	_cleanup_(strv_freep) char **words = strv_split(line, ",");
@@ -130,7 +131,7 @@ static int read_stat(const char *line, char **ret_backend, char **ret_server, in
 	return 1;
 }
 
-/* Adds to the servers that are there; with `make`, also to others. */
+/* Adds to the known servers; with `make`, unknown ones are added. */
 static int read_stats(struct actual *actual, const char *reply, bool make)
 {
 	_cleanup_(strv_freep) char **lines = strv_split(reply, "\r\n");

@@ -1,3 +1,4 @@
+/* Diff: the commands that bring the proxy to what the table wants (pure). */
 #include "routed/routed.h"
 
 void diff_clear(struct diff *diff)
@@ -21,7 +22,7 @@ static int64_t slot_of(const struct actual *actual, const char *owner)
 	for (size_t i = 0; i < actual->map.count; i++) {
 		_cleanup_(strv_freep) char **parts = strv_split(actual->map.items[i].value, "|");
 
-		/* A place that the proxy does not have is none, and would make all before it. */
+		/* A slot without a backend in the proxy would need every backend before it. */
 		if (strv_count(parts) == 3 && streq(parts[2], owner))
 			return actual_has_backend(actual, parts[0]) ? slot_number(parts[0]) : 0;
 	}
@@ -41,7 +42,7 @@ static bool is_hold(const struct actual_server *server)
 	return streq(server->name, HOLD_SERVER);
 }
 
-/* Whether the proxy still uses it for somebody: by its map, or by a server that drains. */
+/* Whether the proxy still uses it: by its map, or by a server that drains. */
 static bool slot_busy(const struct actual *actual, int64_t slot)
 {
 	_cleanup_free_ char *name = xasprintf("p%lld", (long long)slot);
@@ -91,9 +92,9 @@ void diff_assign(struct table *table, const struct actual *actual, const struct 
 			table->backends[i].slot = free_slot(table, actual);
 }
 
-static void say(struct diff *diff, char *command)
+static void command(struct diff *diff, char *text)
 {
-	strv_push(&diff->commands, command);
+	strv_push(&diff->commands, text);
 }
 
 static void reload(struct diff *diff, char *why)
@@ -104,33 +105,34 @@ static void reload(struct diff *diff, char *why)
 		diff->reload = why;
 }
 
-/* What is to take connections does so before anything else changes. */
+/* New servers take connections before anything else changes. */
 static void open_server(struct diff *diff, const struct actual *actual, const char *backend,
 			const struct table_server *wanted)
 {
 	const struct actual_server *server = actual_server(actual, backend, wanted->instance);
 
 	if (!server)
-		say(diff, xasprintf("add server %s/%s %s:%lld", backend, wanted->instance,
-				    wanted->address, (long long)wanted->port));
+		command(diff, xasprintf("add server %s/%s %s:%lld", backend, wanted->instance,
+					wanted->address, (long long)wanted->port));
 	else if (!streq(server->address, wanted->address) || server->port != wanted->port)
-		say(diff, xasprintf("set server %s/%s addr %s port %lld", backend, wanted->instance,
-				    wanted->address, (long long)wanted->port));
+		command(diff,
+			xasprintf("set server %s/%s addr %s port %lld", backend, wanted->instance,
+				  wanted->address, (long long)wanted->port));
 	if (!server || server->state != SERVER_READY)
-		say(diff, xasprintf("set server %s/%s state ready", backend, wanted->instance));
+		command(diff, xasprintf("set server %s/%s state ready", backend, wanted->instance));
 }
 
-/* It stays, closed, when it is not needed any more: requests that wait for their next try may still
- * point at it. */
+/* It is closed, not deleted, when it is no longer needed: requests that wait for their next retry
+ * may still refer to it. */
 static void open_hold(struct diff *diff, const struct actual *actual, const char *backend)
 {
 	const struct actual_server *server = actual_server(actual, backend, HOLD_SERVER);
 
 	if (!server)
-		say(diff, xasprintf("add server %s/" HOLD_SERVER " " HOLD_ADDRESS ":%d", backend,
-				    HOLD_PORT));
+		command(diff, xasprintf("add server %s/" HOLD_SERVER " " HOLD_ADDRESS ":%d",
+					backend, HOLD_PORT));
 	if (!server || server->state != SERVER_READY)
-		say(diff, xasprintf("set server %s/" HOLD_SERVER " state ready", backend));
+		command(diff, xasprintf("set server %s/" HOLD_SERVER " state ready", backend));
 }
 
 static void open_servers(const struct table *table, const struct actual *actual, struct diff *diff)
@@ -145,7 +147,8 @@ static void open_servers(const struct table *table, const struct actual *actual,
 			reload(diff,
 			       backend->kind == KIND_TCP
 				       ? xasprintf("port %lld is new", (long long)backend->listen)
-				       : xasprintf("the pool has no place for %s", backend->owner));
+				       : xasprintf("the pool has no backend left for %s",
+						   backend->owner));
 			continue;
 		}
 		for (size_t j = 0; j < backend->n_servers; j++)
@@ -156,8 +159,8 @@ static void open_servers(const struct table *table, const struct actual *actual,
 	}
 }
 
-/* One key at a time, each at once for the proxy's threads: first what is new or moves, then what
- * goes. */
+/* One key at a time, each of which the proxy's threads see at once: first keys that are new or
+ * changed, then those that are deleted. */
 static void change_map(const struct table *table, const struct actual *actual, const char *map,
 		       struct diff *diff)
 {
@@ -179,13 +182,13 @@ static void change_map(const struct table *table, const struct actual *actual, c
 		value = table_map_value(table, route);
 		now = pairs_get(&actual->map, key);
 		if (!now)
-			say(diff, xasprintf("add map %s %s %s", map, key, value));
+			command(diff, xasprintf("add map %s %s %s", map, key, value));
 		else if (!streq(now, value))
-			say(diff, xasprintf("set map %s %s %s", map, key, value));
+			command(diff, xasprintf("set map %s %s %s", map, key, value));
 	}
 	for (size_t i = 0; i < actual->map.count; i++)
 		if (!map_get(&wanted, actual->map.items[i].key))
-			say(diff, xasprintf("del map %s %s", map, actual->map.items[i].key));
+			command(diff, xasprintf("del map %s %s", map, actual->map.items[i].key));
 	map_clear(&wanted, NULL);
 }
 
@@ -211,11 +214,10 @@ static bool is_open(const struct table *table, const struct actual_server *serve
 	return false;
 }
 
-/* What is not wanted any more gets nothing new; it goes when its last connection has ended. Not all
- * of them end with its process: the container's network goes with what was still to be sent, and
- * nobody is left who would say so. */
-static void close_servers(const struct view *view, const struct table *table,
-			  const struct actual *actual, struct diff *diff)
+/* A server that is no longer wanted gets no new connections and is deleted after its last one. Not
+ * all of them end with its process: a container's network disappears with the data it still had to
+ * send, and no end of the connection is ever sent. */
+static void close_servers(const struct table *table, const struct actual *actual, struct diff *diff)
 {
 	for (size_t i = 0; i < actual->n_servers; i++) {
 		const struct actual_server *server = &actual->servers[i];
@@ -224,24 +226,24 @@ static void close_servers(const struct view *view, const struct table *table,
 			continue;
 		if (is_hold(server)) {
 			if (server->state == SERVER_READY)
-				say(diff, xasprintf("set server %s/" HOLD_SERVER " state maint",
-						    server->backend));
+				command(diff, xasprintf("set server %s/" HOLD_SERVER " state maint",
+							server->backend));
 		} else if (server->state == SERVER_READY) {
-			say(diff, xasprintf("set server %s/%s state drain", server->backend,
-					    server->name));
+			command(diff, xasprintf("set server %s/%s state drain", server->backend,
+						server->name));
 		} else if (!server->connections) {
 			if (server->state != SERVER_DOWN)
-				say(diff, xasprintf("set server %s/%s state maint", server->backend,
-						    server->name));
-			say(diff, xasprintf("del server %s/%s", server->backend, server->name));
-		} else if (view_ended(view, server->name)) {
-			say(diff, xasprintf("shutdown sessions server %s/%s", server->backend,
-					    server->name));
+				command(diff, xasprintf("set server %s/%s state maint",
+							server->backend, server->name));
+			command(diff, xasprintf("del server %s/%s", server->backend, server->name));
+		} else if (strv_contains(table->ended, server->name)) {
+			command(diff, xasprintf("shutdown sessions server %s/%s", server->backend,
+						server->name));
 		}
 	}
 }
 
-/* A port that nothing is routed to any more is given back. */
+/* A port without a route is released. */
 static void close_listens(const struct table *table, const struct actual *actual, struct diff *diff)
 {
 	for (char **name = actual->backends; name && *name; name++) {
@@ -256,15 +258,15 @@ static void close_listens(const struct table *table, const struct actual *actual
 		}
 		if (!wanted)
 			reload(diff,
-			       xasprintf("port %s is routed no more", *name + strlen("tcp-")));
+			       xasprintf("port %s has no route any more", *name + strlen("tcp-")));
 	}
 }
 
-void diff_make(const struct view *view, const struct table *table, const struct actual *actual,
-	       const char *map, struct diff *ret)
+void diff_make(const struct table *table, const struct actual *actual, const char *map,
+	       struct diff *ret)
 {
 	open_servers(table, actual, ret);
 	change_map(table, actual, map, ret);
-	close_servers(view, table, actual, ret);
+	close_servers(table, actual, ret);
 	close_listens(table, actual, ret);
 }

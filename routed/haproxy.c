@@ -1,3 +1,4 @@
+/* Sessions on HAProxy's sockets: commands go out, replies are gathered. */
 #include "routed/routed.h"
 
 #include <sys/epoll.h>
@@ -7,168 +8,173 @@
 
 #define PROMPT "\n> " /* what ends a reply in prompt mode */
 
-struct talk {
+struct session {
 	int fd;
 	sd_event_source *source;
-	struct timer *timer; /* the end of patience; or, after a failed connect, what tells of it */
+	struct timer *timer; /* the time limit; after a failed connect, what reports it */
 	int error;	     /* of that connect */
 	struct strbuf out, in;
-	size_t scanned; /* of `in`: no prompt begins before */
-	size_t wanted;	/* replies, that to `prompt` among them */
+	size_t scanned; /* bytes of `in` in which no prompt begins */
+	size_t wanted;	/* replies, including the one to `prompt` */
 	char **replies;
 	size_t n_replies;
 	bool master; /* one reply, ended by the end of the connection */
-	talk_fn fn;
+	session_fn fn;
 	void *userdata;
 };
 
-void talk_free(struct talk *talk)
+void session_free(struct session *session)
 {
-	if (!talk)
+	if (!session)
 		return;
-	sd_event_source_disable_unref(talk->source);
-	timer_free(talk->timer);
-	if (talk->fd >= 0)
-		close(talk->fd);
-	strbuf_clear(&talk->out);
-	strbuf_clear(&talk->in);
-	strv_free(talk->replies);
-	free(talk);
+	sd_event_source_disable_unref(session->source);
+	timer_free(session->timer);
+	if (session->fd >= 0)
+		close(session->fd);
+	strbuf_clear(&session->out);
+	strbuf_clear(&session->in);
+	strv_free(session->replies);
+	free(session);
 }
 
-static void finish(struct talk *talk, int error)
+static void finish(struct session *session, int error)
 {
-	_cleanup_(talk_freep) struct talk *ended = talk;
+	_cleanup_(session_freep) struct session *ended = session;
 
-	sd_event_source_set_enabled(talk->source, SD_EVENT_OFF);
-	timer_disarm(talk->timer);
-	/* The first reply is that to `prompt`. */
-	talk->fn(error, error ? NULL : talk->replies + (talk->master ? 0 : 1), talk->userdata);
+	sd_event_source_set_enabled(session->source, SD_EVENT_OFF);
+	timer_disarm(session->timer);
+	/* The first reply is the one to `prompt`. */
+	session->fn(error, error ? NULL : session->replies + (session->master ? 0 : 1),
+		    session->userdata);
 }
 
 static void on_timer(void *userdata)
 {
-	struct talk *talk = userdata;
+	struct session *session = userdata;
 
-	finish(talk, talk->error ? talk->error : -ETIMEDOUT);
+	finish(session, session->error ? session->error : -ETIMEDOUT);
 }
 
-static void gather(struct talk *talk)
+static void gather(struct session *session)
 {
 	const char *end;
 
-	while (talk->n_replies < talk->wanted && talk->in.text &&
-	       (end = strstr(talk->in.text + talk->scanned, PROMPT))) {
-		size_t size = (size_t)(end - talk->in.text);
+	while (session->n_replies < session->wanted && session->in.text &&
+	       (end = strstr(session->in.text + session->scanned, PROMPT))) {
+		size_t size = (size_t)(end - session->in.text);
 
-		strv_push(&talk->replies, xstrndup(talk->in.text, size));
-		talk->n_replies++;
-		strbuf_consume(&talk->in, size + strlen(PROMPT));
-		talk->scanned = 0;
+		strv_push(&session->replies, xstrndup(session->in.text, size));
+		session->n_replies++;
+		strbuf_consume(&session->in, size + strlen(PROMPT));
+		session->scanned = 0;
 	}
-	talk->scanned = talk->in.size > strlen(PROMPT) ? talk->in.size - strlen(PROMPT) : 0;
+	session->scanned =
+		session->in.size > strlen(PROMPT) ? session->in.size - strlen(PROMPT) : 0;
 }
 
-/* 1: everything is here; 0: more to come. */
-static int receive(struct talk *talk)
+/* 1: complete; 0: more is to come. */
+static int receive(struct session *session)
 {
 	char piece[16384];
-	ssize_t n = recv(talk->fd, piece, sizeof(piece), MSG_DONTWAIT);
+	ssize_t n = recv(session->fd, piece, sizeof(piece), MSG_DONTWAIT);
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
 	if (n == 0) {
-		if (!talk->master)
+		if (!session->master)
 			return -ECONNRESET;
-		strv_push(&talk->replies, strbuf_steal(&talk->in));
+		strv_push(&session->replies, strbuf_steal(&session->in));
 		return 1;
 	}
 	if (memchr(piece, '\0', (size_t)n))
 		return -EBADMSG;
-	strbuf_add(&talk->in, piece, (size_t)n);
-	if (talk->in.size > REPLY_MAX_BYTES)
+	strbuf_add(&session->in, piece, (size_t)n);
+	if (session->in.size > REPLY_MAX_BYTES)
 		return -EMSGSIZE;
-	if (!talk->master)
-		gather(talk);
-	return !talk->master && talk->n_replies == talk->wanted;
+	if (!session->master)
+		gather(session);
+	return !session->master && session->n_replies == session->wanted;
 }
 
-static int transmit(struct talk *talk)
+static int transmit(struct session *session)
 {
 	ssize_t n;
 
-	if (!talk->out.size)
+	if (!session->out.size)
 		return 0;
-	n = send(talk->fd, talk->out.text, talk->out.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+	n = send(session->fd, session->out.text, session->out.size, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	strbuf_consume(&talk->out, (size_t)n);
-	if (talk->out.size)
+	strbuf_consume(&session->out, (size_t)n);
+	if (session->out.size)
 		return 0;
-	sd_event_source_set_io_events(talk->source, EPOLLIN);
-	/* The master ends the connection when it has answered and hears that nothing more comes. */
-	if (talk->master)
-		shutdown(talk->fd, SHUT_WR);
+	sd_event_source_set_io_events(session->source, EPOLLIN);
+	/* The master ends the connection once it has answered and its input is closed. */
+	if (session->master)
+		shutdown(session->fd, SHUT_WR);
 	return 0;
 }
 
 static int on_io(_unused_ sd_event_source *source, _unused_ int fd, uint32_t events, void *userdata)
 {
-	struct talk *talk = userdata;
+	struct session *session = userdata;
 	int r = 0;
 
 	if (events & EPOLLOUT)
-		r = transmit(talk);
+		r = transmit(session);
 	if (r == 0 && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
-		r = receive(talk);
+		r = receive(session);
 	if (r)
-		finish(talk, MIN2(r, 0));
+		finish(session, MIN2(r, 0));
 	return 0;
 }
 
-static int dial(struct talk *talk, sd_event *loop, const char *socket_path)
+static int dial(struct session *session, sd_event *loop, const char *socket_path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
 	if (strlen(socket_path) >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
 	strcpy(address.sun_path, socket_path);
-	talk->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (talk->fd < 0 || connect(talk->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+	session->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (session->fd < 0 ||
+	    connect(session->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return -errno;
-	return sd_event_add_io(loop, &talk->source, talk->fd, EPOLLIN | EPOLLOUT, on_io, talk);
+	return sd_event_add_io(loop, &session->source, session->fd, EPOLLIN | EPOLLOUT, on_io,
+			       session);
 }
 
-static struct talk *talk_new(sd_event *loop, const char *socket_path, talk_fn fn, void *userdata)
+static struct session *session_new(sd_event *loop, const char *socket_path, session_fn fn,
+				   void *userdata)
 {
-	struct talk *talk = xcalloc(1, sizeof(*talk));
+	struct session *session = xcalloc(1, sizeof(*session));
 
-	talk->fd = -1;
-	talk->fn = fn;
-	talk->userdata = userdata;
-	talk->timer = timer_new(loop, on_timer, talk);
-	talk->error = dial(talk, loop, socket_path);
-	timer_arm(talk->timer, talk->error ? 0 : TALK_USEC);
-	return talk;
+	session->fd = -1;
+	session->fn = fn;
+	session->userdata = userdata;
+	session->timer = timer_new(loop, on_timer, session);
+	session->error = dial(session, loop, socket_path);
+	timer_arm(session->timer, session->error ? 0 : SESSION_USEC);
+	return session;
 }
 
-void haproxy_talk(sd_event *loop, const char *socket_path, char *const *commands, talk_fn fn,
-		  void *userdata, struct talk **ret)
+void haproxy_session(sd_event *loop, const char *socket_path, char *const *commands, session_fn fn,
+		     void *userdata, struct session **ret)
 {
-	struct talk *talk = talk_new(loop, socket_path, fn, userdata);
+	struct session *session = session_new(loop, socket_path, fn, userdata);
 
-	strbuf_puts(&talk->out, "prompt\n");
-	for (talk->wanted = 1; commands && *commands; commands++, talk->wanted++)
-		strbuf_printf(&talk->out, "%s\n", *commands);
-	*ret = talk;
+	strbuf_puts(&session->out, "prompt\n");
+	for (session->wanted = 1; commands && *commands; commands++, session->wanted++)
+		strbuf_printf(&session->out, "%s\n", *commands);
+	*ret = session;
 }
 
-void haproxy_master(sd_event *loop, const char *socket_path, const char *command, talk_fn fn,
-		    void *userdata, struct talk **ret)
+void haproxy_master(sd_event *loop, const char *socket_path, const char *command, session_fn fn,
+		    void *userdata, struct session **ret)
 {
-	struct talk *talk = talk_new(loop, socket_path, fn, userdata);
+	struct session *session = session_new(loop, socket_path, fn, userdata);
 
-	talk->master = true;
-	strbuf_printf(&talk->out, "%s\n", command);
-	*ret = talk;
+	session->master = true;
+	strbuf_printf(&session->out, "%s\n", command);
+	*ret = session;
 }

@@ -1,3 +1,4 @@
+/* Prepare: the files that HAProxy starts from, and the saved table. */
 #include "routed/routed.h"
 
 #include <arpa/inet.h>
@@ -7,7 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SAVED_MAX_BYTES (16u * 1024 * 1024)
+/* More than the streams can hold for one gateway. */
+#define SAVED_MAX_BYTES (256u * 1024 * 1024)
 
 void prepare_paths(struct routed *routed)
 {
@@ -20,11 +22,12 @@ void prepare_paths(struct routed *routed)
 	routed->saved_path = xasprintf("%s/table.json", config->state);
 }
 
-struct table *prepare_saved(const struct routed_config *config)
+struct table *prepare_saved(const struct routed_config *config, json_t **ret_entries)
 {
 	_cleanup_free_ char *path = xasprintf("%s/table.json", config->daemon.state);
+	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 	_cleanup_free_ char *text = NULL;
-	struct failure failure = FAILURE_INIT;
+	_cleanup_json_ json_t *json = NULL;
 	void *table = NULL;
 	size_t size;
 	int r;
@@ -32,29 +35,39 @@ struct table *prepare_saved(const struct routed_config *config)
 	r = file_read(path, SAVED_MAX_BYTES, &text, &size);
 	if (r == -ENOENT)
 		return codec_new(&table_schema);
-	if (r >= 0)
-		r = codec_parse(&table_schema, text, size, CODEC_LENIENT, &table, &failure);
+	if (r >= 0) {
+		json = json_loadb(text, size, 0, NULL);
+		r = codec_decode_new(&table_schema, json, CODEC_LENIENT, &table, &failure);
+	}
 	if (r < 0) {
-		log_errno(LOG_WARNING, r, "%s cannot be read, the gateway starts without routes",
-			  path);
-		failure_clear(&failure);
+		log_errno(LOG_WARNING, r, "cannot read %s; starting without routes: %s", path,
+			  failure.message ? failure.message : "");
 		return codec_new(&table_schema);
 	}
+	if (ret_entries)
+		*ret_entries = json_incref(json_object_get(json, "entries"));
 	return table;
 }
 
-/* HAProxy has what it needs from its sockets; one that starts anew has only the files. */
-static void in_files_trouble(struct routed *routed, const char *path, int error)
+/* HAProxy has the current table through its sockets; one that starts has only the files. */
+static int write_failed(struct routed *routed, const char *path, int error)
 {
-	char *why =
-		xasprintf("%s cannot be written: %s; a HAProxy that starts now begins with older "
-			  "routes: mend that, routed tries again every second",
-			  path, strerror(-error));
+	char *why = xasprintf("cannot write %s: %s; an HAProxy that starts now has older routes, "
+			      "and nothing is confirmed; retrying every second",
+			      path, strerror(-error));
 
-	if (!streq(routed->files_trouble, why))
+	if (!streq(routed->files_error, why))
 		log_error("%s", why);
-	free(routed->files_trouble);
-	routed->files_trouble = why;
+	free(routed->files_error);
+	routed->files_error = why;
+	return error;
+}
+
+static void write_succeeded(struct routed *routed)
+{
+	if (routed->files_error)
+		log_notice("the gateway's files are written again");
+	free(steal(routed->files_error));
 }
 
 static int write_when_changed(struct routed *routed, const char *path, char *text, char **last,
@@ -66,27 +79,12 @@ static int write_when_changed(struct routed *routed, const char *path, char *tex
 	if (streq(text, *last))
 		return 0;
 	r = file_write_atomic(path, text, strlen(text), mode);
-	if (r < 0) {
-		in_files_trouble(routed, path, r);
-		return r;
-	}
+	if (r < 0)
+		return write_failed(routed, path, r);
 	free(*last);
 	*last = steal(owned);
-	routed->unsaved = true;
+	routed->rewritten = true;
 	return 0;
-}
-
-/* Not for each entry of the log: the table tells which it is of. */
-static int save(struct routed *routed)
-{
-	_cleanup_free_ char *text = codec_print(&table_schema, routed->table);
-	int r = file_write_atomic(routed->saved_path, text, strlen(text), 0600);
-
-	if (r < 0)
-		in_files_trouble(routed, routed->saved_path, r);
-	else
-		routed->unsaved = false;
-	return r;
 }
 
 int prepare_write(struct routed *routed)
@@ -97,17 +95,28 @@ int prepare_write(struct routed *routed)
 
 	r = write_when_changed(routed, routed->map_path, render_map(routed->table),
 			       &routed->rendered_map, 0644);
-	if (r >= 0)
-		r = write_when_changed(routed, routed->config_path,
-				       render_config(routed->table, &render), &routed->rendered,
-				       0644);
-	if (r >= 0 && routed->unsaved)
-		r = save(routed);
-	if (r >= 0 && routed->files_trouble) {
-		log_notice("the gateway's files are written again");
-		free(steal(routed->files_trouble));
-	}
-	return r;
+	if (r < 0)
+		return r;
+	return write_when_changed(routed, routed->config_path,
+				  render_config(routed->table, &render), &routed->rendered, 0644);
+}
+
+int prepare_save(struct routed *routed)
+{
+	_cleanup_json_ json_t *json = codec_encode(&table_schema, routed->table);
+	_cleanup_free_ char *text = NULL;
+	int r;
+
+	json_object_set_new(json, "entries", view_encode(&routed->view));
+	text = json_text(json);
+	r = file_write_atomic(routed->saved_path, text, strlen(text), 0600);
+	if (r < 0)
+		return write_failed(routed, routed->saved_path, r);
+	routed->saved = routed->version;
+	routed->saved_usec = boot_now_usec();
+	routed->rewritten = false;
+	write_succeeded(routed);
+	return 0;
 }
 
 /* 0, or the negative errno of bind or listen. */
@@ -120,7 +129,7 @@ static int try_listen(const char *address, int64_t port)
 
 	if (six ? inet_pton(AF_INET6, address, &in6.sin6_addr) != 1
 		: !streq(address, "*") && inet_pton(AF_INET, address, &in.sin_addr) != 1)
-		return 0; /* a form that HAProxy may know */
+		return 0; /* HAProxy may know this form */
 	fd = socket(six ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return 0;
@@ -154,29 +163,60 @@ static void drop_backend(struct table *table, const char *owner)
 	memset(&table->backends[table->n_backends], 0, sizeof(*backend));
 }
 
+/* The reason that the port cannot be listened on, or NULL; owned by the caller. */
+static char *check_listen(const struct routed *routed, const char *port, int64_t listen)
+{
+	int r = try_listen(routed->config->gateway_address, listen);
+
+	return r < 0 ? xasprintf("cannot listen on port %s: %s; retrying every second", port,
+				 strerror(-r))
+		     : NULL;
+}
+
+/* One port that cannot be listened on makes HAProxy refuse its whole configuration. */
 void prepare_check_listens(struct routed *routed)
 {
+	struct map errors = MAP_INIT;
+
 	for (size_t i = 0; i < routed->table->n_routes; i++) {
 		struct table_route *route = &routed->table->routes[i];
-		_cleanup_free_ char *name = xasprintf("tcp-%lld", (long long)route->listen);
-		int r;
+		_cleanup_free_ char *port = xasprintf("%lld", (long long)route->listen);
+		_cleanup_free_ char *name = xasprintf("tcp-%s", port);
+		const char *last = map_get(&routed->listen_errors, port);
 
-		if (route->kind != KIND_TCP || !route->owner ||
-		    actual_has_backend(&routed->actual, name))
+		if (route->kind != KIND_TCP)
 			continue;
-		r = try_listen(routed->config->gateway_address, route->listen);
-		if (r == 0)
+		/* This table was checked already. */
+		if (last && streq(route->error, last))
+			free(map_put(&errors, port, xstrdup(last)));
+		if (!route->owner || actual_has_backend(&routed->actual, name))
 			continue;
-		/* One port that cannot be had would keep HAProxy from all of its configuration. */
-		route->trouble = xasprintf("port %lld cannot be listened on: %s",
-					   (long long)route->listen, strerror(-r));
-		log_warning("%s: %s", route->key, route->trouble);
+		route->error = check_listen(routed, port, route->listen);
+		if (!route->error)
+			continue;
+		if (!streq(route->error, last))
+			log_warning("%s: %s", route->key, route->error);
+		free(map_put(&errors, port, xstrdup(route->error)));
 		drop_backend(routed->table, route->owner);
 		free(steal(route->owner));
 	}
+	map_clear(&routed->listen_errors, free);
+	routed->listen_errors = errors;
 }
 
-/* Whether our HAProxy runs: then the ports that are in use are its own. */
+bool prepare_listen_is_free(const struct routed *routed)
+{
+	for (struct map_item *i = NULL; (i = map_next(&routed->listen_errors, i));) {
+		int64_t port;
+
+		if (int_parse(i->key, 1, 65535, &port) == 0 &&
+		    try_listen(routed->config->gateway_address, port) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Whether this gateway's HAProxy runs: then it is what uses the ports. */
 static bool master_answers(const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -203,10 +243,10 @@ static int check_binds(const struct routed_config *config)
 		if (r == 0)
 			r = try_listen(address, port);
 		if (r < 0) {
-			log_error("the gateway cannot listen on %s (%s): %s, or give it another "
-				  "address with gateway-http",
+			log_error("cannot listen on %s: %s; %s, or choose another address with "
+				  "gateway-http",
 				  *bind, strerror(-r),
-				  r == -EADDRINUSE ? "end the program that uses it"
+				  r == -EADDRINUSE ? "stop the program that uses it"
 						   : "make it an address of this machine");
 			return r;
 		}
@@ -219,7 +259,7 @@ int routed_prepare(const struct routed_config *config)
 	_cleanup_(routed_freep) struct routed *routed = routed_new(NULL, config);
 	int r;
 
-	routed->table = prepare_saved(config);
+	routed->table = prepare_saved(config, NULL);
 	if (!master_answers(routed->master)) {
 		r = check_binds(config);
 		if (r < 0)
@@ -230,7 +270,7 @@ int routed_prepare(const struct routed_config *config)
 	if (r >= 0)
 		r = directory_make(config->daemon.state, 0700);
 	if (r < 0)
-		return log_errno(LOG_ERR, r, "%s and %s cannot be made", config->daemon.run,
+		return log_errno(LOG_ERR, r, "cannot create %s and %s", config->daemon.run,
 				 config->daemon.state);
 	return prepare_write(routed);
 }

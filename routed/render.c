@@ -1,3 +1,4 @@
+/* Render: haproxy.cfg and its map of a table. */
 #include "routed/routed.h"
 
 int render_bind_parse(const char *bind, char **ret_address, int64_t *ret_port)
@@ -22,13 +23,13 @@ static void render_global(struct strbuf *out, const struct render *render)
 		      "\tstats socket %s mode 600 level admin expose-fd listeners\n"
 		      "\tstats timeout 1m\n\n",
 		      render->socket);
-	/* leastconn: where nobody waits, that is each in its turn. By roundrobin a server that came
-	 * while HAProxy ran can wait for sixteen rounds of the others (measured with 2.6), and one
-	 * that is slow gets as many requests as the rest.
+	/* leastconn: without load it takes servers in turn. With roundrobin a server added at run
+	 * time can wait for sixteen rounds of the others (measured with 2.6), and a slow one gets
+	 * as many requests as the rest.
 	 *
-	 * Refused connections are tried again each second, 30 times: a service whose instances are
+	 * Refused connections are retried each second, 30 times: a service whose instances are
 	 * being replaced holds its requests as long as a queue would. A request that reached a
-	 * server is never sent again: one that kills a server would kill them all. */
+	 * server is never sent again: one that crashes a server would crash all of them. */
 	strbuf_puts(out, "defaults\n"
 			 "\tmode http\n"
 			 "\tbalance leastconn\n"
@@ -50,8 +51,8 @@ static void render_global(struct strbuf *out, const struct render *render)
 			 "not answer in time\\n\"\n\n");
 }
 
-/* The map says for the longest known beginning of host and path: <backend>|<segments to
- * strip>|<owner>. A host's own routes go before those of a wildcard. */
+/* The map's value for the longest known prefix of host and path is <backend>|<segments to
+ * strip>|<owner>. An exact host wins over a wildcard. */
 static void render_gateway(struct strbuf *out, const struct render *render)
 {
 	strbuf_puts(out, "frontend gateway\n");
@@ -105,7 +106,7 @@ static const struct table_backend *backend_in(const struct table *table, int64_t
 	return NULL;
 }
 
-/* Whole pools: one that has run out leads to one reload, not to one for each service after it. */
+/* A multiple of the pool: an exhausted one costs one reload, not one for each further service. */
 static int64_t pool_size(const struct table *table, int64_t pool)
 {
 	int64_t highest = 1;

@@ -1,3 +1,4 @@
+/* routed: options, start and end. */
 #include "routed/routed.h"
 
 #define SUMMARY "the gateway: routing events become HAProxy's configuration"
@@ -5,13 +6,13 @@
 static const struct config_row rows[] = {
 	DAEMON_ROWS(struct routed_config, daemon, "routed"),
 	{ "prepare", CONFIG_BOOL, offsetof(struct routed_config, prepare), NULL, NULL,
-	  "write haproxy.cfg from the last known routes, and leave", 0, 0 },
+	  "write haproxy.cfg from the last known routes and exit", 0, 0 },
 	{ "gateway-http", CONFIG_STRV, offsetof(struct routed_config, gateway_http), "*:80",
-	  "ADDRESS:PORT", "where the gateway takes HTTP; may be given several times", 0, 0 },
+	  "ADDRESS:PORT", "where the gateway accepts HTTP; may be given several times", 0, 0 },
 	{ "gateway-address", CONFIG_STRING, offsetof(struct routed_config, gateway_address), "*",
 	  "ADDRESS", "where tcp routes listen", 0, 0 },
 	{ "pool", CONFIG_INT, offsetof(struct routed_config, pool), "64", "N",
-	  "HTTP backends declared ahead: as many services get routes without a reload", 1, 10000 },
+	  "HTTP backends declared ahead: as many services need no reload", 1, 10000 },
 	CONFIG_END,
 };
 
@@ -27,7 +28,7 @@ static int taken_ports(struct routed *routed)
 		int64_t port;
 
 		if (render_bind_parse(*bind, &address, &port) < 0) {
-			log_error("gateway-http wants ADDRESS:PORT, not '%s'", *bind);
+			log_error("cannot use gateway-http '%s': it is not ADDRESS:PORT", *bind);
 			return -EINVAL;
 		}
 		*array_add(routed->taken, routed->n_taken) = port;
@@ -62,7 +63,7 @@ void routed_free(struct routed *routed)
 {
 	if (!routed)
 		return;
-	bus_drop_waiters(routed);
+	waiters_free(routed);
 	projection_free(routed->projection);
 	sync_free(routed);
 	view_clear(&routed->view);
@@ -74,7 +75,7 @@ void routed_free(struct routed *routed)
 	free(routed->saved_path);
 	free(routed->rendered);
 	free(routed->rendered_map);
-	free(routed->files_trouble);
+	free(routed->files_error);
 	free(routed);
 }
 

@@ -1,4 +1,4 @@
-/* answer: packets in, packets out; sizes, truncation, and bytes that are no packet. */
+/* answer: packets in, packets out: sizes, truncation, and bytes that are not a packet. */
 #include "dnsd/dnsd.h"
 #include "tests/tap.h"
 
@@ -9,11 +9,8 @@ static struct zone *make_zone(void)
 	struct zone *zone = zone_new();
 	struct strbuf head = STRBUF_INIT, facts = STRBUF_INIT;
 
-	strbuf_puts(&head,
-		    "{\"namespace\":\"shop\",\"revision\":1,\"deploy\":\"d\",\"manifest\":{"
-		    "\"namespace\":\"shop\","
-		    "\"services\":{\"web\":{\"image\":\"x\",\"ports\":{\"http\":{\"port\":80}}}}},"
-		    "\"services\":[{\"name\":\"web\",\"slots\":[");
+	strbuf_puts(&head, "{\"namespace\":\"shop\",\"revision\":1,\"deploy\":\"d\",\"services\":[{"
+			   "\"name\":\"web\",\"ports\":{\"http\":{\"port\":80}},\"slots\":[");
 	strbuf_puts(&facts, "{\"machine\":\"m\",\"namespace\":\"shop\",\"instances\":[");
 	for (int i = 0; i < SLOTS; i++) {
 		strbuf_printf(&head, "%s{\"slot\":%d,\"instance\":\"i%d\",\"machine\":\"m\"}",
@@ -26,8 +23,9 @@ static struct zone *make_zone(void)
 	}
 	strbuf_puts(&head, "]}]}");
 	strbuf_puts(&facts, "]}");
-	zone_entry(zone, "ployz.v1.intent.namespace.shop", head.text, head.size);
-	zone_entry(zone, "ployz.v1.intent.instances.m.shop", facts.text, facts.size);
+	zone_entry(zone, "ployz.v1.intent.namespace.shop", 1, head.text, head.size);
+	zone_entry(zone, "ployz.v1.facts.m.shop", 2, facts.text, facts.size);
+	zone_entry(zone, "ployz.v1.intent.namespace.news", 3, "{", 1);
 	zone_settle(zone);
 	strbuf_clear(&head);
 	strbuf_clear(&facts);
@@ -114,11 +112,13 @@ static void test_rules(const struct zone *zone)
 	} rows[] = {
 		{ "strangers", "web.shop.ployz.internal", KNOT_RRTYPE_A, false, true, ANSWER_SEND,
 		  KNOT_RCODE_REFUSED },
-		{ "strangers for others", "example.org", KNOT_RRTYPE_A, false, true, ANSWER_SEND,
+		{ "strangers, other zones", "example.org", KNOT_RRTYPE_A, false, true, ANSWER_SEND,
 		  KNOT_RCODE_REFUSED },
-		{ "before the log", "web.shop.ployz.internal", KNOT_RRTYPE_A, true, false,
+		{ "a head that cannot be decoded", "web.news.ployz.internal", KNOT_RRTYPE_A, true,
+		  true, ANSWER_SEND, KNOT_RCODE_SERVFAIL },
+		{ "before the first load", "web.shop.ployz.internal", KNOT_RRTYPE_A, true, false,
 		  ANSWER_SEND, KNOT_RCODE_SERVFAIL },
-		{ "others before the log", "example.org", KNOT_RRTYPE_A, true, false,
+		{ "other zones before the first load", "example.org", KNOT_RRTYPE_A, true, false,
 		  ANSWER_FORWARD, 0 },
 		{ "a transfer", "ployz.internal", KNOT_RRTYPE_AXFR, true, true, ANSWER_SEND,
 		  KNOT_RCODE_REFUSED },
@@ -148,7 +148,7 @@ static void test_rules(const struct zone *zone)
 static void test_damage(const struct zone *zone)
 {
 	struct answer_caller caller = { .allowed = true, .loaded = true };
-	uint8_t query[600], damaged[600], out[DNSD_UDP_MOST];
+	uint8_t query[600], damaged[600], out[DNSD_UDP_MAX];
 	size_t asked = make_query("web.shop.ployz.internal", KNOT_RRTYPE_A, 1232, query), size;
 	static const uint8_t header[KNOT_WIRE_HEADER_SIZE] = { 0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1 };
 	unsigned wrong = 0, rounds = 0;
@@ -169,7 +169,7 @@ static void test_damage(const struct zone *zone)
 			rounds++;
 			size = 0;
 			if (answer_make(zone, &caller, damaged, asked, out, &size) == ANSWER_SEND &&
-			    (size < KNOT_WIRE_HEADER_SIZE || size > DNSD_UDP_MOST ||
+			    (size < KNOT_WIRE_HEADER_SIZE || size > DNSD_UDP_MAX ||
 			     !knot_wire_get_qr(out)))
 				wrong++;
 		}

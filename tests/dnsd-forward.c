@@ -1,4 +1,4 @@
-/* forward and places: which bytes are the answer, who is asked next, addresses in text. */
+/* forward and address: which bytes are the answer, which upstream is next, addresses in text. */
 #include "dnsd/dnsd.h"
 #include "tests/tap.h"
 
@@ -7,12 +7,12 @@ static const uint8_t question[] = "\x12\x34\x01\x00\0\1\0\0\0\0\0\0\7example\3or
 
 static struct forward *with_upstreams(size_t count)
 {
-	struct place_of *places = NULL;
+	struct address *addresses = NULL;
 	size_t n = 0;
 
 	while (n < count)
-		place_parse("192.0.2.1", 53, array_add(places, n));
-	return forward_new(places, n);
+		address_parse("192.0.2.1", 53, array_add(addresses, n));
+	return forward_new(addresses, n);
 }
 
 static void test_judge(void)
@@ -59,14 +59,14 @@ static void test_judge(void)
 		forward_add(forward, &client, question, QUESTION_SIZE, 512, 7);
 	ok(forward_surplus(forward) == query, "the oldest makes room");
 	forward_remove(forward, query);
-	query = forward->oldest;
+	query = TAILQ_FIRST(&forward->queries);
 	query->deadline = 50;
-	query->next->deadline = 40;
+	TAILQ_NEXT(query, by_age)->deadline = 40;
 	is_int((long long)forward_deadline(forward), 40, "the earliest deadline");
 	forward_free(forward);
 }
 
-static void test_places(void)
+static void test_addresses(void)
 {
 	static const struct {
 		const char *text, *expected;
@@ -84,33 +84,35 @@ static void test_places(void)
 		{ "", NULL },
 		{ "1.2.3", NULL },
 	};
-	struct place_of place, *places;
+	struct address parsed, *addresses;
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		_cleanup_free_ char *text =
-			place_parse(rows[i].text, 53, &place) == 0 ? place_format(&place) : NULL;
+		_cleanup_free_ char *text = address_parse(rows[i].text, 53, &parsed) == 0
+						    ? address_format(&parsed)
+						    : NULL;
 
 		is(text, rows[i].expected, rows[i].text);
 	}
-	is_int((long long)places_of_resolv_conf(
+	is_int((long long)addresses_of_resolv_conf(
 		       "# nameserver 9.9.9.9\nsearch a b\nnameserver 192.0.2.1\n"
 		       "nameserver\t::1 \nnameserver x\nnameserver",
-		       &places),
+		       &addresses),
 	       2, "resolv.conf");
-	free(places);
-	place_parse("127.9.9.9", 1, &place);
-	ok(place_is_loopback(&place) && !place_is_wildcard(&place), "loopback");
-	place_parse("::ffff:10.101.1.2", 1, &place);
+	free(addresses);
+	address_parse("127.9.9.9", 1, &parsed);
+	ok(address_is_loopback(&parsed) && !address_is_wildcard(&parsed), "loopback");
+	address_parse("::ffff:10.101.1.2", 1, &parsed);
 	uint32_t address = 0;
-	ok(place_ipv4(&place, &address) && address == 0x0a650102 && !place_is_loopback(&place),
+	ok(address_ipv4(&parsed, &address) && address == 0x0a650102 &&
+		   !address_is_loopback(&parsed),
 	   "a mapped address");
-	place_parse("[::]:53", 1, &place);
-	ok(place_is_wildcard(&place), "wildcard");
+	address_parse("[::]:53", 1, &parsed);
+	ok(address_is_wildcard(&parsed), "wildcard");
 }
 
 int main(void)
 {
 	test_judge();
-	test_places();
+	test_addresses();
 	return tap_done();
 }

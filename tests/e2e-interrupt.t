@@ -10,7 +10,7 @@ apart "$0"
 before=$work/before after=$work/after said=$work/said
 dir=$work/dev
 
-# One line for each thing that there is: processes but for this one, and what the kernel and the engine show.
+# One line for each thing that exists: processes except this one, and what the kernel and the engine list.
 processes() {
 	own=$(tr '\0' ' ' </proc/$$/cmdline)
 	for process in /proc/[0-9]*; do
@@ -51,7 +51,7 @@ note_things() {
 	things | sort -u >"$before"
 }
 
-# nothing_left NAME: within the time that a process needs to go, there is nothing that was not there before.
+# nothing_left NAME: within the time that processes need to end, nothing exists that did not exist before.
 nothing_left() {
 	if within 10 settled; then
 		pass "$1: nothing is left"
@@ -62,13 +62,13 @@ $(tail -n 30 "$said")"
 	fi
 }
 
-# typed NAME: the terminal has typed ^C before the command came to its end by itself.
+# typed NAME: the terminal typed ^C before the command had ended.
 typed() {
 	like "$(cat "$said")" '^terminal: typing' "$1: interrupted" || diag "$(tail -n 30 "$said")"
 	nothing_left "$1"
 }
 
-# interrupted NAME REGEX COMMAND…: ^C as soon as the terminal shows REGEX; `ends` tells the exit code afterwards.
+# interrupted NAME REGEX COMMAND…: ^C as soon as the terminal shows REGEX; `ends` checks the exit code afterwards.
 interrupted() {
 	name=$1 moment=$2
 	shift 2
@@ -77,7 +77,7 @@ interrupted() {
 	typed "$name"
 }
 
-# interrupted_when NAME CONDITION COMMAND…: the same as soon as the condition holds.
+# interrupted_when NAME CONDITION COMMAND…: the same as soon as the condition is met.
 interrupted_when() {
 	name=$1 condition=$2
 	shift 2
@@ -90,7 +90,7 @@ interrupted_when() {
 	typed "$name"
 }
 
-# interrupted_after NAME MILLISECONDS COMMAND…: whatever it does then.
+# interrupted_after NAME MILLISECONDS COMMAND…: at that time, whatever the command does.
 interrupted_after() {
 	name="$1, after $2 ms" moment=$2
 	shift 2
@@ -104,10 +104,10 @@ ends() {
 }
 
 # shellcheck disable=SC2086 # $make is two words
-# Whatever make has told this test's own make is not for these.
+# The variables of the make that runs this test are not for the makes below.
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 make="make --no-print-directory BUILD=$BUILD"
-# A demo that somebody keeps running in this tree is not this test's.
+# Another demo that runs in this tree is not touched.
 DEMO_KEPT=$work/kept
 export DEMO_KEPT
 
@@ -123,7 +123,7 @@ context_is_gone() {
 	! ls "$TMPDIR"/plt.*/dev/run/operator.conf
 }
 
-# What dev keeps for its next start is not left behind; each begins without.
+# The files that dev keeps for its next start are removed after each run.
 dev() {
 	how=$1
 	shift
@@ -143,15 +143,15 @@ for ms in 50 200 350 500 650 800; do
 	dev interrupted_after 'dev, with its engine' $ms ployzctl dev
 done
 timeout -k 5 90 terminal -i 'ready in' -i ' ending' ployzctl dev --dir "$dir" >"$said" 2>&1 </dev/null
-nothing_left 'dev, told twice'
+nothing_left 'dev, two signals'
 rm -rf "$dir"
 interrupted_when 'make demo starts its engine' engine_begins $make demo
 
-# --- with one that runs already
+# --- ployzctl dev, with an engine that runs already
 engine_start || bail "$engine_reason"
-mkdir -p /run/containerd/s # it makes that for its first container
+mkdir -p /run/containerd/s # the engine makes it for its first container
 note_things
-for moment in 'prepare +meshd' 'making PLOYZ_STATUS' 'claimed subnet' 'meshd +ready' 'agentd +ready' 'ready in' \
+for moment in 'prepare +meshd' 'created PLOYZ_STATUS' 'claimed subnet' 'meshd +ready' 'agentd +ready' 'ready in' \
 	'containers. network'; do
 	dev interrupted "dev at '$moment'" "$moment" ployzctl dev
 done
@@ -167,7 +167,7 @@ for moment in '1  An engine' '2  The cluster' '4  The deploy' 'created on' 'comm
 done
 interrupted_when 'make demo, while its cluster starts' store_runs $make demo
 
-# --- make demo KEEP=1, which is to stay, and make demo-end
+# --- make demo KEEP=1, which stays, and make demo-end
 timeout -k 5 90 terminal $make demo KEEP=1 >"$said" 2>&1 </dev/null
 is "$?" 0 'make demo KEEP=1'
 ok 'leaves its cluster running' store_runs
@@ -179,7 +179,7 @@ run $make demo-end
 exits 0 'make demo-end, after one that was interrupted'
 nothing_left 'make demo-end'
 run $make demo-end
-like "$out" 'No demo' 'once more: there is none'
+like "$out" 'No demo' 'once more: none runs'
 
 # --- make check
 interrupted 'make check' 'agentd-container' $make check

@@ -7,8 +7,8 @@
 . "$(dirname "$0")/lib/bus.sh"
 . "$(dirname "$0")/lib/leased.sh"
 
-export PLOYZ_HOLD=$work/hold
-mkdir "$PLOYZ_HOLD"
+export PLOYZ_FAILPOINT=$work/hold
+mkdir "$PLOYZ_FAILPOINT"
 
 # The reading back of what was written to namespace $2.
 reading() {
@@ -96,7 +96,7 @@ for write in $WRITES; do
 	for loss in $LOSSES; do
 		ns=$write-$loss
 		if [ "$write" = renewal ]; then
-			: >"$PLOYZ_HOLD/$ns.start"
+			: >"$PLOYZ_FAILPOINT/$ns.start"
 		else
 			lose "$loss" "$write" "$ns"
 		fi
@@ -106,7 +106,7 @@ done
 
 # A renewal comes 10 s after the taking, which was not to be lost.
 for loss in $LOSSES; do
-	within 10 grep -q "deploy d-renewal-$loss: held before step start" "$work/leased-m1.log" || bail "renewal-$loss is not held"
+	within 10 grep -q "deploy d-renewal-$loss: held before phase start" "$work/leased-m1.log" || bail "renewal-$loss is not held"
 	lose "$loss" renewal "renewal-$loss"
 done
 missed() {
@@ -115,7 +115,7 @@ missed() {
 ok 'four renewals are missed' within 20 missed
 
 # What is late comes after its repetition: when that is in the log and the deploy over.
-rm "$PLOYZ_HOLD"/renewal-*.start
+rm "$PLOYZ_FAILPOINT"/renewal-*.start
 for write in $WRITES; do
 	ok "$write, late: the deploy ends without it" within 20 ended m1 "d-$write-late" "$(end_of "$write")"
 done

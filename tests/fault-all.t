@@ -8,8 +8,8 @@
 
 PROGRAMS='meshd leased placerd routed dnsd agentd bus store gateway'
 
-export PLOYZ_HOLD=$work/hold
-mkdir "$PLOYZ_HOLD"
+export PLOYZ_FAILPOINT=$work/hold
+mkdir "$PLOYZ_FAILPOINT"
 
 web() {
 	cat <<-END
@@ -72,7 +72,7 @@ dev_again() {
 }
 
 held() {
-	grep -q 'held before step commit$' "$work/mid.out"
+	grep -q 'held before phase commit$' "$work/mid.out"
 }
 
 engine_start_kept || skip_all "$engine_reason"
@@ -97,7 +97,7 @@ as_before 'and dev'
 deploy three 'the next deploy'
 
 # In the middle of a deploy whose candidates are ready.
-: >"$PLOYZ_HOLD/whole.commit"
+: >"$PLOYZ_FAILPOINT/whole.commit"
 web four >"$work/mid.yaml"
 ctl deploy -f "$work/mid.yaml" >"$work/mid.out" 2>&1 </dev/null &
 hand=$!
@@ -105,7 +105,7 @@ end_later $hand
 ok 'candidates are ready beside it' within 20 held
 is "$(lines "$(containers whole)")" 4 'that makes four containers'
 kill -KILL "$dev_pid" "$hand" $(all_pids) "$(cat "$engine_own/pid")"
-rm "$PLOYZ_HOLD/whole.commit"
+rm "$PLOYZ_FAILPOINT/whole.commit"
 within 10 engine_answers "$DOCKER_HOST"
 dev_again 'in the middle of a deploy'
 ok 'it serves what was committed' within 10 answers whole.test / three

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The crash matrix: kill -9 of every program at every phase of a deploy, under a steady load of the gateway. A walk
-# is held before the phase (PLOYZ_HOLD of leased(8)), the victim dies, the walk goes on without it. Each case is one
+# The crash matrix: kill -9 of every program at every phase of a deploy, under a steady load of the gateway. A rollout
+# is held before the phase (PLOYZ_FAILPOINT of leased(8)), the victim dies, the rollout continues without it. Each case is one
 # result: traffic went on, nothing of the committed head was touched, the next deploy began within 3 s, nothing of a
 # dead deploy is left, and there is one head.
 #
@@ -13,13 +13,13 @@
 
 VICTIMS='leased agentd placerd routed dnsd meshd gateway gateway-worker dockerd bus store ployzctl'
 # `starting`: while the candidates start.
-PHASES='lease open sweep plan lock prepare run start starting commit apply clean unlock release'
+PHASES='lease head preview open list sweep plan lock claim prepare run start starting manifest query commit confirm clean unlock release'
 ABORT_PHASES='abort resume close'
 BACK_CS=300  # what died is back, and the next deploy has begun
 SERVE_CS=100 # from the gateway's death to the next answer
 
-export PLOYZ_HOLD=$work/hold
-mkdir "$PLOYZ_HOLD"
+export PLOYZ_FAILPOINT=$work/hold
+mkdir "$PLOYZ_FAILPOINT"
 
 centiseconds() {
 	read -r up _ </proc/uptime
@@ -145,7 +145,7 @@ wrong() {
 $*"
 }
 
-# The walk of the next deploy has begun; one that could not even be planned is asked for again.
+# The rollout of the next deploy has begun; one that could not even be planned is asked for again.
 next_begun() {
 	grep -q '^deploy ' "$work/next.out" && grep -Eq ' s  (planning|held)|nothing to change' "$work/next.out" && return
 	if gone "$next"; then
@@ -205,7 +205,7 @@ settled() {
 }
 
 held() {
-	grep -q "held before step $1\$" "$work/mid.out"
+	grep -q "held before phase $1\$" "$work/mid.out"
 }
 
 a_candidate_starts() {
@@ -224,7 +224,7 @@ deploy_until() {
 	manifest "w$number" >"$work/mid.yaml"
 	# What the last one said is none of this one's.
 	: >"$work/mid.out"
-	[ "$1" = starting ] || : >"$PLOYZ_HOLD/tough.$1"
+	[ "$1" = starting ] || : >"$PLOYZ_FAILPOINT/tough.$1"
 	ctl deploy -f "$work/mid.yaml" >"$work/mid.out" 2>&1 </dev/null &
 	hand=$!
 	end_later $hand
@@ -232,7 +232,7 @@ deploy_until() {
 		soon 2000 a_candidate_starts || wrong "no candidate starts:
 $(cat "$work/mid.out")"
 	else
-		soon 2000 held "$1" || wrong "the walk does not come to $1:
+		soon 2000 held "$1" || wrong "the rollout does not reach $1:
 $(cat "$work/mid.out")"
 	fi
 	mid=$(sed -n 's/^deploy \([a-z0-9]*\)$/\1/p' "$work/mid.out" | head -n 1)
@@ -242,7 +242,7 @@ $(cat "$work/mid.out")"
 leave_something() {
 	deploy_until commit
 	kill_victim leased
-	rm -f "$PLOYZ_HOLD/tough.commit"
+	rm -f "$PLOYZ_FAILPOINT/tough.commit"
 	wait "$hand"
 	within 10 ctl lease ls || wrong 'leased does not come back'
 }
@@ -289,7 +289,7 @@ case_of() {
 	[ "$2" != sweep ] || leave_something
 	deploy_until "$2"
 	kill_victim "$1"
-	rm -f "$PLOYZ_HOLD/tough.$2"
+	rm -f "$PLOYZ_FAILPOINT/tough.$2"
 	mid_ends "$1"
 	since=$(centiseconds)
 	[ "$outcome" != dead ] || since=$died

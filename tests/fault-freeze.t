@@ -51,7 +51,7 @@ keep() {
 }
 
 held() { # held MACHINE CASE
-	grep -q "deploy old-$1-$2: held before step" "$work/leased-$1.log"
+	grep -q "deploy old-$1-$2: held before phase" "$work/leased-$1.log"
 }
 
 starting() {
@@ -62,16 +62,16 @@ starting() {
 begin() {
 	for case in $CASES; do
 		step=$(step_of "$case")
-		[ -z "$step" ] || : >"$PLOYZ_HOLD/$1-$case.$step"
+		[ -z "$step" ] || : >"$PLOYZ_FAILPOINT/$1-$case.$step"
 		case $case in
 		opening | committing | closing) keep "$1" "$case" ;;
 		esac
 		deploy "$1" "old-$1-$case" "$(image_of "$case")" "$1-$case" >"$work/out"
 	done
-	within 10 held "$1" renewal || bail 'the walk is not held'
+	within 10 held "$1" renewal || bail 'the rollout is not held'
 	keep "$1" renewal
 	for case in $CASES; do
-		[ -z "$(step_of "$case")" ] || within 10 held "$1" "$case" || fail "$1: the walk comes to $case"
+		[ -z "$(step_of "$case")" ] || within 10 held "$1" "$case" || fail "$1: the rollout reaches $case"
 		[ -z "$(write_of "$case")" ] || within 15 said "$1" kept "$(subject "$(write_of "$case")" "$1-$case")" ||
 			fail "$1: $case is on its way"
 	done
@@ -81,7 +81,7 @@ begin() {
 # Whoever is held goes on when it wakes, but for the one that only renews: a machine that the other deploy had nothing to
 # do with would start its candidates, for the next deploy to sweep.
 let_go() {
-	rm "$PLOYZ_HOLD/$1-open.open" "$PLOYZ_HOLD/$1-commit.commit" "$PLOYZ_HOLD/$1-close.close"
+	rm "$PLOYZ_FAILPOINT/$1-open.open" "$PLOYZ_FAILPOINT/$1-commit.commit" "$PLOYZ_FAILPOINT/$1-close.close"
 }
 
 # force MACHINE: with it frozen, its leases are broken, and other deploys go through on m2.
@@ -173,8 +173,8 @@ for machine in m1 m2 m3; do
 	machine_start $machine
 done
 leased_start m2
-export PLOYZ_HOLD=$work/hold
-mkdir "$PLOYZ_HOLD"
+export PLOYZ_FAILPOINT=$work/hold
+mkdir "$PLOYZ_FAILPOINT"
 for machine in m1 m3; do
 	relay_start $machine
 	leased_start $machine "$relay_url" || bail "$(cat "$work/leased-$machine.log")"

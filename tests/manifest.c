@@ -34,7 +34,7 @@ static const struct row rows[] = {
 	{ "replicas: 1", NULL },
 	{ "replicas: 1000", NULL },
 	{ "replicas: global", NULL },
-	{ "replicas: 0", "replicas: wants a whole number" },
+	{ "replicas: 0", NULL },
 	{ "replicas: -1", "wants a whole number" },
 	{ "replicas: 1001", "wants a whole number" },
 	{ "replicas: '2'", "wants a whole number" },
@@ -78,8 +78,31 @@ static const struct row rows[] = {
 	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a?b'}}]", "not a path" },
 	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a;b'}}]", "not a path" },
 	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a|b'}}]", "not a path" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: /a/..b/.c/d.}}]", NULL },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: /a/}}]", NULL },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a//b'}}]",
+	  "routes[0].http.path: '/a//b' has an empty segment; write /a/b" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '//'}}]", "segment; write /" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a/../b'}}]",
+	  "'/a/../b' has a segment that consists of dots; write /b" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a/./b'}}]", "; write /a/b" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/../..'}}]", "; write /" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a/b/..'}}]", "; write /a" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a/.'}}]", "; write /a" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/api/*'}}]",
+	  "'/api/*' has a *: a path matches everything below it; write /api" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/*'}}]", "; write /" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: '/a/b*/c'}}]", "; write /a" },
+	{ "routes: [{http: {port: http, hosts: [a.example], strip: true, path: "
+	  "/1/2/3/4/5/6/7/8}}]",
+	  NULL },
+	{ "routes: [{http: {port: http, hosts: [a.example], strip: true, path: "
+	  "/1/2/3/4/5/6/7/8/9}}]",
+	  "routes[0].http.strip: strip removes at most 8 segments, '/1/2/3/4/5/6/7/8/9' has 9" },
+	{ "routes: [{http: {port: http, hosts: [a.example], path: /1/2/3/4/5/6/7/8/9}}]", NULL },
 	{ "routes: [{http: {port: http, hosts: [a.example], strip: yes}}]", "wants true or false" },
 	{ "routes: [{http: {port: http, hosts: [a_b]}}]", "hosts[0]: 'a_b' is not a host name" },
+	{ "routes: [{http: {port: http, hosts: [tcp]}}]", "hosts[0]: the host name 'tcp' stands for" },
 	{ "routes: [{http: {port: http, hosts: []}}]", "hosts: must not be empty" },
 	{ "routes: [{http: {port: http}}]", "routes[0].http.hosts: is missing" },
 	{ "routes: [{http: {hosts: [a]}}]", "routes[0].http.port: is missing" },
@@ -113,13 +136,19 @@ static const struct row rows[] = {
 	{ "ready: {http: {port: http, status: ok}}", "wants an HTTP status" },
 	{ "ready: {http: {port: http, status: true}}", "wants an HTTP status" },
 	{ "ready: {http: {port: http, path: h}}", "not a path" },
+	{ "ready: {http: {port: http, path: '/h?deep=1'}}", NULL },
+	{ "ready: {http: {port: http, path: '/h#x'}}", "not a path" },
+	{ "ready: {http: {port: http, path: '/h x'}}", "not a path" },
 	{ "ready: {http: {port: nope}}", "there is no port 'nope'" },
 	{ "ready: {tcp: {port: http}}", NULL },
 	{ "ready: {tcp: {port: dns}}", "not a tcp port" },
 	{ "ready: {tcp: {}}", "ready.tcp.port: is missing" },
 	{ "ready: {exec: [true]}", "exec[0]: wants a string" },
 	{ "ready: {exec: ['true']}", NULL },
-	{ "ready: {exec: ['true'], tcp: {port: http}}", "at most one of http, tcp, exec" },
+	{ "ready: {exec: ['true'], tcp: {port: http}}", "at most one of http, tcp, exec, running" },
+	{ "ready: {running: 5s}", NULL },
+	{ "ready: {running: 5s, exec: ['true']}", "at most one of http, tcp, exec, running" },
+	{ "ready: {running: soon}", "wants a duration" },
 	{ "ready: {interval: 500ms, timeout: 1s, retries: 3, start_period: 1m}", NULL },
 	{ "ready: {start_period: 0s}", NULL },
 	{ "ready: {interval: 0s}", "must be between" },
@@ -168,9 +197,21 @@ static const struct row rows[] = {
 	{ "labels: {a.b: 5}", "labels.a.b: wants a string" },
 	{ "privileged: true", "namespace system only" },
 	{ "host_network: true", "namespace system only" },
-	{ "place: {zones: [a], labels: {disk: ssd}, spread: machine}", NULL },
-	{ "place: {spread: rack}", "wants one of zone, machine" },
-	{ "place: {zone: [a]}", "did you mean 'zones'?" },
+	{ "placement: {zones: [a], labels: {disk: ssd}, spread: machine}", NULL },
+	{ "placement: {spread: rack}", "wants one of zone, machine" },
+	{ "placement: {zone: [a]}", "did you mean 'zones'?" },
+	{ "place: {zones: [a]}", "services.web.place: unknown key" },
+	/* labels */
+	{ "labels: {a: b}", NULL },
+	{ "labels: {ployz.machine: m1}", "labels.ployz.machine: labels that begin with ployz." },
+	/* grants */
+	{ "namespace: a\nservices: {}\ngrants: {shop.test: [b, c], '*.shop.test': [b]}", NULL },
+	{ "namespace: a\nservices: {}\ngrants: {not a host: [b]}",
+	  "'not a host' is not a host name" },
+	{ "namespace: a\nservices: {}\ngrants: {shop.test: b}", "wants a list of namespaces" },
+	{ "namespace: a\nservices: {}\ngrants: {shop.test: []}", "wants a list of namespaces" },
+	{ "namespace: a\nservices: {}\ngrants: {shop.test: [B]}", "'B' is not the name" },
+	{ "namespace: a\nservices: {}\ngrants: [shop.test]", "wants an object" },
 	{ "depends_on: [api]", NULL },
 	{ "depends_on: [web]", "cannot depend on itself" },
 	{ "depends_on: [nope]", "there is no service 'nope'" },
@@ -259,7 +300,7 @@ static struct manifest *good(const char *text)
 static void test_all_at_once(void)
 {
 	static const char text[] =
-		"namespace: A\nservices:\n  a: {imag: x, replicas: 0}\n  b: {image: 5}\n"
+		"namespace: A\nservices:\n  a: {imag: x, replicas: -1}\n  b: {image: 5}\n"
 		"  c: {image: c, depends_on: [z]}\nvolumes: {v: {perm: x}}\nmore: 1\n";
 	static const char *const expected[] = { "m:1:1: namespace:",
 						"m:3:7: services.a.imag:",
@@ -283,32 +324,76 @@ static void test_all_at_once(void)
 
 static void test_large(void)
 {
+	static const char small[] = "{\"namespace\":\"a\",\"services\":{}}";
 	_cleanup_free_ char *text = xcalloc(1, MANIFEST_MAX_BYTES + 2);
-	_cleanup_(strv_freep) char **errors = NULL;
+	_cleanup_(strv_freep) char **errors = NULL, **none = NULL;
 	struct manifest *manifest = NULL;
 
 	memset(text, ' ', MANIFEST_MAX_BYTES + 1);
+	memcpy(text, small, strlen(small));
 	ok(manifest_parse("m", text, MANIFEST_MAX_BYTES + 1, &manifest, &errors) < 0 &&
-		   strstr(errors[0], "larger than"),
+		   strstr(errors[0], "larger than 262144 bytes"),
 	   "a manifest that is too large");
+	ok(manifest_parse("m", text, MANIFEST_MAX_BYTES, &manifest, &none) == 0 && !none,
+	   "and one that is as large as is allowed");
+	manifest_free(manifest);
+}
+
+/* The limits of a namespace, at exactly N and one over it. */
+static void test_limits(void)
+{
+	for (int more = 0; more <= 1; more++) {
+		struct strbuf routes = STRBUF_INIT, slots = STRBUF_INIT;
+		const char *const what[] = { "257 routes", "2001 slots" };
+		struct strbuf *texts[] = { &routes, &slots };
+
+		strbuf_puts(&routes, "namespace: a\nservices:\n  web:\n    image: x\n"
+				     "    ports: {http: {port: 80}}\n    routes:\n"
+				     "      - tcp: {port: http, listen: 1}\n"
+				     "      - http: {port: http, hosts: [a");
+		for (int i = 0; i < MANIFEST_MAX_ROUTES - 2 + more; i++)
+			strbuf_printf(&routes, ", r%d.test", i);
+		strbuf_puts(&routes, "]}\n");
+		strbuf_printf(&slots,
+			      "namespace: a\nservices:\n  a: {image: x, replicas: 1000}\n"
+			      "  b: {image: x, replicas: 999}\n  c: {image: x, replicas: %s}\n"
+			      "  d: {image: x, replicas: %d}\n",
+			      "global", more);
+		for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+			_cleanup_(strv_freep) char **errors = NULL;
+			_cleanup_(manifest_freep) struct manifest *manifest = NULL;
+			int r = manifest_parse("m", texts[i]->text, texts[i]->size, &manifest,
+					       &errors);
+
+			if (more)
+				ok(r < 0 && strstr(errors[0], what[i]), "%s are too many", what[i]);
+			else
+				ok(r == 0, "one less than %s", what[i]);
+			strbuf_clear(texts[i]);
+		}
+	}
 }
 
 static void test_defaults(void)
 {
 	_cleanup_(manifest_freep) struct manifest *m =
 		good("namespace: a\nservices:\n  w: {image: x, ports: {d: {port: 53, "
-		     "protocol: udp}, h: {port: 80}}}\n");
+		     "protocol: udp}, h: {port: 80}}}\n  u: {image: x, ports: {d: {port: 53, "
+		     "protocol: udp}}}\n");
 	const struct service *w = manifest_service(m, "w");
 	struct ready ready;
 
 	is_int(w->replicas, 1, "default replicas");
 	is_int((long long)w->stop_grace, 10000000, "default stop_grace");
 	is_int(w->restart, RESTART_UNLESS_STOPPED, "default restart");
-	is_int(w->place.spread, SPREAD_ZONE, "default spread");
+	is_int(w->placement.spread, SPREAD_ZONE, "default spread");
 	service_ready(w, &ready);
 	is(ready.tcp ? ready.tcp->port : NULL, "h", "ready by default: the first TCP port");
 	is_int(ready.retries, 30, "default retries");
 	is_int((long long)ready.timeout, 5000000, "default timeout");
+	is_int((long long)ready.running, 0, "then not by running");
+	service_ready(manifest_service(m, "u"), &ready);
+	is_int((long long)ready.running, 2000000, "ready by default without a TCP port: running");
 	is_int(service_update(m, w, NULL), UPDATE_START_FIRST, "start-first by default");
 	ok(!manifest_service(m, "z") && !manifest_volume(m, "z") && !service_port(w, "z"),
 	   "look-ups of nothing");
@@ -342,7 +427,7 @@ static const struct {
 } hashes[] = {
 	{ "replicas: 3", false },
 	{ "routes: [{tcp: {port: h, listen: 1}}]", false },
-	{ "place: {zones: [a]}", false },
+	{ "placement: {zones: [a]}", false },
 	{ "pull: always", false },
 	{ "update: stop-first", false },
 	{ "ready: {interval: 3s}", false },
@@ -407,6 +492,7 @@ int main(void)
 		test_row(&rows[i]);
 	test_all_at_once();
 	test_large();
+	test_limits();
 	test_defaults();
 	test_update();
 	test_hashes();

@@ -1,7 +1,7 @@
 #!/bin/sh
-# The manual pages against the programs, in both directions: options with their words and defaults, verbs, keys of the
-# configuration, exit codes, variables of the environment, failures and the wire; no message in a page that no program
-# says; and no page has anything that mandoc would mend.
+# Compares the manual pages with the programs, in both directions: options with their arguments and defaults, verbs, keys
+# of the configuration, exit codes, environment variables, failures and the wire. Every message that a page explains is
+# one of its programs. mandoc has no warning about any page.
 . tests/lib/tap.sh
 . tests/lib/fixture.sh
 
@@ -13,26 +13,26 @@ items() {
 	perl tests/lib/mdoc.pl "man/$1" | grep "^$2$tab" | cut -f 2-
 }
 
-# same PAGE-HAS PROGRAM-HAS NAME: lines that one of them lacks are shown.
+# same PAGE-HAS PROGRAM-HAS NAME: shows the lines that one of them lacks.
 same() {
 	printf '%s\n' "$1" | sort -u >"$work/page"
 	printf '%s\n' "${2:-nothing at all}" | sort -u >"$work/program"
 	is "$(diff "$work/page" "$work/program" | sed -n 's/^</page:   /p; s/^>/program:/p')" '' "$3"
 }
 
-# Of a --help: `--key WORD` and its default behind a tab.
+# From a --help: `--key ARGUMENT` and its default after a tab.
 help_options() {
 	sed -n 's/^  \(--[a-z-]*\( [^ ][^ ]*\)\{0,1\}\)  *\(.*\)$/\1'"$tab"'\3/p' | sed 's/'"$tab"'.*(default \(.*\))$/'"$tab"'\1/; t
 		s/'"$tab"'.*/'"$tab"'/'
 }
 
-# What a page's list of options has: `--key WORD` and its text. A short form before it does not count here.
+# From a page's list of options: `--key ARGUMENT` and its text, without a short form before it.
 page_options() {
 	items "$1" DESCRIPTION | awk -F "$tab" -v OFS="$tab" -v in_="$2" '$2 == in_ && $3 ~ /^--*[a-z]/ {
 		sub(/^-[a-z], /, "", $3); gsub(/ \| /, "|", $3); print $3, $4}'
 }
 
-# --- the daemons and `ployzctl dev`: every option, its word, its default
+# --- the daemons and `ployzctl dev`: every option, its argument, its default
 
 options_agree() {
 	agree_page=$1 agree_help=$2
@@ -51,16 +51,17 @@ for program in $daemons; do
 done
 options_agree ployzctl-dev.1 "$(ployzctl dev --help | help_options | sed "s/^--leaf-port PORT$tab.*/--leaf-port PORT$tab/")"
 
-# --- the configuration that the daemons share: key, word, and who reads it
+# --- the configuration that the daemons share: key, argument, and the daemons that read it
 
-flags='--config\|--check\|--version\|--help\|--prepare'
+flags='--config\|--check\|--version\|--help\|--prepare\|--init'
 for program in $daemons; do
 	"$program" --help | help_options | cut -f 1 | grep -v "^\($flags\)" | sed "s/^--//; s/\$/$tab$program/"
 done >"$work/keys"
-readers=$(awk -F "$tab" '{n[$1]++; who[$1] = $2} END {for (k in n) print k " (" (n[k] == 6 ? "all" : who[k]) ")"}' "$work/keys")
-same "$(items ployz.8 CONFIGURATION | awk -F "$tab" '$1 == "" {print $3}')" "$readers" 'ployz(8) has every key, and who reads it'
+readers=$(awk -F "$tab" '{who[$1] = who[$1] (n[$1]++ ? ", " : "") $2}
+	END {for (k in n) print k " (" (n[k] == 6 ? "all" : who[k]) ")"}' "$work/keys")
+same "$(items ployz.8 CONFIGURATION | awk -F "$tab" '$1 == "" {print $3}')" "$readers" 'ployz(8) has every key, and the daemons that read it'
 
-# --- ployzctl's verbs: the words of each, its own options and no others
+# --- ployzctl's verbs: the arguments of each, its own options and no others
 
 verbs=$(ployzctl help | sed -n 's/^  \([a-z]\{2,\}\( [a-z]\{2,\}\)\{0,1\}\) .*/\1/p')
 verbs="$verbs
@@ -71,7 +72,7 @@ usages=$(printf '%s\n' "$verbs" | grep -vx help | while read -r verb; do
 done
 ployzctl help | sed -n 's/^  \(help [^ ]*\) .*/\1/p')
 same "$(items ployzctl.1 DESCRIPTION | awk -F "$tab" '$1 != "" && $2 == "" && $3 ~ /^[a-z]/ {print $3}')" "$usages" \
-	'ployzctl(1) has every verb with its words'
+	'ployzctl(1) has every verb with its arguments'
 global=$(ployzctl --help | help_options | cut -f 1)
 same "$(page_options ployzctl.1 '' | cut -f 1)" "$global" 'ployzctl(1) has the options of all verbs'
 printf '%s\n' "$usages" | while read -r usage; do
@@ -98,19 +99,19 @@ printf '%s\n' "$help_codes" | while IFS=$tab read -r number words; do
 	items ployzctl.1 'EXIT STATUS' | awk -F "$tab" -v n="$number" '$3 == n {print tolower($4)}' | grep -qF "$words" ||
 		echo "$number: the page does not say: $words"
 done >"$work/codes"
-is "$(cat "$work/codes")" '' 'in the same words'
+is "$(cat "$work/codes")" '' 'with the same text'
 same "$(codes ployz.8)" "$(printf '0\n1\n%s' "$(sed -n 's/^#define MEM_EXIT_CODE \([0-9]*\).*/\1/p' lib/mem.h)")" \
 	'ployz(8) has those of the daemons'
 for program in $daemons; do
 	ok "$program(8) has a section of them" grep -q '^\.Sh EXIT STATUS' "man/$program.8"
 done
 
-# --- the environment: what a program looks at
+# --- environment variables that a program reads
 
 variables() {
 	cat "$@" | grep -o 'getenv("[A-Z_]*")' | cut -d '"' -f 2
 }
-# Those that children are given where the environment has none.
+# Those that children get if the environment does not have them.
 defaults() {
 	cat "$@" | grep -o '_ENVIRONMENT "[A-Z_]*=' | cut -d '"' -f 2 | tr -d '='
 }
@@ -119,7 +120,7 @@ page_variables() {
 }
 # systemd's own are read by libsystemd.
 same "$(page_variables ployz.8)" "$(variables lib/*.c; printf 'NOTIFY_SOCKET\nWATCHDOG_PID\nWATCHDOG_USEC')" \
-	'ployz(8) has the variables that daemons look at'
+	'ployz(8) has the variables that daemons read'
 dev='ployzctl/dev*.c ployzctl/supervise*.c'
 # shellcheck disable=SC2086 # patterns of files
 same "$(page_variables ployzctl-dev.1)" "$(variables $dev; defaults $dev)" 'ployzctl-dev(1) has its own'
@@ -138,9 +139,9 @@ wanted=$(printf '%s\n' "$failures" | while read -r code exit; do
 done)
 same "$(items ployz-wire.7 FAILURES | cut -f 3)" "$wanted" 'ployz-wire(7) has every failure and its exit code'
 
-# --- messages: each that a page explains is one that its programs say
+# --- messages: each that a page explains is in its programs' sources
 
-# All strings of a source, joined where they are pieces of one.
+# All strings of a source; adjacent ones are joined.
 strings_of() {
 	perl -0777 -ne 's/"\s*\n\s*"//g; s/(?:"\s+)([A-Z_]+)(?:\s+")/%s/g; print "$1\n" while /"((?:[^"\\]|\\.)*)"/g' "$@"
 }
@@ -149,17 +150,17 @@ explained() {
 }
 for page in ployz.8:lib meshd.8:meshd leased.8:leased placerd.8:placerd routed.8:routed dnsd.8:dnsd agentd.8:agentd \
 	ployzctl.1:ployzctl ployzctl-dev.1:ployzctl; do
-	rooms="${page#*:} lib"
-	for room in $rooms; do
-		strings_of "$room"/*.c
+	directories="${page#*:} lib"
+	for directory in $directories; do
+		strings_of "$directory"/*.c
 	done >"$work/strings"
 	explained "${page%:*}" | while read -r message; do
-		grep -qF -e "$message" "$work/strings" || echo "nobody says: $message"
+		grep -qF -e "$message" "$work/strings" || echo "no source has: $message"
 	done >"$work/messages"
-	is "$(cat "$work/messages")" '' "${page%:*} explains what is said"
+	is "$(cat "$work/messages")" '' "${page%:*} explains messages of its programs"
 done
 
-# The wire, as the page has it and as the programs have it: one line a subject and one a field.
+# The wire, as the page and as the programs have it: one line for each subject and field.
 page_subjects() {
 	awk '/^\.Sh /{on = /SUBJECTS/} on && /^\.It Li /{print $3}' man/ployz-wire.7
 }
@@ -181,11 +182,11 @@ exits 0 'ployzctl schema --all'
 printf '%s\n' "$out" | schema_fields >"$work/programs"
 page_fields >"$work/page"
 ok 'it has fields' test -s "$work/programs"
-is "$(diff "$work/page" "$work/programs")" '' 'ployz-wire(7) has every field, as it is'
+is "$(diff "$work/page" "$work/programs")" '' 'ployz-wire(7) has every field'
 run ployzctl --json schema head
 like "$out" '"schema":"head"' 'a schema in JSON'
 run ployzctl schema hed
-exits 1 'a schema that is not there'
+exits 1 'a schema that does not exist'
 like "$err" "'head'" 'the nearest is named'
 
 for page in man/*.[1-9]; do

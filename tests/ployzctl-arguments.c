@@ -1,4 +1,4 @@
-/* What is typed: verbs of one word and two, options anywhere, short and long, own and global. */
+/* The command line: verbs of one word and two, options anywhere, short and long, own and global. */
 #include "ployzctl/ployzctl.h"
 #include "tests/tap.h"
 
@@ -91,6 +91,13 @@ static const struct {
 	{ "deploy ls", "deploy ls", 2 },
 	{ "deploy ls shop", "deploy ls", 2 },
 	{ "deploy nothing", "deploy", 1 },
+	{ "deploy sweep", "deploy sweep", 2 },
+	{ "deploy cancel x", "deploy cancel", 2 },
+	{ "rollback shop --to 3", "rollback", 1 },
+	{ "diff shop 1 2", "diff", 1 },
+	{ "init blue", "init", 1 },
+	{ "store usage", "store usage", 2 },
+	{ "store", NULL, 0 },
 	{ "ns rm shop", "ns rm", 2 },
 	{ "ns", NULL, 0 },
 	{ "ns dance", NULL, 0 },
@@ -106,11 +113,11 @@ static void test_verbs(void)
 		const struct verb *verb = verb_match((int)strv_count(typed), typed, &used);
 
 		is(verb ? verb->name : NULL, matches[i].verb, matches[i].typed);
-		is_int(used, matches[i].used, "and its words");
+		is_int(used, matches[i].used, "its number of words");
 	}
 	for (size_t i = 0; i < n_verbs; i++)
 		ok(verb_find(verbs[i].name) == &verbs[i] && verbs[i].run && *verbs[i].summary,
-		   "%s stands once, with words and a function", verbs[i].name);
+		   "%s is listed once, with a summary and a function", verbs[i].name);
 }
 
 int main(void)

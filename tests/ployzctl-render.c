@@ -1,4 +1,4 @@
-/* What people see: tables, plans, progress; and what they type. */
+/* The texts of ployzctl: tables, plans, progress, outcomes. */
 #include "ployzctl/ployzctl.h"
 #include "tests/tap.h"
 
@@ -108,6 +108,10 @@ static void test_plans(void)
 		{ .key = (char *)"a.test/", .service = (char *)"web", .action = (char *)"add" },
 		{ .key = (char *)"b.test/", .action = (char *)"remove" },
 	};
+	struct plan_volume volumes[] = {
+		{ .name = (char *)"data", .machine = (char *)"m1" },
+		{ .name = (char *)"cache", .machine = (char *)"m2", .new_ = true },
+	};
 	char *warnings[] = { (char *)"careful", NULL }, *silent[] = { (char *)"m3", NULL };
 	struct plan plan = {
 		.ns = (char *)"shop",
@@ -118,6 +122,8 @@ static void test_plans(void)
 		.n_slots = ARRAY_SIZE(slots),
 		.routes = routes,
 		.n_routes = ARRAY_SIZE(routes),
+		.volumes = volumes,
+		.n_volumes = ARRAY_SIZE(volumes),
 		.warnings = warnings,
 		.unreachable = silent,
 	};
@@ -138,6 +144,9 @@ static void test_plans(void)
 		   "  routes\n"
 		   "    + a.test/ to web\n"
 		   "    - b.test/\n"
+		   "  volumes\n"
+		   "    = data on m1\n"
+		   "    + cache on m2: new, empty\n"
 		   "  1 to start, 1 to replace, 1 to remove, 1 kept\n"
 		   "  warning: careful\n"
 		   "  warning: machine m3 does not answer\n",
@@ -164,10 +173,9 @@ static void test_refusals(void)
 	check_plan(&plan,
 		   "namespace shop, from revision 3 (sequence 17)\n"
 		   "  0 to start, 0 to replace, 0 to remove, 0 kept\n"
-		   "  refused: services.web.publish[0]: host port 80 is taken\n"
-		   "    try: take another\n"
+		   "  refused: services.web.publish[0]: host port 80 is taken; take another\n"
 		   "  refused: no room\n",
-		   "refusals with their place and what to do");
+		   "refusals with their path and the next step");
 }
 
 /* --- progress */
@@ -221,7 +229,7 @@ static void test_progress(void)
 	}
 }
 
-/* What a stream of events prints: leased and agentd both tell of a slot, and it is told once. */
+/* leased and agentd both report a slot; its state is printed once. */
 static void test_live(void)
 {
 	static const struct progress twice = {
@@ -240,7 +248,7 @@ static void test_live(void)
 	live_progress(live, &twice);
 	live_free(live);
 	fclose(to);
-	is(text, "    0.0 s  web/0 ready on m1\n", "what is known already is no news");
+	is(text, "    0.0 s  web/0 ready on m1\n", "a known state is not printed again");
 	free(text);
 }
 
@@ -248,65 +256,135 @@ static void test_live(void)
 
 #define SHOP "ployzctl: deploy d of namespace shop "
 #define FAILED SHOP "failed before the commit, nothing changed: "
-#define REFUSED SHOP "was refused, nothing changed: "
-#define BECAUSE "because\n"
+#define REFUSED SHOP "refused, nothing changed: "
+#define BECAUSE "because; do this\n"
+#define SWEEP "; run `ployzctl deploy sweep shop`\n"
+
+static char *two_routes[] = { (char *)"a.test/: port 80 is taken", (char *)"tcp/53: in use", NULL };
+static struct left two_left[] = {
+	{ .instance = (char *)"i1", .machine = (char *)"m1", .reason = (char *)"no answer" },
+	{ .instance = (char *)"i2", .machine = (char *)"m2" },
+};
 
 static const struct {
-	const char *what;
+	const char *name;
 	int phase, code; /* of the failure */
 	int64_t revision;
+	size_t left;
+	bool unserved;
 	int expected;
-	const char *words; /* on stderr */
+	const char *message; /* on stderr */
 } outcomes[] = {
-	{ "done", DEPLOY_DONE, FAILURE_NONE, 4, EXIT_DONE, "" },
-	{ "nothing to change", DEPLOY_DONE, FAILURE_NONE, 0, EXIT_DONE, "" },
-	{ "failed", DEPLOY_FAILED, FAILURE_FAILED, 0, EXIT_FAILED, FAILED BECAUSE },
-	{ "failed because an agent was silent", DEPLOY_FAILED, FAILURE_TIMEOUT, 0, EXIT_FAILED,
+	{ "done", DEPLOY_DONE, FAILURE_NONE, 4, 0, false, EXIT_DONE, "" },
+	{ "nothing to change", DEPLOY_DONE, FAILURE_NONE, 0, 0, false, EXIT_DONE, "" },
+	{ "done, with routes that are not served", DEPLOY_DONE, FAILURE_NONE, 4, 0, true, EXIT_NO,
+	  "ployzctl: 2 routes of namespace shop not served; run `ployzctl route ls`\n"
+	  "  a.test/: port 80 is taken\n  tcp/53: in use\n" },
+	{ "done, with instances left", DEPLOY_DONE, FAILURE_NONE, 4, 1, false, EXIT_CLEANUP_PENDING,
+	  "ployzctl: 1 instance of namespace shop not removed" SWEEP
+	  "  i1 on machine m1: no answer\n" },
+	{ "failed", DEPLOY_FAILED, FAILURE_FAILED, 0, 0, false, EXIT_FAILED, FAILED BECAUSE },
+	{ "failed because an agentd did not answer", DEPLOY_FAILED, FAILURE_TIMEOUT, 0, 0, false,
+	  EXIT_FAILED, FAILED BECAUSE },
+	{ "failed because the lease was lost", DEPLOY_FAILED, FAILURE_LEASE_LOST, 0, 0, false,
+	  EXIT_FAILED, FAILED BECAUSE },
+	{ "failed without a store", DEPLOY_FAILED, FAILURE_NO_QUORUM, 0, 0, false, EXIT_NO_QUORUM,
 	  FAILED BECAUSE },
-	{ "failed because the lease was lost", DEPLOY_FAILED, FAILURE_LEASE_LOST, 0, EXIT_FAILED,
-	  FAILED BECAUSE },
-	{ "failed without a store", DEPLOY_FAILED, FAILURE_NO_QUORUM, 0, EXIT_NO_QUORUM,
-	  FAILED BECAUSE },
-	{ "failed without a reason", DEPLOY_FAILED, FAILURE_NONE, 0, EXIT_FAILED,
-	  FAILED "no reason was given\n" },
-	{ "held", DEPLOY_REFUSED, FAILURE_LEASE_HELD, 0, EXIT_LEASE_HELD, REFUSED BECAUSE },
-	{ "stale", DEPLOY_REFUSED, FAILURE_STALE, 0, EXIT_STALE, REFUSED BECAUSE },
-	{ "invalid", DEPLOY_REFUSED, FAILURE_INVALID, 0, EXIT_USAGE, REFUSED BECAUSE },
-	{ "committed", DEPLOY_CLEANUP_PENDING, FAILURE_TIMEOUT, 4, EXIT_CLEANUP_PENDING,
-	  SHOP "is committed, cleaning up is pending: " BECAUSE },
+	{ "failed without a reason", DEPLOY_FAILED, FAILURE_NONE, 0, 0, false, EXIT_FAILED,
+	  FAILED "no reason given\n" },
+	{ "lease held", DEPLOY_REFUSED, FAILURE_LEASE_HELD, 0, 0, false, EXIT_LEASE_HELD,
+	  REFUSED BECAUSE },
+	{ "stale", DEPLOY_REFUSED, FAILURE_STALE, 0, 0, false, EXIT_STALE, REFUSED BECAUSE },
+	{ "invalid", DEPLOY_REFUSED, FAILURE_INVALID, 0, 0, false, EXIT_USAGE, REFUSED BECAUSE },
+	{ "committed", DEPLOY_CLEANUP_PENDING, FAILURE_TIMEOUT, 4, 0, false, EXIT_CLEANUP_PENDING,
+	  SHOP "committed, clean-up pending: because" SWEEP },
+	{ "committed, with instances left and routes that are not served", DEPLOY_CLEANUP_PENDING,
+	  FAILURE_CLEANUP_PENDING, 4, 2, true, EXIT_CLEANUP_PENDING,
+	  SHOP "committed, clean-up pending: because" SWEEP
+	       "ployzctl: 2 instances of namespace shop not removed" SWEEP
+	       "  i1 on machine m1: no answer\n  i2 on machine m2\n"
+	       "ployzctl: 2 routes of namespace shop not served; run `ployzctl route ls`\n"
+	       "  a.test/: port 80 is taken\n  tcp/53: in use\n" },
+	{ "unknown", DEPLOY_UNKNOWN, FAILURE_UNKNOWN, 0, 0, false, EXIT_UNKNOWN,
+	  SHOP "outcome unknown: because; run `ployzctl deploy attach d`\n" },
+	{ "unknown, whatever the reason's own code", DEPLOY_UNKNOWN, FAILURE_NO_QUORUM, 0, 0, false,
+	  EXIT_UNKNOWN, SHOP "outcome unknown: because; run `ployzctl deploy attach d`\n" },
 };
 
 static void test_outcomes(void)
 {
 	FILE *nowhere = fopen("/dev/null", "w"), *terminal = stderr;
 
-	/* What it says of a failure goes to stderr. */
+	/* Failures are printed on stderr. */
 	if (!nowhere || !freopen("/dev/null", "w", stderr))
 		exit(EXIT_FAILURE);
 	for (size_t i = 0; i < ARRAY_SIZE(outcomes); i++) {
-		struct error error = { .code = outcomes[i].code, .message = (char *)"because" };
+		struct error error = { .code = outcomes[i].code,
+				       .message = (char *)"because",
+				       .hint = (char *)"do this" };
 		const struct deploy record = {
 			.deploy = (char *)"d",
 			.ns = (char *)"shop",
 			.phase = outcomes[i].phase,
 			.revision = outcomes[i].revision,
 			.changed = outcomes[i].revision != 0,
+			.left = two_left,
+			.n_left = outcomes[i].left,
+			.unserved = outcomes[i].unserved ? two_routes : NULL,
 			.failure = outcomes[i].code ? &error : NULL,
 		};
-
-		char *words = NULL;
+		char *text = NULL;
 		size_t size = 0;
 		int code;
 
-		stderr = open_memstream(&words, &size); /* glibc: a variable */
-		code = follow_outcome(nowhere, &record, true);
+		stderr = open_memstream(&text, &size); /* glibc: a variable */
+		code = outcome_report(nowhere, &record, true);
 		fclose(stderr);
 		stderr = terminal;
-		is_int(code, outcomes[i].expected, outcomes[i].what);
-		is(words, outcomes[i].words, outcomes[i].what);
-		free(words);
+		is_int(code, outcomes[i].expected, outcomes[i].name);
+		is(text, outcomes[i].message, outcomes[i].name);
+		free(text);
 	}
 	fclose(nowhere);
+}
+
+static void test_done_lines(void)
+{
+	static struct phase_change cleaned = { .phase = DEPLOY_DONE,
+					       .elapsed_ms = 1500,
+					       .note = (char *)"cleaned" };
+	static const struct {
+		const char *verb;
+		int64_t revision;
+		const char *expected;
+	} rows[] = {
+		{ "deploy", 4,
+		  "deploy d of namespace shop: committed revision 4 (sequence 17) in 1.5 s\n" },
+		{ "deploy", 0, "deploy d of namespace shop: nothing to change\n" },
+		{ "sweep", 0, "sweep d of namespace shop: cleaned\n" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const struct deploy record = {
+			.deploy = (char *)"d",
+			.ns = (char *)"shop",
+			.verb = (char *)rows[i].verb,
+			.phase = DEPLOY_DONE,
+			.revision = rows[i].revision,
+			.sequence = 17,
+			.changed = rows[i].revision != 0,
+			.phases = &cleaned,
+			.n_phases = 1,
+		};
+		char *text = NULL;
+		size_t size = 0;
+		FILE *to = open_memstream(&text, &size);
+
+		outcome_report(to, &record, false);
+		fclose(to);
+		is(text, rows[i].expected, rows[i].expected);
+		free(text);
+	}
 }
 
 int main(void)
@@ -318,5 +396,6 @@ int main(void)
 	test_progress();
 	test_live();
 	test_outcomes();
+	test_done_lines();
 	return tap_done();
 }

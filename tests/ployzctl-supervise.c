@@ -17,23 +17,23 @@ struct run {
 	sd_event *loop;
 	struct supervise *supervise;
 	char *directory;
-	char *said; /* lines, in order */
+	char *output; /* lines, in order */
 	char *failed;
 	bool ready, stopped;
-	unsigned kills; /* to be sent when `victim` says it is up */
+	unsigned kills; /* to be sent when `victim` is up */
 	bool stop_when_ready;
 	bool trace; /* it is traced when it is killed, and for a while more */
 	pid_t tracer;
-	int leash; /* the tracer lives as long as this is open */
+	int leash; /* the tracer runs as long as this is open */
 };
 
 static void keep(struct run *run, const char *name, bool own, const char *text)
 {
-	char *said =
-		xasprintf("%s%s%s: %s\n", run->said ? run->said : "", own ? "*" : "", name, text);
+	char *text_ = xasprintf("%s%s%s: %s\n", run->output ? run->output : "", own ? "*" : "",
+				name, text);
 
-	free(run->said);
-	run->said = said;
+	free(run->output);
+	run->output = text_;
 }
 
 static int on_traced_enough(_unused_ sd_event_source *source, _unused_ uint64_t usec,
@@ -45,26 +45,26 @@ static int on_traced_enough(_unused_ sd_event_source *source, _unused_ uint64_t 
 	return 0;
 }
 
-/* A debugger, say: what it traces is not there to be waited for, when it dies, before it lets go.
- */
+/* Traces a child as a debugger does: waitid() reports the child's end only when the tracer has
+ * ended. */
 static void trace(struct run *run, pid_t pid)
 {
-	int told[2], leash[2];
+	int ready[2], leash[2];
 	char byte = 0;
 
-	if (pipe(told) < 0 || pipe(leash) < 0)
+	if (pipe(ready) < 0 || pipe(leash) < 0)
 		return;
 	run->tracer = fork();
 	if (run->tracer == 0) {
 		close(leash[1]);
 		byte = ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0 ? 'y' : 'n';
-		if (write(told[1], &byte, 1) == 1 && read(leash[0], &byte, 1) == 0)
+		if (write(ready[1], &byte, 1) == 1 && read(leash[0], &byte, 1) == 0)
 			_exit(0);
 		_exit(1);
 	}
-	ok(read(told[0], &byte, 1) == 1 && byte == 'y', "it is traced");
-	close(told[0]);
-	close(told[1]);
+	ok(read(ready[0], &byte, 1) == 1 && byte == 'y', "it is traced");
+	close(ready[0]);
+	close(ready[1]);
 	close(leash[0]);
 	run->leash = leash[1];
 	sd_event_add_time_relative(run->loop, NULL, CLOCK_BOOTTIME, TRACED_USEC, 0,
@@ -145,7 +145,7 @@ static void run_new(struct run *run)
 
 static void run_free(struct run *run)
 {
-	static const char *const names[] = { "first", "second", "victim", "deaf", "server" };
+	static const char *const names[] = { "first", "second", "victim", "stubborn", "server" };
 
 	supervise_free(run->supervise);
 	sd_event_unref(run->loop);
@@ -156,7 +156,7 @@ static void run_free(struct run *run)
 	}
 	ok(rmdir(run->directory) == 0, "no pid file and no socket is left");
 	free(run->directory);
-	free(run->said);
+	free(run->output);
 	free(run->failed);
 }
 
@@ -199,8 +199,9 @@ static void test_order(void)
 	add(&run, "first", "print qq(first: one\\ntwo\\nthree)", SUPERVISE_EXIT, NULL);
 	supervise_start(run.supervise);
 	ok(sd_event_loop(run.loop) == 0 && run.ready && run.stopped, "ready, and then stopped");
-	is(run.said, "first: one\nfirst: two\nfirst: three\nsecond: up\n",
-	   "one after the other; its own name is not said twice, the last line needs no end");
+	is(run.output, "first: one\nfirst: two\nfirst: three\nsecond: up\n",
+	   "one after the other; a daemon's name is printed once, the last line needs no line "
+	   "break");
 	run_free(&run);
 }
 
@@ -214,15 +215,15 @@ static void test_failed(void)
 	supervise_start(run.supervise);
 	sd_event_loop(run.loop);
 	is(run.failed, "first ended with code 3 before it was ready: nothing here",
-	   "says which, how, and its last words");
+	   "the message has the name, the exit code and the last line");
 	ok(run.stopped && !run.ready, "never ready");
 	run_free(&run);
 	run_new(&run);
 	add(&run, "server", "exit 1", SUPERVISE_NOTIFY, NULL);
 	supervise_start(run.supervise);
 	sd_event_loop(run.loop);
-	is(run.failed, "server ended with code 1 before it was ready", "a daemon is tried twice");
-	is(run.said, "*server: ended with code 1; starting it again\n", "and that is said");
+	is(run.failed, "server ended with code 1 before it was ready", "a daemon is started twice");
+	is(run.output, "*server: ended with code 1; starting it again\n", "and that is printed");
 	run_free(&run);
 	run_new(&run);
 	{
@@ -234,7 +235,7 @@ static void test_failed(void)
 	supervise_start(run.supervise);
 	sd_event_loop(run.loop);
 	ok(run.failed && strstr(run.failed, "cannot run /nowhere/program: No such file"),
-	   "a program that is not there");
+	   "a program that does not exist");
 	run_free(&run);
 }
 
@@ -248,12 +249,13 @@ static void test_again(void)
 	    SUPERVISE_NOTIFY, NULL);
 	supervise_start(run.supervise);
 	ok(sd_event_loop(run.loop) == 0 && run.stopped, "killed twice, and stopped");
-	ok(run.said && strstr(run.said, "*victim: was killed by SIGKILL; starting it again\n") &&
-		   strstr(run.said,
+	ok(run.output &&
+		   strstr(run.output, "*victim: was killed by SIGKILL; starting it again\n") &&
+		   strstr(run.output,
 			  "*victim: was killed by SIGKILL; starting it again in 100 ms\n"),
 	   "at once, then after a pause");
-	if (run.said && !strstr(run.said, "in 100 ms"))
-		tap_show("said", run.said);
+	if (run.output && !strstr(run.output, "in 100 ms"))
+		tap_show("output", run.output);
 	run_free(&run);
 }
 
@@ -273,21 +275,21 @@ static void test_traced(void)
 	run_free(&run);
 }
 
-static void test_deaf(void)
+static void test_stubborn(void)
 {
 	struct run run;
 
 	run_new(&run);
 	run.stop_when_ready = true;
-	add(&run, "deaf", "$SIG{TERM} = 'IGNORE'; ready(); sleep 60 while 1", SUPERVISE_NOTIFY,
+	add(&run, "stubborn", "$SIG{TERM} = 'IGNORE'; ready(); sleep 60 while 1", SUPERVISE_NOTIFY,
 	    NULL);
 	supervise_start(run.supervise);
-	ok(sd_event_loop(run.loop) == 0 && run.stopped, "one that ignores TERM ends as well");
-	is(run.said, "*deaf: does not end: killed\n", "and that is said");
+	ok(sd_event_loop(run.loop) == 0 && run.stopped, "a child that ignores TERM ends too");
+	is(run.output, "*stubborn: does not end; killing it\n", "and that is printed");
 	run_free(&run);
 }
 
-static const char *worth_nothing(_unused_ const char *line)
+static const char *drop_line(_unused_ const char *line)
 {
 	return NULL;
 }
@@ -297,7 +299,7 @@ static void test_log(void)
 	struct run run;
 	struct supervise_child child = { .name = "first",
 					 .ready = SUPERVISE_EXIT,
-					 .worth = worth_nothing };
+					 .filter = drop_line };
 	_cleanup_free_ char *log = NULL, *before = NULL;
 	struct stat now = { .st_size = -1 }, then = { .st_size = -1 };
 
@@ -313,13 +315,13 @@ static void test_log(void)
 	sd_event_loop(run.loop);
 	stat(log, &now);
 	stat(before, &then);
-	is_int(now.st_size + then.st_size, 17ll << 20, "all of a long log is there");
-	is_int(then.st_size, (16ll << 20) + 1024, "it began anew when it was too long");
+	is_int(now.st_size + then.st_size, 17ll << 20, "a long log is complete");
+	is_int(then.st_size, (16ll << 20) + 1024, "a new one began when it was too long");
 	unlink(before);
 	run_free(&run);
 }
 
-/* What the child is given, and what it has all the same from who started us. */
+/* A variable from the supervisor, and the same one set in its own environment. */
 static void test_environment(const char *before, const char *expected)
 {
 	struct run run;
@@ -337,7 +339,7 @@ static void test_environment(const char *before, const char *expected)
 	supervise_add(run.supervise, &child);
 	supervise_start(run.supervise);
 	sd_event_loop(run.loop);
-	is(run.said, expected, "the environment of a child");
+	is(run.output, expected, "the environment of a child");
 	unsetenv("PLT_GIVEN");
 	run_free(&run);
 }
@@ -357,6 +359,6 @@ int main(void)
 	test_failed();
 	test_again();
 	test_traced();
-	test_deaf();
+	test_stubborn();
 	return tap_done();
 }

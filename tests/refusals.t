@@ -1,5 +1,5 @@
 #!/bin/sh
-# What bad input gets: a clear error that names the thing, and nothing changed.
+# Bad input gets an error that names the object, the reason and the next step, and nothing changes.
 . tests/lib/tap.sh
 . tests/lib/fixture.sh
 . tests/lib/engine.sh
@@ -9,10 +9,10 @@ cluster_with_images
 
 file=$work/bad.yaml
 
-# refused NAME REGEX: the manifest in $file is bad input, and the message says REGEX.
+# refused NAME REGEX: the manifest in $file is refused, and a line of the error matches REGEX.
 refused() {
 	run ctl plan -f "$file"
-	exits 2 "$1" && like "$err" "$2" "$1: says so"
+	exits 2 "$1" && like "$err" "$2" "$1: is named"
 	run ctl deploy -f "$file"
 	is "$code" 2 "$1: deploy refuses it too"
 }
@@ -30,7 +30,7 @@ ok_manifest() {
 	END
 }
 
-# spoilt SED-SCRIPT NAME REGEX: the manifest that is fine, with one thing changed, is refused.
+# spoilt SED-SCRIPT NAME REGEX: the valid manifest with one change is refused.
 spoilt() {
 	ok_manifest | sed "$1" >"$file"
 	refused "$2" "$3"
@@ -48,7 +48,7 @@ refused 'an empty file' 'bad\.yaml'
 printf 'just words\n' >"$file"
 refused 'no mapping' 'bad\.yaml'
 printf '\377\376\000\001' >"$file"
-refused 'bytes that are no text' 'bad\.yaml'
+refused 'bytes that are not text' 'bad\.yaml'
 
 # Keys.
 spoilt 's/image:/imgae:/' 'an unknown key' 'bad\.yaml:4:.*imgae.*image'
@@ -58,14 +58,17 @@ spoilt '/image:/d' 'no image' 'services\.web.*image'
 spoilt 's/^    stop_grace.*/    image: again:1/' 'a key twice' 'bad\.yaml:8:.*image'
 
 # Types and ranges.
-spoilt 's/8080/"many"/' 'a port that is no number' 'services\.web\.ports\.http\.port'
+spoilt 's/8080/"many"/' 'a port that is not a number' 'services\.web\.ports\.http\.port'
 spoilt 's/8080/70000/' 'a port out of range' '70000|65535'
 spoilt 's/8080/0/' 'port 0' 'port'
-spoilt 's/stop_grace: 1s/replicas: 0/' 'no replicas' 'replicas'
+spoilt 's/stop_grace: 1s/replicas: -1/' 'one replica less than none' 'replicas'
 spoilt 's/stop_grace: 1s/replicas: -3/' 'fewer than none' 'replicas'
 spoilt 's/stop_grace: 1s/replicas: sometimes/' 'replicas in words' 'replicas.*global|global'
 spoilt 's/stop_grace: 1s/stop_grace: soon/' 'a duration that is none' 'stop_grace'
 spoilt 's/stop_grace: 1s/resources: {memory: lots}/' 'a size that is none' 'memory'
+spoilt 's/stop_grace: 1s/placement: {spread: rack}/' 'a spread that is none' 'spread.*zone|zone'
+spoilt 's/stop_grace: 1s/place: {machines: [m1]}/' 'a key that was renamed' 'services.web.place: unknown key'
+spoilt 's/stop_grace: 1s/labels: {ployz.machine: m1}/' 'a label of ployz' 'ployz\.machine|labels'
 spoilt 's/stop_grace: 1s/update: sideways/' 'an update order that is none' 'update.*start-first|start-first'
 spoilt 's/stop_grace: 1s/env: {A: [1]}/' 'a variable that is a list' 'env'
 spoilt 's/command: .*/command: run it/' 'a command that is a shell string' 'command'
@@ -84,13 +87,16 @@ spoilt 's/stop_grace: 1s/mounts: [{volume: data, target: \/data}]/' 'a volume th
 spoilt 's/stop_grace: 1s/privileged: true/' 'privileged outside system' 'privileged'
 spoilt 's/stop_grace: 1s/mounts: [{bind: \/etc, target: \/data}]/' 'a host directory outside system' 'bind|system'
 
-# Size.
+# Limits: bytes, routes, slots.
 {
 	ok_manifest | sed 's/stop_grace: 1s/env:/'
-	head -c 1200000 /dev/zero | tr '\0' x | sed 's/^/      A: /'
+	head -c 300000 /dev/zero | tr '\0' x | sed 's/^/      A: /'
 	echo
 } >"$file"
-refused 'a manifest over the limit' 'large|limit|1 ?M|1048576'
+refused 'a manifest over the limit' 'limit of 262144 bytes'
+routes=$(seq 1 257 | sed 's/.*/r&.test/' | paste -sd ,)
+spoilt "s/hosts: \[fine.test\]/hosts: [$routes]/" 'more routes than a namespace may have' '256'
+spoilt 's/stop_grace: 1s/replicas: 2001/' 'more slots than a namespace may have' 'replicas|2000|2,000'
 
 # Usage.
 run ctl
@@ -101,33 +107,52 @@ like "$err" 'dance' 'naming it'
 run ctl plan
 exits 2 'plan without a file'
 run ctl plan -f "$work/nowhere.yaml"
-exits 2 'a file that is not there'
+exits 2 'a file that does not exist'
 like "$err" 'nowhere\.yaml' 'naming it'
 run ctl deploy --sideways -f "$work/bad.yaml"
 exits 2 'an unknown option'
 run ctl ns show nobody
-exits 1 'a namespace that is not there'
+exits 1 'a namespace that does not exist'
 like "$err" 'nobody' 'naming it'
 run ctl deploy show nothing
-exits 1 'a deploy that is not there'
+exits 1 'a deploy that does not exist'
 run ctl logs nobody
-isnt "$code" 0 'the logs of nobody'
+isnt "$code" 0 'the output of a service that does not exist'
+run ctl rollback nobody
+exits 1 'rolling back a namespace that does not exist'
+like "$err" 'nobody.*run `ployzctl ns ls`' 'naming it, and the next step'
+run ctl diff nobody 1 2
+exits 1 'comparing revisions of a namespace that does not exist'
+run ctl deploy attach nothing
+exits 1 'attaching to a deploy that does not exist'
+run ctl deploy cancel nothing
+exits 1 'cancelling a deploy that does not exist'
+run ctl deploy sweep nobody
+exits 0 'sweeping a namespace that has nothing'
+run ctl store compact --keep none
+exits 2 'a number that is none'
+run ctl store compact
+exits 2 'dropping entries without a confirmation'
+run ctl store accept
+exits 2 'accepting a store without a confirmation'
+run ctl store accept --yes
+isnt "$code" 0 'accepting a store that has lost nothing'
 run ctl --dir "$work/empty" ps
-exits 3 'a cluster that is not there'
+exits 3 'a cluster that does not run'
 run ployzctl --bus nats://127.0.0.1:1 ps
-exits 3 'a bus that is not there'
+exits 3 'a bus that does not run'
 like "$err" '127\.0\.0\.1:1' 'naming it'
 
-# Nothing of all that was done.
+# Nothing was changed.
 is "$(containers fine)" '' 'no container was made'
 run ctl ns ls
 unlike "$out" 'fine' 'no namespace was made'
 ok_manifest >"$work/fine.yaml"
 run ctl deploy -f "$work/fine.yaml"
-exits 0 'what is fine is deployed'
+exits 0 'the valid manifest is deployed'
 ok 'and served' answers fine.test / testsvc
 
-# The resolver, and packets that are none.
+# Invalid DNS packets.
 malformed() {
 	perl -MIO::Socket::INET -e '
 		my $s = IO::Socket::INET->new(PeerAddr => $ARGV[0], Proto => "udp") or exit 1;
@@ -150,11 +175,11 @@ perl -MIO::Socket::INET -e '
 is "$(lines "$(ask web.fine.ployz.internal A)")" 1 'after 3000 packets of noise it answers'
 is "$(pid_of dnsd)" "$dnsd" 'the same dnsd'
 
-# The gateway, and requests that are none.
-like "$(printf 'HELLO\r\n\r\n' | curl -s --max-time 5 "telnet://$gateway")" '400' 'no HTTP: 400'
-ok 'and goes on' answers fine.test / testsvc
+# Invalid HTTP requests.
+like "$(printf 'HELLO\r\n\r\n' | curl -s --max-time 5 "telnet://$gateway")" '400' 'not HTTP: 400'
+ok 'and it continues' answers fine.test / testsvc
 
-# dev itself: what it needs and does not find.
+# Preconditions of dev.
 end_pid "$dev_pid" 30
 mine=$gateway
 start "$work/squat.log" testsvc --port "${mine#*:}" --name squatter
@@ -166,7 +191,7 @@ refuses_to_start() {
 	if gone "$dev_pid"; then
 		wait "$dev_pid"
 		isnt "$?" 0 "$name: dev does not start"
-		like "$(cat "$work/dev.log")" "$2" "$name: says so"
+		like "$(cat "$work/dev.log")" "$2" "$name: is named"
 	else
 		fail "$name: dev does not start"
 		end_pid "$dev_pid" 30

@@ -9,7 +9,7 @@ static struct table *example(void)
 		"api\",\"strip\":true,"
 		"\"owner\":\"n/w/h\"},"
 		"{\"key\":\"c.d/\",\"kind\":\"http\",\"host\":\"c.d\",\"path\":\"/"
-		"\",\"trouble\":\"somebody has it\"}],"
+		"\",\"error\":\"another namespace has it\"}],"
 		"\"backends\":[{\"owner\":\"n/w/h\",\"kind\":\"http\",\"slot\":2,\"servers\":["
 		"{\"instance\":\"i1\",\"address\":\"10.0.0.1\",\"port\":80,\"state\":\"ready\"},"
 		"{\"instance\":\"i2\",\"address\":\"10.0.0.2\",\"port\":80,\"state\":\"drain\"},"
@@ -80,7 +80,7 @@ static void test_map(void)
 	_cleanup_free_ char *text = render_map(table);
 
 	is(strchr(text, '\n') + 1, "a.b/api/ p2|1|n/w/h\n",
-	   "the map has what is served, and not the route in trouble");
+	   "the map has what is served, and not the route with an error");
 }
 
 static void test_binds(void)

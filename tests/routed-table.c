@@ -1,60 +1,5 @@
-/* The routing table of a log: who gets a route, which servers are open, what one bad entry does. */
-#include "routed/routed.h"
-#include "tests/tap.h"
-
-#define PORTS "\"ports\":{\"http\":{\"port\":8080},\"dns\":{\"port\":53,\"protocol\":\"udp\"}}"
-#define HTTP(host, path) \
-	"{\"http\":{\"port\":\"http\",\"hosts\":[\"" host "\"],\"path\":\"" path "\"}}"
-#define HTTP_STRIP(host, path)                                                   \
-	"{\"http\":{\"port\":\"http\",\"hosts\":[\"" host "\"],\"path\":\"" path \
-	"\",\"strip\":true}}"
-#define TCP(port, listen) "{\"tcp\":{\"port\":\"" port "\",\"listen\":" #listen "}}"
-
-static void put_head(struct view *view, const char *ns, uint64_t sequence, const char *more,
-		     const char *routes)
-{
-	_cleanup_free_ char *subject = subject_make(SUBJECT_NAMESPACE, ns, NULL);
-	_cleanup_free_ char *text = xasprintf(
-		"{\"namespace\":\"%s\",\"revision\":1,%s\"manifest\":{\"namespace\":\"%s\","
-		"\"services\":{\"web\":"
-		"{\"image\":\"x\"," PORTS
-		",\"routes\":[%s]}}},\"services\":[{\"name\":\"web\",\"slots\":["
-		"{\"slot\":0,\"instance\":\"%s-a\",\"machine\":\"m1\",\"address\":\"10.101.1.2\"},"
-		"{\"slot\":1,\"instance\":\"%s-b\",\"machine\":\"m2\",\"address\":\"10.101.2.2\"}]}"
-		"]}",
-		ns, more, ns, routes, ns, ns);
-
-	if (view_take(view, subject, sequence, text, strlen(text)) != 1)
-		printf("# %s: %s\n", ns, (const char *)map_get(&view->troubles, subject));
-}
-
-static void put_fact(struct view *view, const char *machine, const char *ns, const char *slot,
-		     const char *state, const char *address)
-{
-	_cleanup_free_ char *subject = subject_make(SUBJECT_INSTANCES, machine, ns);
-	_cleanup_free_ char *text =
-		xasprintf("{\"machine\":\"%s\",\"namespace\":\"%s\",\"instances\":[{\"id\":\"%s-%"
-			  "s\",\"namespace\":\"%s\","
-			  "\"service\":\"web\",\"slot\":0,\"deploy\":\"d\",\"epoch\":1,\"state\":"
-			  "\"%s\"%s%s%s}]}",
-			  machine, ns, ns, slot, ns, state, address ? ",\"address\":\"" : "",
-			  address ? address : "", address ? "\"" : "");
-
-	if (view_take(view, subject, 1, text, strlen(text)) != 1)
-		printf("# %s: %s\n", subject, (const char *)map_get(&view->troubles, subject));
-}
-
-static char *servers_text(const struct table *table, const char *owner)
-{
-	const struct table_backend *backend = table_backend(table, owner);
-	struct strbuf out = STRBUF_INIT;
-
-	for (size_t i = 0; backend && i < backend->n_servers; i++)
-		strbuf_printf(&out, "%s%s %s:%lld", i ? ", " : "",
-			      server_state_names[backend->servers[i].state],
-			      backend->servers[i].address, (long long)backend->servers[i].port);
-	return strbuf_steal(&out);
-}
+/* The routing table of a view: which servers are open, and what one bad route does. */
+#include "tests/routed-view.h"
 
 static void test_states(void)
 {
@@ -75,6 +20,8 @@ static void test_states(void)
 		  "failed is never held" },
 		{ "starting", NULL, "unready", "held 10.101.1.2:8080, down 10.101.2.2:8080",
 		  "what is started again is waited for" },
+		{ "unready", NULL, "failed", "down 10.101.1.2:8080, down 10.101.2.2:8080",
+		  "unready is not waited for" },
 		{ "failed", NULL, "gone", "down 10.101.1.2:8080, down 10.101.2.2:8080",
 		  "nothing to hold" },
 		{ "ready", NULL, NULL, "ready 10.101.1.2:8080, down 10.101.2.2:8080",
@@ -86,11 +33,11 @@ static void test_states(void)
 		_cleanup_free_ char *text = NULL;
 		struct table *table;
 
-		put_head(&view, "shop", 5, "", HTTP("shop.example", "/"));
+		put_head(&view, "shop", "", HTTP("shop.example/", "shop.example", "/"));
 		put_fact(&view, "m1", "shop", "a", rows[i].a, rows[i].address_a);
 		if (rows[i].b)
 			put_fact(&view, "m2", "shop", "b", rows[i].b, NULL);
-		table = table_build(&view, 9, NULL, 0);
+		table = build(&view);
 		text = servers_text(table, "shop/web/http");
 		is(text, rows[i].expected, rows[i].name);
 		table_free(table);
@@ -98,62 +45,178 @@ static void test_states(void)
 	}
 }
 
-static void test_conflicts(void)
+/* An open deploy may have resumed the instance that is not ready yet. */
+static void test_resumed(void)
 {
-	const int64_t taken[] = { 80 };
+	_cleanup_(table_freep) struct table *table = NULL;
+	_cleanup_free_ char *text = NULL;
 	struct view view = { 0 };
-	struct table *table;
 
-	put_head(&view, "late", 20, "",
-		 HTTP("shop.example", "/api/") "," HTTP("late.example", "/"));
-	put_head(&view, "early", 30, "\"committed\":10,",
-		 HTTP("shop.example", "/api") "," TCP("http", 80));
-	put_head(&view, "udp", 40, "", TCP("dns", 5353) "," TCP("http", 5432));
-	table = table_build(&view, 40, taken, 1);
-	is_int((long long)table->n_routes, 6, "every route is listed, served or not");
-	is(table->routes[0].trouble, NULL, "the earlier commit has the route");
-	is(table->routes[0].ns, "early", "by the sequence of the commit, not of the entry");
-	is(table->routes[1].trouble, "port 80 is the HTTP gateway's own",
-	   "the gateway's port is its own");
-	is(table->routes[2].trouble, "shop.example/api is routed to early/web, which had it first",
-	   "the later one is told who has it");
-	is(table->routes[3].trouble, NULL, "its other route is served");
-	is(table->routes[4].trouble, "port 'dns' is udp", "udp is not routed");
-	is(table->routes[5].trouble, NULL, "tcp is");
-	ok(table_backend(table, "udp/web/http/5432") != NULL, "with a backend of its own");
-	table_free(table);
+	put_head(&view, "shop", "\"open\":{\"deploy\":\"d\",\"epoch\":1},",
+		 HTTP("shop.example/", "shop.example", "/"));
+	put_fact(&view, "m1", "shop", "a", "unready", NULL);
+	put_fact(&view, "m2", "shop", "b", "failed", NULL);
+	table = build(&view);
+	text = servers_text(table, "shop/web/http");
+	is(text, "held 10.101.1.2:8080, down 10.101.2.2:8080",
+	   "unready is waited for while a deploy is open");
 	view_clear(&view);
 }
 
-static void test_bad_entries(void)
+/* The port that an instance reports, and one backend for all routes to a port. */
+static void test_ports(void)
 {
-	static const char bad[] = "{\"namespace\":\"shop\",\"revision\":\"many\"}";
-	const char *subject = "ployz.v1.intent.namespace.shop";
+	static const char facts[] =
+		"{\"machine\":\"m1\",\"namespace\":\"shop\",\"instances\":[{\"id\":\"shop-a\","
+		"\"namespace\":\"shop\",\"service\":\"web\",\"state\":\"ready\","
+		"\"ports\":{\"dns\":{\"port\":1},\"http\":{\"port\":9090}}}]}";
+	_cleanup_(table_freep) struct table *table = NULL;
+	_cleanup_free_ char *text = NULL;
 	struct view view = { 0 };
-	struct table *table;
 
-	is_int(view_take(&view, "ployz.v1.intent.machine.m1", 1, "{}", 2), 0,
-	       "other subjects are not ours");
-	put_head(&view, "shop", 5, "", HTTP("shop.example", "/"));
-	is_int(view_take(&view, subject, 6, bad, sizeof(bad) - 1), -EBADMSG,
-	       "an entry that cannot be read");
-	table = table_build(&view, 6, NULL, 0);
-	is_int((long long)table->n_routes, 1, "leaves the last good one");
-	ok(table->troubles && strstr(table->troubles[0], subject) &&
-		   strstr(table->troubles[0], "revision"),
-	   "and is named with its field: %s", table->troubles ? table->troubles[0] : "");
-	table_free(table);
-	is_int(view_take(&view, "ployz.v1.intent.instances.m1.shop", 7, "[", 1), -EBADMSG,
-	       "so with facts");
-	put_head(&view, "shop", 8, "", HTTP("shop.example", "/"));
-	put_fact(&view, "m1", "shop", "a", "ready", NULL);
-	table = table_build(&view, 8, NULL, 0);
-	ok(!table->troubles, "a good entry ends the trouble");
-	table_free(table);
-	is_int(view_take(&view, subject, 9, NULL, 0), 1, "a namespace can go");
-	table = table_build(&view, 9, NULL, 0);
-	is_int((long long)table->n_routes, 0, "and its routes with it");
-	table_free(table);
+	put_head(&view, "shop", "",
+		 HTTP("shop.example/", "shop.example",
+		      "/") "," HTTP("b.example/", "b.example",
+				    "/") "," TCP("http", 5432) "," TCP("http", 5433));
+	take(&view, "ployz.v1.facts.m1.shop", 1, facts);
+	table = build(&view);
+	text = servers_text(table, "shop/web/http");
+	is(text, "ready 10.101.1.2:9090, down 10.101.2.2:8080",
+	   "the port of the fact wins over the head's");
+	is_int((long long)table->n_backends, 3,
+	       "HTTP routes to a port share a backend, each tcp route has its own");
+	is(table->routes[1].owner, "shop/web/http", "which both name");
+	is(table->routes[3].owner, "shop/web/http/5433", "by port, and listening port");
+	view_clear(&view);
+}
+
+/* What a machine that was removed last reported counts as absent. */
+static void test_removed(void)
+{
+	static const struct {
+		const char *life_cycle, *expected;
+		size_t ended;
+	} rows[] = {
+		{ "active", "ready 10.101.1.9:8080, down 10.101.2.2:8080", 1 },
+		{ "draining", "ready 10.101.1.9:8080, down 10.101.2.2:8080", 1 },
+		{ "standby", "ready 10.101.1.9:8080, down 10.101.2.2:8080", 1 },
+		{ "removed", "down 10.101.1.2:8080, down 10.101.2.2:8080", 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct view view = { 0 };
+		_cleanup_(table_freep) struct table *table = NULL;
+		_cleanup_free_ char *text = NULL;
+
+		put_head(&view, "shop", "", HTTP("shop.example/", "shop.example", "/"));
+		put_fact(&view, "m1", "shop", "a", "ready", "10.101.1.9");
+		put_fact(&view, "m1", "other", "x", "gone", NULL);
+		put_member(&view, "m1", rows[i].life_cycle);
+		table = build(&view);
+		text = servers_text(table, "shop/web/http");
+		is(text, rows[i].expected, rows[i].life_cycle);
+		is_int((long long)strv_count(table->ended), (long long)rows[i].ended,
+		       "  and its ended instances");
+		view_clear(&view);
+	}
+}
+
+/* Each of these routes stands in one head beside a good one, which is served in any case. */
+static void test_unserved(void)
+{
+	static const struct {
+		const char *route, *error;
+	} rows[] = {
+		{ TCP("http", 80), "port 80 is the HTTP gateway's own" },
+		{ TCP("dns", 5353), "port 'dns' is udp" },
+		{ TCP("none", 5353), "service web has no port 'none'" },
+		{ TCP("http", 5432), NULL },
+		{ "{\"key\":\"tcp/1\",\"service\":\"db\",\"port\":\"http\",\"listen\":1}",
+		  "the head has no service db" },
+		{ ROUTE("tcp/5432", "http", "\"listen\":5433"),
+		  "the head names it tcp/5432, not tcp/5433" },
+		{ ROUTE("mine.example/", "http", "\"strip\":true"),
+		  "it names neither a host nor a port to listen on" },
+		{ HTTP("mine.example/", "yours.example", "/"),
+		  "the head names it mine.example/, not yours.example/" },
+		{ HTTP("mine.example/", "mine.example", "/api"),
+		  "the head names it mine.example/, not mine.example/api" },
+		{ HTTP("a_b.example/", "a_b.example", "/"), "'a_b.example' is not a host name" },
+		{ HTTP("b.example/x y", "b.example", "/x y"), "'/x y' is not a path" },
+		{ HTTP("b.example/x|y", "b.example", "/x|y"), "'/x|y' is not a path" },
+		{ HTTP("b.examplex", "b.example", "x"), "'x' is not a path" },
+		{ HTTP("b.example/\\u007f", "b.example", "/\\u007f"), "'/\x7f' is not a path" },
+		{ HTTP_STRIP("b.example/1/2/3/4/5/6/7/8", "b.example", "/1/2/3/4/5/6/7/8"), NULL },
+		{ HTTP_STRIP("b.example/1/2/3/4/5/6/7/8/9", "b.example", "/1/2/3/4/5/6/7/8/9"),
+		  "strip removes at most 8 segments, /1/2/3/4/5/6/7/8/9 has 9" },
+		{ HTTP("b.example/1/2/3/4/5/6/7/8/9", "b.example", "/1/2/3/4/5/6/7/8/9"), NULL },
+		{ HTTP("shop.example/", "shop.example", "/"),
+		  "the head names it twice; it is served by shop/web" },
+		{ HTTP("taken.example/", "taken.example", "/"),
+		  "namespace other has claimed taken.example" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_free_ char *routes = xasprintf(
+			"%s,%s", HTTP("shop.example/", "shop.example", "/"), rows[i].route);
+		_cleanup_(table_freep) struct table *table = NULL;
+		struct view view = { 0 };
+
+		put_claim(&view, "taken.example", "other");
+		put_head(&view, "shop", "", routes);
+		table = build(&view);
+		is_int((long long)table->n_routes, 2, "every route is listed, served or not");
+		if (table->n_routes == 2) {
+			is(table->routes[0].error, NULL, "  the good one is served");
+			is(table->routes[1].error, rows[i].error, rows[i].route);
+			ok(!table->routes[1].owner == (rows[i].error != NULL),
+			   "  it has a backend if it is served");
+		}
+		view_clear(&view);
+	}
+}
+
+/* Two heads with one route: the claim decides, not the order of commits. */
+static void test_conflict(void)
+{
+	static const struct {
+		const char *holder, *owner, *other;
+	} rows[] = {
+		{ "early", "early/web/http", "late/web/http" },
+		{ "late", "late/web/http", "early/web/http" },
+		{ NULL, NULL, NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(table_freep) struct table *table = NULL;
+		struct view view = { 0 };
+
+		put_claim(&view, "h.example", rows[i].holder ? rows[i].holder : "nobody");
+		put_head(&view, "early", "\"committed\":10,", HTTP("h.example/", "h.example", "/"));
+		put_head(&view, "late", "\"committed\":20,", HTTP("h.example/", "h.example", "/"));
+		table = build(&view);
+		is_int((long long)table->n_backends, rows[i].owner != NULL,
+		       "one backend for the claimant");
+		ok(!rows[i].owner || table_backend(table, rows[i].owner), "  it is that of %s",
+		   rows[i].owner ? rows[i].owner : "none");
+		ok(!table_backend(table, rows[i].other), "  and not the other's");
+		view_clear(&view);
+	}
+}
+
+static void test_uncommitted(void)
+{
+	static const char head[] =
+		"{\"namespace\":\"shop\",\"revision\":0,\"open\":{\"deploy\":\"d\",\"epoch\":1},"
+		"\"services\":[{\"name\":\"web\"," PORTS
+		"}],\"routes\":[" HTTP("shop.example/", "shop.example", "/") "]}";
+	_cleanup_(table_freep) struct table *table = NULL;
+	struct view view = { 0 };
+
+	put_claim(&view, "shop.example", "shop");
+	take(&view, "ployz.v1.intent.namespace.shop", 1, head);
+	table = build(&view);
+	is_int((long long)table->n_routes, 0, "what was never committed is not routed");
 	view_clear(&view);
 }
 
@@ -162,12 +225,17 @@ static void test_map(void)
 	static const struct {
 		const char *routes, *key, *value;
 	} rows[] = {
-		{ HTTP("shop.example", "/"), "shop.example/", "p3|0|shop/web/http" },
-		{ HTTP_STRIP("shop.example", "/"), "shop.example/", "p3|0|shop/web/http" },
-		{ HTTP("SHOP.example", "/api"), "shop.example/api/", "p3|0|shop/web/http" },
-		{ HTTP_STRIP("shop.example", "/api/v1/"), "shop.example/api/v1/",
-		  "p3|2|shop/web/http" },
-		{ HTTP_STRIP("*.shop.example", "/api"), "*.shop.example/api/",
+		{ HTTP("shop.example/", "shop.example", "/"), "shop.example/",
+		  "p3|0|shop/web/http" },
+		{ HTTP_STRIP("shop.example/", "shop.example", "/"), "shop.example/",
+		  "p3|0|shop/web/http" },
+		{ HTTP("az.example/api", "AZ.example", "/api"), "az.example/api/",
+		  "p3|0|shop/web/http" },
+		{ HTTP("shop.example/api", "SHOP.example", "/api"), "shop.example/api/",
+		  "p3|0|shop/web/http" },
+		{ HTTP_STRIP("shop.example/api/v1", "shop.example", "/api/v1/"),
+		  "shop.example/api/v1/", "p3|2|shop/web/http" },
+		{ HTTP_STRIP("*.shop.example/api", "*.shop.example", "/api"), "*.shop.example/api/",
 		  "p3|1|shop/web/http" },
 	};
 
@@ -176,8 +244,8 @@ static void test_map(void)
 		struct view view = { 0 };
 		struct table *table;
 
-		put_head(&view, "shop", 5, "", rows[i].routes);
-		table = table_build(&view, 5, NULL, 0);
+		put_head(&view, "shop", "", rows[i].routes);
+		table = build(&view);
 		if (table->n_backends == 1) {
 			is(table_map_value(table, &table->routes[0]), NULL,
 			   "no value without a slot");
@@ -192,7 +260,7 @@ static void test_map(void)
 	}
 }
 
-/* Whatever a head or a fact says: it becomes words of the proxy's configuration, or nothing. */
+/* Heads and facts with strange contents: only valid names and addresses get traffic. */
 static void test_strange(void)
 {
 	static const struct {
@@ -210,21 +278,19 @@ static void test_strange(void)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct view view = { MAP_INIT, MAP_INIT, MAP_INIT };
-		_cleanup_free_ char *text =
-			xasprintf("{\"namespace\":\"s\",\"revision\":1,\"manifest\":{\"namespace\":"
-				  "\"s\",\"services\":{"
-				  "\"web\":{\"image\":\"x\"," PORTS ",\"routes\":[" HTTP(
-					  "a.example",
-					  "/") "]}}},"
-					       "\"services\":[{\"name\":\"web\",\"slots\":[%s]}]}",
-				  rows[i].slots);
+		_cleanup_free_ char *text = xasprintf(
+			"{\"namespace\":\"s\",\"revision\":1,\"services\":[{\"name\":"
+			"\"web\"," PORTS
+			",\"slots\":[%s]}],\"routes\":[" HTTP("a.example/", "a.example", "/") "]}",
+			rows[i].slots);
 		_cleanup_(strbuf_clear) struct strbuf seen = STRBUF_INIT;
 		const struct table_backend *backend;
+		struct view view = { 0 };
 		struct table *table;
 
-		view_take(&view, "ployz.v1.intent.namespace.s", 1, text, strlen(text));
-		table = table_build(&view, 1, NULL, 0);
+		take(&view, "ployz.v1.intent.namespace.s", 1, text);
+		put_claim(&view, "a.example", "s");
+		table = build(&view);
 		backend = table_backend(table, "s/web/http");
 		for (size_t j = 0; backend && j < backend->n_servers; j++)
 			strbuf_printf(&seen, "%s%s %s", j ? ", " : "", backend->servers[j].instance,
@@ -239,8 +305,12 @@ static void test_strange(void)
 int main(void)
 {
 	test_states();
-	test_conflicts();
-	test_bad_entries();
+	test_resumed();
+	test_ports();
+	test_removed();
+	test_unserved();
+	test_conflict();
+	test_uncommitted();
 	test_map();
 	test_strange();
 	return tap_done();

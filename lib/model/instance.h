@@ -18,6 +18,10 @@ enum instance_state {
 };
 extern const char *const instance_state_names[];
 
+/* The slot of a pre_deploy container in the facts: its deploy is known by its address; it is never
+ * committed and gets no traffic. */
+#define INSTANCE_RUN_SLOT (-1)
+
 struct instance {
 	char *id;	 /* container name: <ns>-<service>-<slot>-<deploy> */
 	char *container; /* the engine's own id of the container; NULL: not made yet */

@@ -1,14 +1,17 @@
+/* What a manifest's rows cannot say: references, claims, limits (pure). */
 #include "lib/model/manifest-check.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
 
 #include "lib/map.h"
+#include "lib/model/route-path.h"
 #include "lib/model/route.h"
 #include "lib/str.h"
 
 #define SERVICES_MAX 1000
 #define SYSTEM_NAMESPACE "system"
+#define OWN_LABELS "ployz."
 
 struct check {
 	const struct manifest *manifest;
@@ -74,18 +77,6 @@ static const struct port *refer(struct check *c, const struct service *s, const 
 	return port;
 }
 
-/* What could be misread in a URL or in the gateway's configuration is no path. */
-static bool path_valid(const char *path)
-{
-	if (path[0] != '/')
-		return false;
-	for (const char *p = path; *p; p++)
-		if ((unsigned char)*p <= ' ' || (unsigned char)*p >= 0x7f ||
-		    strchr("\"'\\#?<>{};|", *p))
-			return false;
-	return true;
-}
-
 static bool file_path_valid(const char *path)
 {
 	if (path[0] != '/' || !path[1])
@@ -102,18 +93,26 @@ static bool file_path_valid(const char *path)
 static void check_http_route(struct check *c, const struct service *s, size_t i)
 {
 	const struct http_route *http = s->routes[i].http;
+	_cleanup_free_ char *error = route_path_error(http->path);
+	int segments = route_path_segments(http->path);
 
 	refer(c, s, http->port, PROTOCOL_TCP, AT(s, "routes[%zu].http.port", i));
-	if (!path_valid(http->path))
-		say(c, AT(s, "routes[%zu].http.path", i),
-		    "'%s' is not a path: it begins with / and has no blanks, quotes, ?, #, ; or |",
-		    http->path);
+	if (error)
+		say(c, AT(s, "routes[%zu].http.path", i), "%s", error);
+	if (http->strip && segments > MANIFEST_MAX_STRIP)
+		say(c, AT(s, "routes[%zu].http.strip", i),
+		    "strip removes at most %d segments, '%s' has %d; write a shorter path or no "
+		    "strip",
+		    MANIFEST_MAX_STRIP, http->path, segments);
 	for (size_t j = 0; http->hosts[j]; j++) {
 		_cleanup_free_ char *what = route_key_http(http->hosts[j], http->path);
 
 		if (!hostname_valid(http->hosts[j]))
 			say(c, AT(s, "routes[%zu].http.hosts[%zu]", i, j),
 			    "'%s' is not a host name (a-z, 0-9, - and dots)", http->hosts[j]);
+		else if (streq(http->hosts[j], "tcp"))
+			say(c, AT(s, "routes[%zu].http.hosts[%zu]", i, j),
+			    "the host name 'tcp' stands for tcp routes; choose another one");
 		else
 			claim(c, xstrdup(what), AT(s, "routes[%zu].http.hosts[%zu]", i, j), what);
 	}
@@ -166,11 +165,11 @@ static void check_ready(struct check *c, const struct service *s)
 
 	if (!ready)
 		return;
-	if (!!ready->http + !!ready->tcp + !!ready->exec > 1)
-		say(c, AT_KEY(s, "ready"), "wants at most one of http, tcp, exec");
+	if (!!ready->http + !!ready->tcp + !!ready->exec + !!ready->running > 1)
+		say(c, AT_KEY(s, "ready"), "wants at most one of http, tcp, exec, running");
 	if (ready->http) {
 		refer(c, s, ready->http->port, PROTOCOL_TCP, AT_KEY(s, "ready.http.port"));
-		if (!path_valid(ready->http->path))
+		if (!route_path_valid(ready->http->path, "?"))
 			say(c, AT_KEY(s, "ready.http.path"), "'%s' is not a path",
 			    ready->http->path);
 	}
@@ -220,6 +219,11 @@ static void check_texts(struct check *c, const struct service *s)
 	if (s->hostname &&
 	    (!hostname_valid(s->hostname) || s->hostname[0] == '*' || strlen(s->hostname) > 63))
 		say(c, AT_KEY(s, "hostname"), "'%s' is not a host name", s->hostname);
+	/* Labels by which agentd knows its own containers. */
+	for (size_t i = 0; i < s->labels.count; i++)
+		if (str_starts(s->labels.items[i].key, OWN_LABELS))
+			say(c, AT(s, "labels.%s", s->labels.items[i].key),
+			    "labels that begin with " OWN_LABELS " are reserved");
 	if (s->image[strcspn(s->image, " \t\r\n")])
 		say(c, AT_KEY(s, "image"), "an image's name has no blanks");
 }
@@ -305,6 +309,37 @@ static void check_volume(struct check *c, const struct volume *v)
 		    "wants an octal mode such as \"0750\", not '%s'", v->perm);
 }
 
+static void check_grants(struct check *c)
+{
+	for (size_t i = 0; i < c->manifest->grants.count; i++) {
+		const char *host = c->manifest->grants.items[i].host;
+
+		if (!hostname_valid(host))
+			say(c, xasprintf("grants.%s", host), "'%s' is not a host name", host);
+	}
+}
+
+/* Of the namespace as a whole. A global service has a slot on each machine: one is counted here. */
+static void check_limits(struct check *c)
+{
+	size_t routes = 0;
+	int64_t slots = 0;
+
+	for (size_t i = 0; i < c->manifest->n_services; i++) {
+		const struct service *s = &c->manifest->services[i];
+		_cleanup_(strv_freep) char **keys = route_keys(s);
+
+		routes += strv_count(keys);
+		slots += s->replicas == REPLICAS_GLOBAL ? 1 : s->replicas;
+	}
+	if (routes > MANIFEST_MAX_ROUTES)
+		say(c, xstrdup("services"), "%zu routes, the limit of a namespace is %d", routes,
+		    MANIFEST_MAX_ROUTES);
+	if (slots > MANIFEST_MAX_SLOTS)
+		say(c, xstrdup("services"), "%lld slots, the limit of a namespace is %d",
+		    (long long)slots, MANIFEST_MAX_SLOTS);
+}
+
 void manifest_check(const struct manifest *manifest, manifest_report *report, void *userdata)
 {
 	struct check c = { .manifest = manifest, .report = report, .userdata = userdata };
@@ -327,6 +362,8 @@ void manifest_check(const struct manifest *manifest, manifest_report *report, vo
 		check_depends(&c, s);
 	}
 	check_circles(&c);
+	check_grants(&c);
+	check_limits(&c);
 	for (size_t i = 0; i < manifest->n_volumes; i++)
 		check_volume(&c, &manifest->volumes[i]);
 	map_clear(&c.owners, free);

@@ -7,6 +7,7 @@
 #define MANIFEST_MAX_BYTES (256 * 1024)
 #define MANIFEST_MAX_ROUTES 256 /* keys: each host counts */
 #define MANIFEST_MAX_SLOTS 2000
+#define MANIFEST_MAX_STRIP 8 /* segments of a path that `strip` removes */
 #define READY_RUNNING_USEC (2 * 1000000ull) /* default of `ready: {running}` */
 #define REPLICAS_GLOBAL (-1)		    /* one on every eligible machine */
 

@@ -105,6 +105,8 @@ static const struct codec_field head_fields[] = {
 	      .note = "sequence of that manifest in PLOYZ_MANIFESTS"),
 	FIELD(struct head, release_number, CODEC_INT, .flags = CODEC_OMIT,
 	      .note = "of that entry in the namespace"),
+	FIELD(struct head, facts, CODEC_INT, .flags = CODEC_OMIT,
+	      .note = "PLOYZ_FACTS up to which the committed instances were ready"),
 	FIELD_LIST(struct head, services, n_services, CODEC_LIST, &head_service_schema),
 	FIELD_LIST(struct head, routes, n_routes, CODEC_LIST, &head_route_schema),
 	FIELD_LIST(struct head, grants, n_grants, CODEC_LIST, &grant_schema),
@@ -170,6 +172,11 @@ const struct head_route *head_route(const struct head *head, const char *key)
 		if (streq(head->routes[i].key, key))
 			return &head->routes[i];
 	return NULL;
+}
+
+bool head_may_serve(const struct head *head, const struct watermark *applied)
+{
+	return head->generation != applied->generation || applied->facts >= head->facts;
 }
 
 static void take_http(struct head *head, const struct service *service,

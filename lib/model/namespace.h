@@ -3,6 +3,7 @@
 #define PLOYZ_MODEL_NAMESPACE_H
 
 #include "lib/model/manifest.h"
+#include "lib/model/watermark.h"
 
 struct slot {
 	int64_t slot; /* 0, 1, … */
@@ -69,6 +70,8 @@ struct head {
 	char *hash;		/* manifest_hash of the committed manifest */
 	int64_t release_number; /* its release.number */
 	int64_t release;	/* sequence of that manifest in PLOYZ_MANIFESTS; 0: none */
+	int64_t facts; /* PLOYZ_FACTS up to which the committed instances were ready: a gateway or
+			  resolver serves this head once it has applied these facts */
 	struct head_service *services; /* those of the manifest, in its order */
 	size_t n_services;
 	struct head_route *routes;
@@ -99,6 +102,10 @@ const struct port *head_service_port(const struct head_service *service, const c
 const struct head_volume *head_volume(const struct head *head, const char *name,
 				      const char *machine);
 const struct head_route *head_route(const struct head *head, const char *key);
+/* Whether a reader that has applied `applied` may serve this head: the streams of heads and facts
+ * have no common order, and a head served before its facts names instances that seem not ready.
+ * Sequences of another generation are not compared. */
+bool head_may_serve(const struct head *head, const struct watermark *applied);
 /* The routes and grants of a manifest as a head holds them. Replaces what `head` has. */
 void head_take_routes(struct head *head, const struct manifest *manifest);
 

@@ -12,6 +12,7 @@ static const struct codec_field host_port_fields[] = {
 	FIELD(struct host_port, port, CODEC_INT, .flags = CODEC_REQUIRED, .min = 1, .max = 65535),
 	FIELD(struct host_port, protocol, CODEC_ENUM, .names = protocol_names),
 	FIELD(struct host_port, owner, CODEC_STRING, .note = "namespace/service; absent: not ours"),
+	FIELD(struct host_port, address, CODEC_STRING, .note = "absent: not known"),
 	FIELD_END,
 };
 const struct codec_schema host_port_schema = {
@@ -64,6 +65,10 @@ static const struct codec_field probe_fields[] = {
 	FIELD_LIST(struct probe, reservations, n_reservations, CODEC_LIST, &reservation_schema),
 	FIELD_LIST(struct probe, host_ports, n_host_ports, CODEC_LIST, &host_port_schema),
 	FIELD_LIST(struct probe, images, n_images, CODEC_LIST, &image_seen_schema),
+	FIELD(struct probe, gateway_http, CODEC_STRV,
+	      .note = "address:port where the gateway takes HTTP"),
+	FIELD(struct probe, gateway_address, CODEC_STRING,
+	      .note = "where the gateway listens for tcp routes"),
 	FIELD_END,
 };
 const struct codec_schema probe_schema = {
@@ -177,7 +182,7 @@ static const struct codec_field plan_request_fields[] = {
 	      .schema = &manifest_schema),
 	FIELD(struct plan_request, deploy, CODEC_STRING,
 	      .note = "the asking deploy; absent: a preview"),
-	FIELD(struct plan_request, head, CODEC_INT, .flags = CODEC_OMIT,
+	FIELD(struct plan_request, head, CODEC_INT, .flags = CODEC_OMIT, .max = INT64_MAX,
 	      .note = "the namespace's last entry must be at least this one"),
 	FIELD(struct plan_request, digests, CODEC_PAIRS,
 	      .note = "service to the image id that it has to run: of a rollback"),

@@ -20,7 +20,8 @@ struct reservation {
 struct host_port {
 	int64_t port;
 	int protocol;
-	char *owner; /* <ns>/<service>, or NULL: something outside ployz listens there */
+	char *owner;   /* <ns>/<service>, or NULL: something outside ployz listens there */
+	char *address; /* that is listened on; NULL: not known, maybe all */
 };
 struct probe {
 	char *machine;
@@ -42,6 +43,8 @@ struct probe {
 	size_t n_host_ports;
 	struct image_seen *images; /* of those asked for */
 	size_t n_images;
+	char **gateway_http;   /* ADDRESS:PORT where the machine's gateway takes HTTP */
+	char *gateway_address; /* where it listens for tcp routes; `*`: on all addresses */
 };
 struct image_seen {
 	char *image;

@@ -38,6 +38,45 @@ bool route_host_covers(const char *host, const char *other);
  * for tcp the port. No key twice; owned by the caller. */
 char **route_claim_keys(const struct head *head);
 
+/* --- route-owner.c: who owns hosts and ports. A host belongs to one namespace. */
+struct route_claimed {
+	const struct route_claim *claim;
+	uint64_t sequence; /* of the claim's entry */
+};
+/* All claims and all heads, those of the asking namespace too. Borrowed. */
+struct route_known {
+	const struct route_claimed *claims;
+	size_t n_claims;
+	const struct head *const *heads;
+	size_t n_heads;
+	char *const *unreadable; /* namespaces whose head cannot be decoded: their claims count */
+};
+/* Who owns what, worked out once. What `known` refers to must outlive it. */
+struct route_owners;
+struct route_owners *route_owners_new(const struct route_known *known);
+void route_owners_free(struct route_owners *owners);
+DEFINE_CLEANUP(struct route_owners, route_owners_free);
+struct route_conflict {
+	char *key;    /* of the wanted route */
+	char *ns;     /* of the owner */
+	char *reason; /* `host a.example belongs to namespace blog, which …` */
+};
+/* Whether `wanted` (its ns, routes and grants count) may not have this route of it, because another
+ * namespace owns the key, the host or a wildcard above the host and does not grant it. Of two
+ * claims under different keys the one with the lower sequence was first: so the same question
+ * decides before a deploy claims, when its claims are not there, and afterwards, when they are.
+ * `ret` (may be NULL) is filled on a conflict, cleared by the caller. */
+bool route_conflict_of(const struct route_owners *owners, const struct head *wanted,
+		       const struct head_route *route, struct route_conflict *ret);
+/* The same for the first route of `wanted` that has a conflict. */
+bool route_conflict(const struct route_owners *owners, const struct head *wanted,
+		    struct route_conflict *ret);
+void route_conflict_clear(struct route_conflict *conflict);
+/* The keys that `wanted` has to claim: those of route_claim_keys, without what its namespace holds
+ * by a valid claim and without hosts that another namespace owns (and grants). Owned by the
+ * caller. */
+char **route_claims_needed(const struct route_owners *owners, const struct head *wanted);
+
 struct applied_request { /* routed.applied, dnsd.applied: answered once it is so */
 	char *ns;	 /* whose entries must be applied; NULL: all */
 	struct watermark wanted;

@@ -1,16 +1,19 @@
-/* The store's side of the bus: JetStream's answers and deliveries, whatever stands in them, to
- * whoever appends, reads, follows a stream or keeps a projection of it.
+/* The store's side of the bus: answers and deliveries of JetStream with any content, to code that
+ * appends, reads, follows a stream or keeps a projection of it.
  *
- * Steps of one byte: something is asked, an answer (good, good but for some bytes, or as it comes),
- * a delivery, a loss or return of the connection, a timer, the end of a turn.
+ * Steps of one byte: a request, an answer (good, good but for some bytes, or any bytes), a
+ * delivery, a loss or return of the connection, a timer, the end of an iteration.
  *
- * covers: lib/stream.c lib/stream-follow.c lib/projection.c lib/bucket.c
+ * covers: lib/stream.c lib/stream-follow.c lib/stream-seen.c lib/projection.c lib/bucket.c
+ * lib/cas.c
  *
  * options: -max_len=400 -len_control=0 */
 #include <errno.h>
 
 #include "lib/bucket.h"
+#include "lib/cas.h"
 #include "lib/projection.h"
+#include "lib/streams.h"
 #include "tests/fuzz/fake/bus.h"
 #include "tests/fuzz/fake/log.h"
 #include "tests/fuzz/fake/loop.h"
@@ -58,20 +61,36 @@ static void on_info(const struct failure *failure, const json_t *info, _unused_ 
 	HOLDS(!failure == json_is_object(info));
 }
 
+static struct cas *cas;
+
+static void on_written(enum cas_outcome outcome, uint64_t at, const struct failure *failure,
+		       _unused_ void *userdata)
+{
+	bool stored = outcome == CAS_DONE || outcome == CAS_SUPERSEDED;
+
+	told++;
+	holds_words(failure);
+	HOLDS(stored == !failure && stored == (at != 0));
+	cas_free(steal(cas));
+}
+
 static void ask(uint8_t which)
 {
-	static const struct stream_append plain = { .subject = "ployz.v1.a",
-						    .data = "{}",
-						    .size = 2,
-						    .expected = STREAM_ANY,
-						    .rollup = true };
+	static const struct stream_append plain = {
+		.subject = "ployz.v1.a", .data = "{}", .size = 2, .expected = STREAM_ANY
+	};
 	static const struct stream_append first = { .subject = "ployz.v1.b",
 						    .data = "",
 						    .expected = 0 };
-	_cleanup_json_ json_t *config = bucket_config("LEASES", 1024, 1);
+	_cleanup_json_ json_t *config = streams_config(STREAMS_LEASES, 1, 1, "s");
+	static const struct cas_options options = { .key = "ployz.v1.a",
+						    .text = "{}",
+						    .nonce = "n",
+						    .expected = 3,
+						    .deadline_usec = UINT64_MAX };
 
 	asked++;
-	switch (which % 7) {
+	switch (which % 8) {
 	case 0:
 		stream_append(&fake_bus, &plain, on_append, NULL, NULL);
 		break;
@@ -91,7 +110,14 @@ static void ask(uint8_t which)
 		bucket_get(&fake_bus, "LEASES", "shop", 1000, on_entry_read, NULL, NULL);
 		break;
 	case 6:
-		bucket_put(&fake_bus, "LEASES", "shop", "{}", 2, 3, 1000, on_append, NULL, NULL);
+		stream_at(&fake_bus, STORE_DOMAIN, "S", 7, 1000, on_entry_read, NULL, NULL);
+		break;
+	case 7:
+		if (cas) {
+			asked--;
+			break;
+		}
+		cas = cas_append(&fake_bus, &options, on_written, NULL, NULL);
 		break;
 	}
 }
@@ -116,6 +142,11 @@ static void on_bucket_restart(_unused_ void *userdata)
 	last = 0;
 }
 
+static void on_bucket_reached(uint64_t at, _unused_ void *userdata)
+{
+	HOLDS(at >= last);
+}
+
 static void on_bucket_lost(const struct failure *why, _unused_ void *userdata)
 {
 	HOLDS(why);
@@ -128,8 +159,9 @@ static void on_entry(const char *subject, _unused_ uint64_t at, const char *data
 	HOLDS(subject && (!data || data[size] == '\0'));
 }
 
-static void on_settled(_unused_ uint64_t at, _unused_ void *userdata)
+static void on_settled(const struct watermark *applied, _unused_ void *userdata)
 {
+	HOLDS(applied->intent >= 0 && applied->facts >= 0);
 }
 
 /* ---- the store ---- */
@@ -140,6 +172,9 @@ static const struct {
 } goods[] = {
 	{ "STREAM.INFO", "{\"created\":\"t1\",\"state\":{\"last_seq\":3}}" },
 	{ "STREAM.INFO", "{\"created\":\"t2\",\"state\":{\"last_seq\":0}}" },
+	{ "STREAM.INFO", "{\"created\":\"t1\",\"state\":{\"last_seq\":7,\"last_ts\":"
+			 "\"2025-11-24T16:00:00.1Z\"},\"config\":{\"metadata\":{"
+			 "\"ployz.generation\":\"2\",\"ployz.store\":\"s\"}}}" },
 	{ "CONSUMER.CREATE", "{\"num_pending\":0}" },
 	{ "CONSUMER.CREATE", "{\"num_pending\":2}" },
 	{ "STREAM.MSG.GET", "{\"message\":{\"subject\":\"a.b\",\"seq\":5,\"data\":\"e30=\","
@@ -197,7 +232,7 @@ static void answer(struct cursor *c, uint8_t step)
 static void deliver(struct cursor *c, uint8_t step)
 {
 	static const char *const subjects_[] = { "ployz.v1.intent.namespace.shop",
-						 "ployz.v1.intent.machine.m1", "$KV.LEASES.shop",
+						 "ployz.v1.intent.member.m1", "$KV.LEASES.shop",
 						 "a" };
 	uint8_t how = cursor_byte(c);
 	struct bus_subscription *sub = fake_listening(how / 64);
@@ -230,6 +265,7 @@ static void deliver(struct cursor *c, uint8_t step)
 static void step(struct projection *projection, struct cursor *c)
 {
 	uint8_t step = cursor_byte(c);
+	const struct watermark wanted = { step % 4, step, step };
 
 	if (step < 96)
 		answer(c, step);
@@ -240,7 +276,7 @@ static void step(struct projection *projection, struct cursor *c)
 	else if (step < 200)
 		fake_connection(step & 1);
 	else if (step < 204)
-		projection_expect(projection, step);
+		projection_expect(projection, &wanted);
 	else if (step < 216)
 		fake_turn();
 	else if (step < 220)
@@ -253,9 +289,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct projection_ops ops = { .entry = on_entry, .settled = on_settled };
 	static const struct stream_follow_ops follow_ops = { on_bucket_entry, on_bucket_live,
-							     on_bucket_restart, on_bucket_lost };
+							     on_bucket_reached, on_bucket_restart,
+							     on_bucket_lost };
+	static const char *const intent[] = { "ployz.v1.intent.namespace.*",
+					      "ployz.v1.intent.member.*", NULL };
+	static const char *const facts[] = { "ployz.v1.facts.>", NULL };
+	static const struct projection_options options = {
+		.machine = "m1", .intent = intent, .facts = facts, .served = { 1, 2, 0 }
+	};
 	struct cursor c = { data, data + size };
-	struct projection *projection = projection_new(&fake_bus, "m1", NULL, &ops, NULL);
+	struct projection *projection = projection_new(&fake_bus, &options, &ops, NULL);
 	struct stream_follow *follow = bucket_watch(&fake_bus, "LEASES", &follow_ops, NULL);
 
 	asked = told = 0;
@@ -269,6 +312,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* Whoever asked is told, once. */
 	for (size_t n = 100; n && fake_requests; n--)
 		fake_answer(fake_requests, -ETIMEDOUT, "", 0);
+	if (cas)
+		told++;
+	cas_free(steal(cas));
 	HOLDS(asked == told);
 	fake_bus_end();
 	fake_loop_end();

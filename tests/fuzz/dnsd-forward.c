@@ -1,11 +1,10 @@
-/* The resolver between clients and the resolvers that it asks, over UDP and TCP, when neither side
- * keeps to any rule: whatever comes, a client hears only answers to its own questions, in a size
- * that it takes.
+/* The resolver between clients and upstreams, over UDP and TCP, when neither side follows the
+ * protocol: a client receives only answers to its own queries, of a size that it accepts.
  *
- * Steps of one byte: a client's question, bytes of a TCP client, bytes or an answer of a resolver,
+ * Steps of one byte: a client's query, bytes of a TCP client, bytes or an answer of an upstream,
  * the end of a connection, a time-out.
  *
- * covers: dnsd/forward.c dnsd/upstream.c dnsd/tcp.c dnsd/ask.c
+ * covers: dnsd/forward.c dnsd/upstream.c dnsd/tcp.c dnsd/query.c
  *
  * options: -max_len=400 -len_control=0 */
 #include <sys/random.h>
@@ -18,20 +17,20 @@
 #define STEPS_MAX 16
 #define CLIENT_ID 0x1234
 #define WIRE_ID 0x5a5a
-#define UDP_FD 1000000 /* nobody's */
+#define UDP_FD 1000000 /* not open */
 
 static bool is_client[FAKE_SOCKETS];
-static struct place_of local;
+static struct address local;
 static bool edns_asked;
 
-/* ---- what stands around it ---- */
+/* ---- in place of the other files ---- */
 
 int listen_socket(_unused_ const struct dnsd *dnsd, _unused_ uint64_t id)
 {
 	return UDP_FD;
 }
 
-bool listen_is_own(_unused_ const struct dnsd *dnsd, _unused_ const struct place_of *place)
+bool listen_is_own(_unused_ const struct dnsd *dnsd, _unused_ const struct address *address)
 {
 	return false;
 }
@@ -49,7 +48,7 @@ int accept4(_unused_ int fd, struct sockaddr *address, socklen_t *size, _unused_
 		return -1;
 	}
 	is_client[fake_n_sockets] = true;
-	memcpy(address, &local.address, local.length);
+	memcpy(address, &local.socket, local.length);
 	*size = local.length;
 	return fake_pair(SOCK_STREAM);
 }
@@ -66,17 +65,17 @@ ssize_t sendto(int fd, const void *data, size_t size, _unused_ int flags,
 {
 	HOLDS(fd == UDP_FD);
 	holds_answer(data, size);
-	HOLDS(size <= (edns_asked ? DNSD_PACKET : DNSD_UDP_LEAST));
+	HOLDS(size <= (edns_asked ? DNSD_PACKET : DNSD_UDP_MIN));
 	return (ssize_t)size;
 }
 
-/* ---- questions ---- */
+/* ---- queries ---- */
 
 static const struct {
 	const char *name;
 	uint16_t type;
 	bool edns;
-} questions[] = {
+} queries[] = {
 	{ "example.org", KNOT_RRTYPE_A, false },
 	{ "example.org", KNOT_RRTYPE_AAAA, true },
 	{ "a.very.long.name.of.some.host.example.org", KNOT_RRTYPE_TXT, true },
@@ -84,22 +83,22 @@ static const struct {
 	{ "nix", KNOT_RRTYPE_A, false },
 };
 
-static size_t make_question(uint8_t which, uint8_t *wire)
+static size_t make_query(uint8_t which, uint8_t *wire)
 {
 	static const uint8_t opt[] = { 0, 0, KNOT_RRTYPE_OPT, 0x10, 0, 0, 0, 0, 0, 0, 0 };
 	size_t size;
 
-	which %= ARRAY_SIZE(questions);
+	which %= ARRAY_SIZE(queries);
 	memset(wire, 0, KNOT_WIRE_HEADER_SIZE);
 	knot_wire_set_id(wire, CLIENT_ID);
 	knot_wire_set_rd(wire);
 	knot_wire_set_qdcount(wire, 1);
-	HOLDS(name_write(questions[which].name, wire + KNOT_WIRE_HEADER_SIZE));
+	HOLDS(name_write(queries[which].name, wire + KNOT_WIRE_HEADER_SIZE));
 	size = KNOT_WIRE_HEADER_SIZE + knot_dname_size(wire + KNOT_WIRE_HEADER_SIZE);
-	knot_wire_write_u16(wire + size, questions[which].type);
+	knot_wire_write_u16(wire + size, queries[which].type);
 	knot_wire_write_u16(wire + size + 2, KNOT_CLASS_IN);
 	size += 4;
-	if (questions[which].edns) {
+	if (queries[which].edns) {
 		memcpy(wire + size, opt, sizeof(opt));
 		size += sizeof(opt);
 		knot_wire_set_arcount(wire, 1);
@@ -110,7 +109,7 @@ static size_t make_question(uint8_t which, uint8_t *wire)
 static void ask_udp(struct dnsd *dnsd, struct cursor *c, uint8_t step)
 {
 	const struct client client = { .listener = 1, .from = local };
-	uint8_t query[512], out[DNSD_UDP_MOST];
+	uint8_t query[512], out[DNSD_UDP_MAX];
 	size_t size, answered;
 
 	if (step & 1) {
@@ -121,13 +120,13 @@ static void ask_udp(struct dnsd *dnsd, struct cursor *c, uint8_t step)
 		if (size >= 2)
 			knot_wire_set_id(query, CLIENT_ID);
 	} else {
-		size = make_question(cursor_byte(c), query);
+		size = make_query(cursor_byte(c), query);
 	}
-	/* Those that came before are held to the largest. */
+	/* Earlier queries are checked against the largest limit. */
 	edns_asked = edns_asked || size < KNOT_WIRE_HEADER_SIZE || knot_wire_get_arcount(query) ||
 		     knot_wire_get_ancount(query) || knot_wire_get_nscount(query);
-	if (ask(dnsd, &client, query, size, out, &answered)) {
-		HOLDS(answered <= DNSD_UDP_MOST);
+	if (query_answer(dnsd, &client, query, size, out, &answered)) {
+		HOLDS(answered <= DNSD_UDP_MAX);
 		holds_answer(out, answered);
 	}
 }
@@ -160,12 +159,12 @@ static void client_bytes(struct dnsd *dnsd, struct cursor *c, uint8_t step)
 		fake_say(n, bytes, size);
 		return;
 	}
-	size = make_question(which, wire + 2);
+	size = make_query(which, wire + 2);
 	knot_wire_write_u16(wire, (uint16_t)size);
 	fake_say(n, wire, size + 2);
 }
 
-/* An answer to what it was asked, with any flags, and whatever follows the question. */
+/* An answer to the query, with any flags and any bytes after the question. */
 static void upstream_answer(struct cursor *c, uint8_t step)
 {
 	uint8_t which = cursor_byte(c), flags = cursor_byte(c), wire[2048];
@@ -182,7 +181,7 @@ static void upstream_answer(struct cursor *c, uint8_t step)
 		fake_say(n, bytes, size);
 		return;
 	}
-	size = make_question(which / 16, wire + 2);
+	size = make_query(which / 16, wire + 2);
 	knot_wire_set_arcount(wire + 2, flags & 128 ? 1 : 0);
 	knot_wire_set_id(wire + 2, WIRE_ID);
 	knot_wire_set_qr(wire + 2);
@@ -193,7 +192,7 @@ static void upstream_answer(struct cursor *c, uint8_t step)
 	more = MIN2(more, (size_t)256);
 	memcpy(wire + 2 + size, bytes, more);
 	size += more;
-	/* More than many take. */
+	/* Larger than many clients accept. */
 	if (flags & 32) {
 		memset(wire + 2 + size, 0, 600);
 		size += 600;
@@ -205,19 +204,19 @@ static void upstream_answer(struct cursor *c, uint8_t step)
 		fake_say(n, wire + 2, size);
 }
 
-static void hear_clients(void)
+static void read_clients(void)
 {
-	static uint8_t heard[1 << 17];
+	static uint8_t received[1 << 17];
 
 	for (size_t i = 0; i < fake_n_sockets; i++) {
 		ssize_t n = is_client[i] && fake_sockets[i].theirs >= 0
-				    ? fake_hear(i, heard, sizeof(heard))
+				    ? fake_hear(i, received, sizeof(received))
 				    : 0;
 
-		/* All that is there has come: whole answers, one after the other. */
-		for (ssize_t at = 0; at < n; at += 2 + knot_wire_read_u16(heard + at))
-			HOLDS(at + 2 + knot_wire_read_u16(heard + at) <= n &&
-			      knot_wire_get_qr(heard + at + 2));
+		/* Whole answers, one after the other. */
+		for (ssize_t at = 0; at < n; at += 2 + knot_wire_read_u16(received + at))
+			HOLDS(at + 2 + knot_wire_read_u16(received + at) <= n &&
+			      knot_wire_get_qr(received + at + 2));
 	}
 }
 
@@ -237,7 +236,7 @@ static void step(struct dnsd *dnsd, struct cursor *c)
 		fake_tick();
 	while (sd_event_run(dnsd->loop, 0) > 0)
 		;
-	hear_clients();
+	read_clients();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -253,11 +252,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		HOLDS(sd_event_new(&loop) >= 0);
 		zone = zone_new();
 	}
-	place_parse("127.0.0.1", 4000, &local);
+	address_parse("127.0.0.1", 4000, &local);
 	edns_asked = false;
 	memset(is_client, 0, sizeof(is_client));
 	dnsd.loop = loop;
 	dnsd.zone = zone;
+	TAILQ_INIT(&dnsd.connections);
+	TAILQ_INIT(&dnsd.deferred);
 	HOLDS(upstream_start(&dnsd) == 0);
 	for (int steps = 0; cursor_left(&c) && steps < STEPS_MAX; steps++)
 		step(&dnsd, &c);

@@ -1,8 +1,10 @@
-/* The log's entries as the resolver takes them, whatever stands in them, and what it answers
- * afterwards.
+/* Entries of the store with any contents, and the resolver's answers afterwards.
  *
- * Steps of one byte: an entry (as text, or made of the bytes that follow), the end of a turn, or a
- * question. covers: dnsd/zone.c dnsd/look.c dnsd/answer.c dnsd/name.c options: -max_len=2048 */
+ * Steps of one byte: an entry (text, or made of the bytes that follow), a rebuild, or a query of
+ * any caller.
+ *
+ * covers: dnsd/zone.c dnsd/lookup.c dnsd/answer.c dnsd/name.c
+ * options: -max_len=2048 */
 #include "dnsd/dnsd.h"
 #include "tests/fuzz/generate.h"
 
@@ -13,19 +15,19 @@ static const struct {
 	const struct codec_schema *schema;
 } kinds[] = {
 	{ "ployz.v1.intent.namespace.shop", &head_schema },
-	{ "ployz.v1.intent.instances.m1.shop", &instances_schema },
-	{ "ployz.v1.intent.instances.x-1.shop", &instances_schema },
-	{ "ployz.v1.intent.machine.m1", &machine_schema },
+	{ "ployz.v1.facts.m1.shop", &instances_schema },
+	{ "ployz.v1.facts.x-1.shop", &instances_schema },
+	{ "ployz.v1.intent.member.m1", &member_schema },
 	{ "ployz.v1.intent.namespace.web", &head_schema },
-	{ "ployz.v1.intent.instances.m1.web", &instances_schema },
-	{ "ployz.v1.intent.machine.x-1", &machine_schema },
+	{ "ployz.v1.facts.m1.web", &instances_schema },
+	{ "ployz.v1.intent.member.x-1", &member_schema },
 	{ "ployz.v1.status.deploy.shop.d1", &deploy_schema },
 };
 
 static const struct {
 	const char *name;
 	uint16_t type;
-} questions[] = {
+} queries[] = {
 	{ "web.shop.ployz.internal", KNOT_RRTYPE_A },
 	{ "web.shop.ployz.internal", KNOT_RRTYPE_TXT },
 	{ "0.web.shop.ployz.internal", KNOT_RRTYPE_A },
@@ -50,7 +52,10 @@ static void take_entry(struct zone *zone, struct cursor *c, uint8_t kind)
 		json = generate(c, kinds[kind].schema);
 	if (json)
 		text = json_text(json);
-	zone_entry(zone, kinds[kind].subject, text, text ? strlen(text) : 0);
+	if (way == 7)
+		zone_restore(zone, kinds[kind].subject, text, text ? strlen(text) : 0);
+	else
+		zone_entry(zone, kinds[kind].subject, 1, text, text ? strlen(text) : 0);
 }
 
 static void holds_packet(uint8_t *wire, size_t size)
@@ -61,37 +66,40 @@ static void holds_packet(uint8_t *wire, size_t size)
 	knot_pkt_free(parsed);
 }
 
-static void put_question(const struct zone *zone, uint8_t which, uint8_t flags)
+static void put_query(const struct zone *zone, uint8_t which, uint8_t flags)
 {
-	const char *name = questions[which].name, *ns = flags & 1 ? "shop" : NULL;
-	struct answer_caller caller = {
-		.ns = ns, .allowed = true, .loaded = true, .tcp = flags & 2, .rotate = flags
-	};
+	const char *name = queries[which].name;
+	struct answer_caller caller = { .caller = { .ns = flags & 1 ? "shop" : NULL,
+						    .candidate = (flags & 5) == 5 },
+					.allowed = true,
+					.loaded = true,
+					.tcp = flags & 2,
+					.rotation = flags };
 	static uint8_t out[UINT16_MAX];
 	uint8_t query[KNOT_WIRE_HEADER_SIZE + KNOT_DNAME_MAXLEN + 4] = { 1, 2, 1, 0, 0, 1 };
 	uint8_t *at = query + KNOT_WIRE_HEADER_SIZE;
 	size_t size, answered;
 	struct name parsed;
-	struct look look;
+	struct lookup found;
 	char *why;
 
 	HOLDS(name_write(name, at));
 	name_parse(at, &parsed);
-	look_up(zone, ns, &parsed, &look);
-	why = look_why(&look, &parsed, ns, questions[which].type);
+	lookup(zone, &caller.caller, &parsed, &found);
+	why = lookup_why(&found, &parsed, &caller.caller, queries[which].type);
 	HOLDS(why && *why);
 	free(why);
 	size = knot_dname_size(at);
-	knot_wire_write_u16(at + size, questions[which].type);
+	knot_wire_write_u16(at + size, queries[which].type);
 	knot_wire_write_u16(at + size + 2, KNOT_CLASS_IN);
 	size += KNOT_WIRE_HEADER_SIZE + 4;
-	/* A zone that lies inside no machine's network knows nothing of its addresses. */
+	/* Reverse names outside of every subnet are forwarded. */
 	if (answer_make(zone, &caller, query, size, out, &answered) != ANSWER_SEND) {
-		HOLDS(look.verdict == LOOK_FORWARD);
+		HOLDS(found.verdict == LOOKUP_FORWARD);
 		return;
 	}
-	HOLDS(answered <= (caller.tcp ? UINT16_MAX : DNSD_UDP_LEAST));
-	HOLDS(look_exists(&look) == (knot_wire_get_rcode(out) == KNOT_RCODE_NOERROR));
+	HOLDS(answered <= (caller.tcp ? UINT16_MAX : DNSD_UDP_MIN));
+	HOLDS(lookup_exists(&found) == (knot_wire_get_rcode(out) == KNOT_RCODE_NOERROR));
 	holds_packet(out, answered);
 }
 
@@ -110,7 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			zone_settle(zone);
 		} else {
 			zone_settle(zone);
-			put_question(zone, step % ARRAY_SIZE(questions), cursor_byte(&c));
+			put_query(zone, step % ARRAY_SIZE(queries), cursor_byte(&c));
 		}
 	}
 	zone_settle(zone);

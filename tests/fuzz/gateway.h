@@ -1,6 +1,5 @@
-/* What routed-table.c and routed-haproxy.c hold of a routing table: whatever the log said, what
- * gets into haproxy.cfg, into its map and into its commands are words of their own, and no more
- * lines than there are things to say. */
+/* What routed-table.c and routed-haproxy.c check of a routing table: whatever the entries contain,
+ * haproxy.cfg, its map and the commands get single words, and no more lines than they should. */
 #ifndef PLOYZ_TESTS_FUZZ_GATEWAY_H
 #define PLOYZ_TESTS_FUZZ_GATEWAY_H
 
@@ -16,7 +15,7 @@ static inline size_t count_lines(const char *text)
 	return lines;
 }
 
-/* Those that a configuration names: the open ones, and what a backend's requests wait for. */
+/* Those that a configuration names: the open ones, and those where requests are held. */
 static inline size_t servers_wanted(const struct table *table)
 {
 	size_t count = 0;
@@ -72,7 +71,7 @@ static inline void holds_table(const struct table *table, const struct render *r
 	for (size_t i = 0; i < table->n_routes; i++) {
 		const struct table_route *route = &table->routes[i];
 
-		HOLDS(!route->owner == (route->trouble != NULL));
+		HOLDS(!route->owner == (route->error != NULL));
 		HOLDS(!route->owner || table_backend(table, route->owner));
 		mapped += route->kind == KIND_HTTP && route->owner &&
 			  table_backend(table, route->owner)->slot;

@@ -1,11 +1,11 @@
-/* The whole of routed but its sockets, against an HAProxy (and its master) that answers whatever it
- * likes. What routed then says to it are single commands, and the same rules hold for its
- * configuration.
+/* The whole of routed except its sockets and files, against an HAProxy (and its master) with
+ * arbitrary answers. What routed sends are single commands, and the same rules hold for its
+ * configuration; nothing is confirmed that HAProxy does not have or that is not saved.
  *
- * Steps of one byte: replies (good, good but for some bytes, or as they come), the end of a
- * conversation, another table, a question from the bus, a timer.
+ * Steps of one byte: replies (good, good except for some bytes, or arbitrary), the end of a
+ * session, an entry, a request, a timer.
  *
- * covers: routed/sync.c routed/actual.c routed/diff.c routed/bus.c
+ * covers: routed/sync.c routed/actual.c routed/diff.c routed/bus.c routed/waiters.c routed/follow.c
  *
  * options: -max_len=300 -len_control=0 */
 #include "tests/fuzz/fake/calls.h"
@@ -27,64 +27,65 @@ static const struct routed_config config = {
 	.pool = 2,
 };
 
-/* ---- what stands around it ---- */
+/* ---- sessions and files ---- */
 
-struct talk {
+struct session {
 	char **commands;
 	bool master;
-	talk_fn fn;
+	session_fn fn;
 	void *userdata;
 };
-static struct talk *talking;
+static struct session *session_open;
 
-static void talk_new(char **commands, bool master, talk_fn fn, void *userdata, struct talk **ret)
+static void session_new(char **commands, bool master, session_fn fn, void *userdata,
+			struct session **ret)
 {
-	/* One conversation at a time. */
-	HOLDS(!talking);
-	talking = xcalloc(1, sizeof(*talking));
-	*talking = (struct talk){ commands, master, fn, userdata };
+	/* One session at a time. */
+	HOLDS(!session_open);
+	session_open = xcalloc(1, sizeof(*session_open));
+	*session_open = (struct session){ commands, master, fn, userdata };
 	for (char **command = commands; command && *command; command++)
 		if (!master)
 			holds_command(*command);
-	*ret = talking;
+	*ret = session_open;
 }
 
-void haproxy_talk(_unused_ sd_event *loop, const char *socket, char *const *commands, talk_fn fn,
-		  void *userdata, struct talk **ret)
+void haproxy_session(_unused_ sd_event *loop, const char *socket, char *const *commands,
+		     session_fn fn, void *userdata, struct session **ret)
 {
 	HOLDS(streq(socket, SOCKET) && commands && *commands);
-	talk_new(strv_copy(commands), false, fn, userdata, ret);
+	session_new(strv_copy(commands), false, fn, userdata, ret);
 }
 
-void haproxy_master(_unused_ sd_event *loop, const char *socket, const char *command, talk_fn fn,
-		    void *userdata, struct talk **ret)
+void haproxy_master(_unused_ sd_event *loop, const char *socket, const char *command, session_fn fn,
+		    void *userdata, struct session **ret)
 {
 	char **commands = NULL;
 
 	HOLDS(streq(socket, MASTER));
 	strv_push(&commands, xstrdup(command));
-	talk_new(commands, true, fn, userdata, ret);
+	session_new(commands, true, fn, userdata, ret);
 }
 
-void talk_free(struct talk *talk)
+void session_free(struct session *session)
 {
-	if (!talk)
+	if (!session)
 		return;
-	if (talk == talking)
-		talking = NULL;
-	strv_free(talk->commands);
-	free(talk);
+	if (session == session_open)
+		session_open = NULL;
+	strv_free(session->commands);
+	free(session);
 }
 
-/* Its end is told first; another may have begun by then. */
-static void talk_end(int error, char *const *replies)
+/* Its end is reported before it is freed; another may have begun by then. */
+static void session_end(int error, char *const *replies)
 {
-	_cleanup_(talk_freep) struct talk *talk = talking;
+	_cleanup_(session_freep) struct session *session = session_open;
 
-	if (!talk)
+	if (!session)
 		return;
-	talking = NULL;
-	talk->fn(error, error ? NULL : replies, talk->userdata);
+	session_open = NULL;
+	session->fn(error, error ? NULL : replies, session->userdata);
 }
 
 void daemon_status(_unused_ struct daemon *daemon, const char *format, ...)
@@ -104,10 +105,36 @@ void prepare_paths(struct routed *routed)
 	routed->map_path = xstrdup(ROUTES_MAP);
 }
 
+struct table *prepare_saved(_unused_ const struct routed_config *of, _unused_ json_t **ret_entries)
+{
+	return codec_new(&table_schema);
+}
+
+/* Whether files can be written, and whether a port has become free; an input changes them. */
+static bool disk_full, listen_free;
+
 int prepare_write(struct routed *routed)
 {
-	HOLDS(routed->table);
+	HOLDS(routed->table && routed->loaded);
 	return 0;
+}
+
+int prepare_save(struct routed *routed)
+{
+	free(steal(routed->files_error));
+	if (disk_full) {
+		routed->files_error = xstrdup("cannot write it");
+		return -ENOSPC;
+	}
+	routed->saved = routed->version;
+	routed->saved_usec = boot_now_usec();
+	routed->rewritten = false;
+	return 0;
+}
+
+bool prepare_listen_is_free(_unused_ const struct routed *routed)
+{
+	return listen_free;
 }
 
 void prepare_check_listens(_unused_ struct routed *routed)
@@ -175,10 +202,10 @@ static void reply(struct cursor *c, uint8_t step)
 {
 	_cleanup_(strv_freep) char **replies = NULL;
 	uint8_t which = cursor_byte(c), spoilt = cursor_byte(c);
-	size_t i = 0, n = talking ? strv_count(talking->commands) : 0;
+	size_t i = 0, n = session_open ? strv_count(session_open->commands) : 0;
 
 	for (; i < n; i++) {
-		_cleanup_free_ char *good = good_reply(talking->commands[i], which);
+		_cleanup_free_ char *good = good_reply(session_open->commands[i], which);
 
 		if (step % 4 == 0 && i == spoilt % n)
 			strv_push(&replies, splice(c, good));
@@ -188,18 +215,22 @@ static void reply(struct cursor *c, uint8_t step)
 			strv_push(&replies, steal(good));
 		which = (uint8_t)(which >> 1 | which << 7);
 	}
-	talk_end(0, replies);
+	session_end(0, replies);
 }
 
-/* ---- the log and the bus ---- */
+/* ---- entries and requests ---- */
 
-#define HEAD(ns, routes)                                                                           \
-	"{\"namespace\":\"" ns "\",\"revision\":1,\"manifest\":{\"namespace\":\"" ns               \
-	"\",\"services\":{\"web\":{\"image\":\"x\",\"ports\":{\"http\":{\"port\":80}},\"routes\":" \
-	"[" routes "]}}},\"services\":[{\"name\":\"web\",\"slots\":[{\"slot\":0,\"instance\":"     \
-	"\"i1\",\"machine\":\"m1\"},"                                                              \
-	"{\"slot\":1,\"instance\":\"i2\",\"machine\":\"m1\"}]}]}"
-#define HTTP(host) "{\"http\":{\"port\":\"http\",\"hosts\":[\"" host "\"]}}"
+#define HEAD(ns, routes)                                                                          \
+	"{\"namespace\":\"" ns "\",\"revision\":1,\"services\":[{\"name\":\"web\",\"ports\":{"    \
+	"\"http\":{\"port\":80}},\"slots\":[{\"slot\":0,\"instance\":\"i1\",\"machine\":\"m1\"}," \
+	"{\"slot\":1,\"instance\":\"i2\",\"machine\":\"m1\"}]}],\"routes\":[" routes "]}"
+#define HTTP(name)                                                                      \
+	"{\"key\":\"" name "/\",\"service\":\"web\",\"port\":\"http\",\"host\":\"" name \
+	"\",\"path\":"                                                                  \
+	"\"/\"}"
+#define TCP ",{\"key\":\"tcp/5432\",\"service\":\"web\",\"port\":\"http\",\"listen\":5432}"
+#define CLAIM(key, ns) \
+	"{\"key\":\"" key "\",\"namespace\":\"" ns "\",\"deploy\":\"d1\",\"epoch\":1}"
 #define FACT(id, state)                                                                    \
 	"{\"id\":\"" id "\",\"namespace\":\"shop\",\"service\":\"web\",\"state\":\"" state \
 	"\",\"address\":\"10.101.1.2\"}"
@@ -208,26 +239,34 @@ static const struct {
 	const char *subject, *data;
 } entries[] = {
 	{ "ployz.v1.intent.namespace.shop", HEAD("shop", HTTP("shop.example")) },
-	{ "ployz.v1.intent.namespace.shop",
-	  HEAD("shop", HTTP("shop.example") ",{\"tcp\":{\"port\":\"http\",\"listen\":5432}}") },
+	{ "ployz.v1.intent.namespace.shop", HEAD("shop", HTTP("shop.example") TCP) },
 	{ "ployz.v1.intent.namespace.shop", NULL },
+	{ "ployz.v1.intent.namespace.shop", "{" },
 	{ "ployz.v1.intent.namespace.blog", HEAD("blog", HTTP("blog.example")) },
 	{ "ployz.v1.intent.namespace.more",
 	  HEAD("more", HTTP("shop.example") "," HTTP("more.example")) },
-	{ "ployz.v1.intent.instances.m1.shop",
+	{ "ployz.v1.intent.route.shop%2Eexample", CLAIM("shop.example", "shop") },
+	{ "ployz.v1.intent.route.shop%2Eexample", CLAIM("shop.example", "more") },
+	{ "ployz.v1.intent.route.tcp%2F5432", CLAIM("tcp/5432", "shop") },
+	{ "ployz.v1.intent.route.blog%2Eexample", CLAIM("blog.example", "blog") },
+	{ "ployz.v1.facts.m1.shop",
 	  "{\"machine\":\"m1\",\"namespace\":\"shop\",\"instances\":[" FACT("i1", "ready") "," FACT(
 		  "i2", "unready") "]}" },
-	{ "ployz.v1.intent.instances.m1.shop",
+	{ "ployz.v1.facts.m1.shop",
 	  "{\"machine\":\"m1\",\"namespace\":\"shop\",\"instances\":[" FACT(
 		  "i1", "draining") "," FACT("i2", "ready") "]}" },
+	{ "ployz.v1.intent.member.m1", "{\"id\":\"m1\",\"life_cycle\":\"removed\"}" },
 };
 
 static const struct {
 	enum subject_id subject;
 	const char *request;
 } questions[] = {
-	{ SUBJECT_ROUTED_APPLIED, "{\"sequence\":3}" },
-	{ SUBJECT_ROUTED_APPLIED, "{\"sequence\":1000}" },
+	{ SUBJECT_ROUTED_APPLIED, "{}" },
+	{ SUBJECT_ROUTED_APPLIED,
+	  "{\"namespace\":\"shop\",\"wanted\":{\"generation\":1,\"intent\":3,"
+	  "\"facts\":3}}" },
+	{ SUBJECT_ROUTED_APPLIED, "{\"wanted\":{\"generation\":2,\"intent\":1,\"facts\":1}}" },
 	{ SUBJECT_ROUTED_DRAINED, "{\"instances\":[\"i1\",\"old\"],\"wait_ms\":3600000}" },
 	{ SUBJECT_ROUTED_DRAINED, "{\"instances\":[\"i1\"],\"wait_ms\":0}" },
 	{ SUBJECT_ROUTED_ROUTES, "{}" },
@@ -241,7 +280,9 @@ static void take_entry(struct routed *routed, uint8_t which, uint64_t sequence)
 	projection->ops->entry(entries[which % ARRAY_SIZE(entries)].subject, sequence, data,
 			       data ? strlen(data) : 0, projection->userdata);
 	if (which & 128)
-		projection->ops->settled(sequence, projection->userdata);
+		projection->ops->settled(
+			&(struct watermark){ 1, (int64_t)sequence, (int64_t)sequence },
+			projection->userdata);
 }
 
 static void question(uint8_t which)
@@ -254,6 +295,23 @@ static void question(uint8_t which)
 	fake_call(questions[which].subject, known[which]);
 }
 
+/* A table is only built of a complete view. */
+static void tick(struct routed *routed)
+{
+	uint64_t version = routed->version;
+
+	fake_tick();
+	HOLDS(!routed->partial || routed->version == version);
+}
+
+static void holds_marks(const struct routed *routed)
+{
+	HOLDS(routed->applied.version <= routed->reached.version);
+	HOLDS(routed->applied.version <= routed->saved);
+	HOLDS(routed->reached.version <= routed->syncing.version);
+	HOLDS(routed->syncing.version <= routed->version);
+}
+
 static void step(struct routed *routed, struct cursor *c, uint64_t sequence)
 {
 	uint8_t step = cursor_byte(c);
@@ -261,13 +319,18 @@ static void step(struct routed *routed, struct cursor *c, uint64_t sequence)
 	if (step < 144)
 		reply(c, step);
 	else if (step < 160)
-		talk_end(step & 1 ? -ECONNRESET : -EBADMSG, NULL);
+		session_end(step & 1 ? -ECONNRESET : -EBADMSG, NULL);
 	else if (step < 192)
 		take_entry(routed, cursor_byte(c), sequence);
-	else if (step < 208)
+	else if (step < 206)
 		question(cursor_byte(c));
+	else if (step == 206)
+		disk_full = !disk_full;
+	else if (step == 207)
+		listen_free = !listen_free;
 	else
-		fake_tick();
+		tick(routed);
+	holds_marks(routed);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -276,16 +339,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct cursor c = { data, data + size };
 	struct routed *routed = routed_new(&daemon, &config);
 
+	disk_full = listen_free = false;
 	HOLDS(routed_start(routed) == 0);
 	for (uint64_t steps = 1; cursor_left(&c) && steps < STEPS_MAX; steps++)
 		step(routed, &c, steps);
 	json_decref(fake_status(fake_server));
 	/* Each step is the last one of another input. */
-	if (routed->table)
+	if (routed->loaded)
 		holds_table(routed->table, &(struct render){ config.gateway_http, "*", SOCKET,
 							     ROUTES_MAP, config.pool });
 	routed_free(routed);
-	HOLDS(!talking && !fake_calls);
+	HOLDS(!session_open && !fake_calls);
 	fake_loop_end();
 	return 0;
 }

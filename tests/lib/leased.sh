@@ -1,4 +1,4 @@
-# A walk of its own: leased against real nats-servers and a real placerd, the engine's side tests/tool/neighbours.
+# leased alone: against real nats-servers and a real placerd, the other daemons are tests/tool/neighbours.
 # Sourced after fixture.sh and bus.sh; leased_world starts the two servers with the streams, machine_start a machine
 # without its leased.
 
@@ -37,7 +37,7 @@ leased_start() { # leased_start MACHINE [BUS]: sets leased_MACHINE to its pid
 }
 
 machine_start() { # the record, placerd and the neighbours of a machine
-	"$bus" "$bus_url" append "ployz.v1.intent.machine.$1" \
+	"$bus" "$bus_url" append "ployz.v1.intent.member.$1" \
 		"{\"id\":\"$1\",\"name\":\"$1\",\"region\":\"default\",\"zone\":\"$1\",\"life_cycle\":\"active\",\"subnet\":\"10.101.1.0/24\"}" any >"$work/out"
 	start "$work/placerd-$1.log" "$BUILD/bin/placerd" --config "$work/none.conf" --bus "$bus_url" --machine "$1" \
 		--credentials "$work/etc" --state "$work/placerd-$1"
@@ -48,9 +48,7 @@ machine_start() { # the record, placerd and the neighbours of a machine
 
 leased_world() {
 	bus_start || bail 'the two servers did not start'
-	"$bus" "$bus_url" stream '{"name":"PLOYZ_INTENT","subjects":["ployz.v1.intent.>"],"max_msgs_per_subject":256,"storage":"file","discard":"new","allow_rollup_hdrs":true,"deny_delete":true}'
-	"$bus" "$bus_url" stream '{"name":"PLOYZ_STATUS","subjects":["ployz.v1.status.>"],"storage":"file"}'
-	"$bus" "$bus_url" stream '{"name":"KV_PLOYZ_LEASES","subjects":["$KV.PLOYZ_LEASES.>"],"max_msgs_per_subject":1,"storage":"file","discard":"new","deny_delete":true,"deny_purge":true}'
+	streams_make
 }
 
 # --- what the log holds

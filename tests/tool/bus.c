@@ -5,6 +5,8 @@
  *   bus URL [USER:PASSWORD] publish SUBJECT JSON
  *   bus URL [USER:PASSWORD] append SUBJECT JSON EXPECTED
  *           into the store; EXPECTED: the subject's last sequence, or `any`; prints the new one
+ *   bus URL [USER:PASSWORD] fill SUBJECT COUNT [FIRST]
+ *           appends COUNT entries, each to a subject of its own: SUBJECT.nFIRST, …; several at once
  *   bus URL [USER:PASSWORD] last STREAM SUBJECT
  *           prints the last entry, from the store
  *   bus URL [USER:PASSWORD] stream CONFIG-JSON [DOMAIN]
@@ -33,6 +35,7 @@
 
 #define SECONDS 1000000ull
 #define PATIENCE_SECONDS 10
+#define AT_ONCE 64 /* appends of `fill` that are under way */
 
 struct tool {
 	sd_event *loop;
@@ -42,7 +45,8 @@ struct tool {
 	int64_t count;
 	int code; /* to exit with */
 	struct timer *patience;
-	size_t streams; /* whose creation was not answered yet */
+	size_t streams;		     /* whose creation was not answered yet */
+	int64_t sent, stored, first; /* of `fill` */
 };
 
 static void end(struct tool *tool, int code)
@@ -127,6 +131,51 @@ static void verb_append(struct tool *tool)
 		append.expected = (uint64_t)expected;
 	}
 	stream_append(tool->bus, &append, on_append, tool, NULL);
+}
+
+static void fill_one(struct tool *tool);
+
+static void on_filled(enum stream_outcome outcome, _unused_ uint64_t sequence,
+		      const struct failure *failure, void *userdata)
+{
+	struct tool *tool = userdata;
+
+	if (outcome != STREAM_DONE) {
+		complain(failure);
+		end(tool, 1);
+	} else if (++tool->stored == tool->count) {
+		end(tool, 0);
+	} else if (tool->sent < tool->count) {
+		fill_one(tool);
+	}
+}
+
+static void fill_one(struct tool *tool)
+{
+	_cleanup_free_ char *subject =
+		xasprintf("%s.n%lld", tool->argv[0], (long long)(tool->first + tool->sent));
+	const struct stream_append append = {
+		.subject = subject,
+		.data = "{}",
+		.size = 2,
+		.expected = STREAM_ANY,
+		.timeout_usec = 20 * SECONDS,
+	};
+
+	tool->sent++;
+	stream_append(tool->bus, &append, on_filled, tool, NULL);
+}
+
+static void verb_fill(struct tool *tool)
+{
+	if (int_parse(tool->argv[1], 1, 1000000, &tool->count) < 0 ||
+	    (tool->argc > 2 && int_parse(tool->argv[2], 0, 1000000, &tool->first) < 0)) {
+		fprintf(stderr, "bus: COUNT and FIRST are numbers\n");
+		end(tool, 2);
+		return;
+	}
+	while (tool->sent < MIN2(tool->count, AT_ONCE))
+		fill_one(tool);
 }
 
 static void on_last(const struct failure *failure, const struct stream_entry *entry, void *userdata)
@@ -273,10 +322,10 @@ static const struct {
 	void (*fn)(struct tool *tool);
 } verbs[] = {
 	{ "request", 2, verb_request }, { "publish", 2, verb_publish },
-	{ "append", 3, verb_append },	{ "last", 2, verb_last },
-	{ "stream", 1, verb_stream },	{ "streams", 0, verb_streams },
-	{ "mirrors", 1, verb_mirrors }, { "listen", 2, verb_listen },
-	{ "answer", 2, verb_answer },
+	{ "append", 3, verb_append },	{ "fill", 2, verb_fill },
+	{ "last", 2, verb_last },	{ "stream", 1, verb_stream },
+	{ "streams", 0, verb_streams }, { "mirrors", 1, verb_mirrors },
+	{ "listen", 2, verb_listen },	{ "answer", 2, verb_answer },
 };
 
 int main(int argc, char **argv)
@@ -318,7 +367,8 @@ int main(int argc, char **argv)
 		free((char *)options.inbox);
 		return tool.code;
 	}
-	fprintf(stderr, "usage: bus URL [USER:PASSWORD] "
-			"request|publish|append|last|stream|streams|mirrors|listen|answer …\n");
+	fprintf(stderr,
+		"usage: bus URL [USER:PASSWORD] "
+		"request|publish|append|fill|last|stream|streams|mirrors|listen|answer …\n");
 	return 2;
 }

@@ -1,12 +1,13 @@
 /* follow: what a projection of the log hears, one line each, until it is ended. For tests in sh.
  *
  *   follow URL MACHINE     entry SUBJECT SEQUENCE DATA | gone SUBJECT |
- *                          settled GENERATION INTENT FACTS | stale | fresh */
+ *                          settled GENERATION INTENT FACTS | stale | fresh | reason TEXT */
 #include <stdio.h>
 
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/projection.h"
+#include "lib/str.h"
 
 static void on_entry(const char *subject, uint64_t sequence, const char *data, _unused_ size_t size,
 		     _unused_ void *userdata)
@@ -25,6 +26,23 @@ static void on_settled(const struct watermark *applied, _unused_ void *userdata)
 	fflush(stdout);
 }
 
+static struct projection *projection;
+static char *reason;
+
+/* The reason of staleness changes without a call. */
+static int on_iteration(_unused_ sd_event_source *source, _unused_ void *userdata)
+{
+	const char *now = projection ? projection_stale_reason(projection) : NULL;
+
+	if (streq(now, reason))
+		return 0;
+	free(reason);
+	reason = xstrdup(now);
+	printf("reason %s\n", now ? now : "none");
+	fflush(stdout);
+	return 0;
+}
+
 static void on_stale(bool stale, _unused_ void *userdata)
 {
 	puts(stale ? "stale" : "fresh");
@@ -39,8 +57,9 @@ int main(int argc, char **argv)
 {
 	_cleanup_(sd_event_unrefp) sd_event *loop = NULL;
 	_cleanup_(bus_freep) struct bus *bus = NULL;
-	_cleanup_(projection_freep) struct projection *projection = NULL;
+	_cleanup_(event_source_unrefp) sd_event_source *iteration = NULL;
 	struct failure failure = FAILURE_INIT;
+	int r;
 	struct bus_options options = { .name = "follow" };
 	struct projection_options of = { .intent = (const char *const[]){ INTENT_ALL, NULL },
 					 .facts = (const char *const[]){ FACTS_ALL, NULL } };
@@ -58,5 +77,10 @@ int main(int argc, char **argv)
 		return EXIT_UNREACHABLE;
 	}
 	projection = projection_new(bus, &of, &ops, NULL);
-	return sd_event_loop(loop) < 0 ? EXIT_BUG : EXIT_DONE;
+	if (sd_event_add_post(loop, &iteration, on_iteration, NULL) < 0)
+		return EXIT_BUG;
+	r = sd_event_loop(loop);
+	projection_free(projection);
+	free(reason);
+	return r < 0 ? EXIT_BUG : EXIT_DONE;
 }

@@ -1,11 +1,12 @@
-/* neighbours: what a leased asks of a machine besides placerd, answered without an engine, for
- * tests of the walk itself. An agentd whose containers are a list, a routed and a dnsd that have
- * everything applied at once.
+/* neighbours: the daemons of a machine that leased sends requests to, besides placerd, without an
+ * engine, for tests of leased alone. An agentd whose containers are a list, a routed and a dnsd
+ * that apply everything at once.
  *
  *   neighbours URL MACHINE
  *
- * The image says how an instance behaves: ok:… is ready after 20 ms, slow:… never is, fail:… fails,
- * absent:… cannot be had. */
+ * The image decides how an instance behaves: ok:… is ready after 20 ms, slow:… never is, fail:…
+ * fails, dies:… is ready and has ended at the last query, absent:… cannot be fetched; the
+ * pre_deploy command of prefail:… fails. */
 #include <stdio.h>
 
 #include "lib/log.h"
@@ -23,7 +24,7 @@ struct neighbours {
 };
 
 struct later {
-	struct later *next, **link;
+	struct later *next, **link; /* of neighbours.laters */
 	struct neighbours *n;
 	struct instance *instance;
 	char *deploy;
@@ -103,9 +104,55 @@ static bool fenced(struct neighbours *n, struct bus_call *call, const char *ns, 
 static void on_lock(struct bus_call *call, void *request, void *userdata)
 {
 	const struct agent_lock *lock = request;
+	struct neighbours *n = userdata;
+	struct agent_locked locked = { NULL, 0 };
 
-	if (!fenced(userdata, call, lock->ns, lock->epoch))
-		bus_call_ok(call, NULL);
+	if (fenced(n, call, lock->command.ns, lock->command.epoch))
+		return;
+	for (size_t i = 0; i < n->n_instances; i++)
+		if (n->instances[i]->state != INSTANCE_GONE &&
+		    streq(n->instances[i]->ns, lock->command.ns))
+			*array_add(locked.instances, locked.n_instances) = *n->instances[i];
+	bus_call_ok(call, &locked);
+	free(locked.instances);
+}
+
+/* The last query. What is made from dies:… has ended by then. */
+static void on_probe(struct bus_call *call, void *request, void *userdata)
+{
+	const struct agent_probe *probe = request;
+	struct neighbours *n = userdata;
+	struct agent_probed probed = { NULL, 0 };
+
+	if (fenced(n, call, probe->command.ns, probe->command.epoch))
+		return;
+	for (char **id = probe->instances; id && *id; id++) {
+		struct agent_instance *one = array_add(probed.instances, probed.n_instances);
+
+		one->instance = find(n, *id);
+		one->sequence = 1;
+		if (one->instance && str_starts(one->instance->image, "dies:") &&
+		    one->instance->state == INSTANCE_READY) {
+			one->instance->state = INSTANCE_FAILED;
+			one->instance->reason = xstrdup("it exited with code 3");
+		}
+	}
+	bus_call_ok(call, &probed);
+	free(probed.instances);
+}
+
+static void on_run(struct bus_call *call, void *request, void *userdata)
+{
+	const struct agent_run *run = request;
+	struct agent_ran ran = { .state = (char *)"done" };
+
+	if (fenced(userdata, call, run->command.ns, run->command.epoch))
+		return;
+	if (str_starts(run->service->image, "prefail:"))
+		ran = (struct agent_ran){ .state = (char *)"failed",
+					  .exit_code = 1,
+					  .reason = (char *)"it exited with code 1" };
+	bus_call_ok(call, &ran);
 }
 
 static void on_unlock(struct bus_call *call, _unused_ void *request, _unused_ void *userdata)
@@ -117,10 +164,13 @@ static void on_prepare(struct bus_call *call, void *request, void *userdata)
 {
 	const struct agent_prepare *prepare = request;
 	struct neighbours *n = userdata;
-	_cleanup_free_ char *digest = xasprintf("sha256:%s", prepare->image);
+	/* A rollback asks for an image by its id. */
+	_cleanup_free_ char *digest = str_starts(prepare->image, "sha256:")
+					      ? xstrdup(prepare->image)
+					      : xasprintf("sha256:%s", prepare->image);
 	struct agent_prepared prepared = { .state = (char *)"ready", .digest = digest };
 
-	if (fenced(n, call, prepare->ns, prepare->epoch))
+	if (fenced(n, call, prepare->command.ns, prepare->command.epoch))
 		return;
 	if (str_starts(prepare->image, "absent:"))
 		prepared = (struct agent_prepared){ .state = (char *)"failed",
@@ -142,15 +192,15 @@ static void on_start(struct bus_call *call, void *request, void *userdata)
 	struct instance *instance = find(n, start->instance);
 	struct later *later;
 
-	if (fenced(n, call, start->ns, start->epoch))
+	if (fenced(n, call, start->command.ns, start->command.epoch))
 		return;
 	if (!instance) {
 		instance = codec_new(&instance_schema);
 		instance->id = xstrdup(start->instance);
-		instance->ns = xstrdup(start->ns);
+		instance->ns = xstrdup(start->command.ns);
 		instance->service = xstrdup(start->service->name);
 		instance->slot = start->slot;
-		instance->deploy = xstrdup(start->deploy);
+		instance->deploy = xstrdup(start->command.deploy);
 		instance->image = xstrdup(start->service->image);
 		instance->digest = xstrdup(start->digest);
 		instance->hash = service_hash(start->service, start->digest);
@@ -165,7 +215,7 @@ static void on_start(struct bus_call *call, void *request, void *userdata)
 			later->next->link = &later->next;
 		n->laters = later;
 		later->instance = instance;
-		later->deploy = xstrdup(start->deploy);
+		later->deploy = xstrdup(start->command.deploy);
 		later->timer = timer_new(bus_loop(n->bus), on_later, later);
 		timer_arm(later->timer, READY_USEC);
 	}
@@ -176,7 +226,7 @@ static void on_ref(struct bus_call *call, void *request, void *userdata)
 {
 	const struct agent_ref *ref = request;
 
-	if (!fenced(userdata, call, ref->ns, ref->epoch))
+	if (!fenced(userdata, call, ref->command.ns, ref->command.epoch))
 		answer(call, find(userdata, ref->instance));
 }
 
@@ -185,7 +235,7 @@ static void on_stop(struct bus_call *call, void *request, void *userdata)
 	const struct agent_ref *ref = request;
 	struct instance *instance = find(userdata, ref->instance);
 
-	if (fenced(userdata, call, ref->ns, ref->epoch))
+	if (fenced(userdata, call, ref->command.ns, ref->command.epoch))
 		return;
 	if (instance)
 		instance->state = INSTANCE_STOPPED;
@@ -207,7 +257,7 @@ static void on_remove(struct bus_call *call, void *request, void *userdata)
 	const struct agent_ref *ref = request;
 	struct neighbours *n = userdata;
 
-	if (fenced(n, call, ref->ns, ref->epoch))
+	if (fenced(n, call, ref->command.ns, ref->command.epoch))
 		return;
 	/* The record stays: a slow start may still point to it. Its state says that it is gone. */
 	if (find(n, ref->instance))
@@ -226,8 +276,13 @@ static void on_list(struct bus_call *call, void *request, void *userdata)
 
 	for (size_t i = 0; i < n->n_instances; i++)
 		if (n->instances[i]->state != INSTANCE_GONE &&
-		    (!list->ns || streq(n->instances[i]->ns, list->ns)))
+		    (!list->command.ns || streq(n->instances[i]->ns, list->command.ns)))
 			*array_add(listed.instances, listed.n_instances) = *n->instances[i];
+	listed.epoch = list->command.ns ? (intptr_t)map_get(&n->epochs, list->command.ns) : 0;
+	if (list->command.epoch > listed.epoch) {
+		map_put(&n->epochs, list->command.ns, (void *)(intptr_t)list->command.epoch);
+		listed.epoch = list->command.epoch;
+	}
 	listed.images = &seen;
 	listed.n_images = 1;
 	bus_call_ok(call, &listed);
@@ -237,7 +292,7 @@ static void on_list(struct bus_call *call, void *request, void *userdata)
 static void on_applied(struct bus_call *call, void *request, _unused_ void *userdata)
 {
 	const struct applied_request *asked = request;
-	const struct applied applied = { .sequence = asked->sequence };
+	const struct applied applied = { .applied = asked->wanted };
 
 	bus_call_ok(call, &applied);
 }
@@ -249,18 +304,19 @@ static void on_drained(struct bus_call *call, _unused_ void *request, _unused_ v
 	bus_call_ok(call, &drained);
 }
 
-static const struct bus_verb agent_verbs[] = {
+static const struct bus_endpoint agent_verbs[] = {
 	{ SUBJECT_AGENT_LOCK, on_lock },       { SUBJECT_AGENT_UNLOCK, on_unlock },
 	{ SUBJECT_AGENT_PREPARE, on_prepare }, { SUBJECT_AGENT_START, on_start },
 	{ SUBJECT_AGENT_DRAIN, on_ref },       { SUBJECT_AGENT_STOP, on_stop },
 	{ SUBJECT_AGENT_RESUME, on_resume },   { SUBJECT_AGENT_REMOVE, on_remove },
-	{ SUBJECT_AGENT_LIST, on_list },
+	{ SUBJECT_AGENT_LIST, on_list },       { SUBJECT_AGENT_PROBE, on_probe },
+	{ SUBJECT_AGENT_RUN, on_run },
 };
-static const struct bus_verb routed_verbs[] = {
+static const struct bus_endpoint routed_verbs[] = {
 	{ SUBJECT_ROUTED_APPLIED, on_applied },
 	{ SUBJECT_ROUTED_DRAINED, on_drained },
 };
-static const struct bus_verb dnsd_verbs[] = {
+static const struct bus_endpoint dnsd_verbs[] = {
 	{ SUBJECT_DNSD_APPLIED, on_applied },
 };
 

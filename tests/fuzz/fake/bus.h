@@ -1,11 +1,14 @@
-/* In the place of lib/bus.c: what is asked, published and listened to lies here until the target
- * answers, delivers, or cuts the connection. By the same rules (lib/bus.h). Included once in a
- * target. */
+/* Replaces lib/bus.c: requests and subscriptions wait here until the target or test answers,
+ * delivers, lets a request time out or cuts the connection. By the same rules (lib/bus.h). Included
+ * once in a target or test, after fake/loop.h. */
 #ifndef PLOYZ_TESTS_FUZZ_FAKE_BUS_H
 #define PLOYZ_TESTS_FUZZ_FAKE_BUS_H
 
+#include <errno.h>
+
 #include "lib/bus-private.h"
 #include "lib/str.h"
+#include "tests/fuzz/fake/loop.h"
 #include "tests/fuzz/fuzz.h"
 
 struct bus_subscription {
@@ -17,6 +20,12 @@ struct bus_subscription {
 struct bus_request {
 	struct bus_request *next, **link;
 	char *subject;
+	char *data; /* zero-terminated beyond `size` */
+	size_t size;
+	char *expected; /* value of the header for compare-and-set, or NULL */
+	int error;	/* when it times out */
+	struct timer *timer;
+	bool held; /* for tests: not to be answered */
 	bus_reply_fn fn;
 	void *userdata;
 	void (*destroy)(void *userdata);
@@ -28,8 +37,14 @@ struct fake_headers {
 static struct bus fake_bus = { .connected = true, .inbox = (char *)"_INBOX.x" };
 static struct bus_subscription *fake_subscriptions;
 static struct bus_request *fake_requests;
-/* Told of everything that is published; may be NULL. */
+/* Called for everything that is published without a reply; may be NULL. */
 static void (*fake_published)(const char *subject, const char *data, size_t size);
+/* The last message that was published: for tests. */
+static struct {
+	char *subject, *data, *keys[2], *values[2];
+} fake_last;
+/* Subscribing is refused. */
+static bool fake_deaf;
 
 #define FAKE_LINK(first, item)                              \
 	do {                                                \
@@ -49,8 +64,11 @@ static void (*fake_published)(const char *subject, const char *data, size_t size
 int bus_subscribe(_unused_ struct bus *bus, const char *subject, bus_message_fn fn, void *userdata,
 		  struct bus_subscription **ret)
 {
-	struct bus_subscription *sub = xcalloc(1, sizeof(*sub));
+	struct bus_subscription *sub;
 
+	if (fake_deaf)
+		return -ENOTCONN;
+	sub = xcalloc(1, sizeof(*sub));
 	*sub = (struct bus_subscription){ .subject = xstrdup(subject),
 					  .fn = fn,
 					  .userdata = userdata };
@@ -69,6 +87,28 @@ void bus_subscription_free(struct bus_subscription *sub)
 	free(sub);
 }
 
+static inline void fake_last_clear(void)
+{
+	free(steal(fake_last.subject));
+	free(steal(fake_last.data));
+	for (size_t i = 0; i < ARRAY_SIZE(fake_last.keys); i++) {
+		free(steal(fake_last.keys[i]));
+		free(steal(fake_last.values[i]));
+	}
+}
+
+static inline void fake_last_keep(const char *subject, const struct bus_headers *headers,
+				  const void *data, size_t size)
+{
+	fake_last_clear();
+	fake_last.subject = xstrdup(subject);
+	fake_last.data = xmemdup(data, size);
+	for (size_t i = 0; headers && i < MIN2(headers->count, ARRAY_SIZE(fake_last.keys)); i++) {
+		fake_last.keys[i] = xstrdup(headers->keys[i]);
+		fake_last.values[i] = xstrdup(headers->values[i]);
+	}
+}
+
 int bus_publish(struct bus *bus, const char *subject, _unused_ const char *reply,
 		const struct bus_headers *headers, const void *data, size_t size)
 {
@@ -80,21 +120,35 @@ int bus_publish(struct bus *bus, const char *subject, _unused_ const char *reply
 		      !strpbrk(headers->values[i], "\r\n"));
 	if (!bus->connected)
 		return -ENOTCONN;
+	fake_last_keep(subject, headers, data, size);
 	if (fake_published)
 		fake_published(subject, data, size);
 	return 0;
 }
 
-void bus_request(_unused_ struct bus *bus, const char *subject,
-		 _unused_ const struct bus_headers *headers, _unused_ const void *data,
-		 _unused_ size_t size, uint64_t timeout_usec, bus_reply_fn fn, void *userdata,
-		 struct bus_request **ret)
+static void fake_timed_out(void *userdata);
+
+void bus_request(struct bus *bus, const char *subject, const struct bus_headers *headers,
+		 const void *data, size_t size, uint64_t timeout_usec, bus_reply_fn fn,
+		 void *userdata, struct bus_request **ret)
 {
 	struct bus_request *request = xcalloc(1, sizeof(*request));
+	bool fits = size <= BUS_PAYLOAD_MAX;
 
 	HOLDS(timeout_usec);
-	*request =
-		(struct bus_request){ .subject = xstrdup(subject), .fn = fn, .userdata = userdata };
+	*request = (struct bus_request){ .subject = xstrdup(subject),
+					 .data = xmemdup(data, fits ? size : 0),
+					 .size = fits ? size : 0,
+					 .error = !fits		    ? -EMSGSIZE
+						  : !bus->connected ? -ENOTCONN
+								    : -ETIMEDOUT,
+					 .fn = fn,
+					 .userdata = userdata };
+	for (size_t i = 0; headers && i < headers->count; i++)
+		if (streq(headers->keys[i], "Nats-Expected-Last-Subject-Sequence"))
+			request->expected = xstrdup(headers->values[i]);
+	request->timer = timer_new(NULL, fake_timed_out, request);
+	timer_arm(request->timer, request->error == -ETIMEDOUT ? timeout_usec : 0);
 	FAKE_LINK(fake_requests, request);
 	if (ret)
 		*ret = request;
@@ -112,7 +166,10 @@ void bus_request_cancel(struct bus_request *request)
 	FAKE_UNLINK(request);
 	if (request->destroy)
 		request->destroy(request->userdata);
+	timer_free(request->timer);
 	free(request->subject);
+	free(request->data);
+	free(request->expected);
 	free(request);
 }
 
@@ -128,6 +185,18 @@ void bus_unwatch_state(struct bus *bus, const void *userdata)
 	for (size_t i = 0; i < bus->n_watchers; i++)
 		if (bus->watchers[i].userdata == userdata)
 			bus->watchers[i] = (struct bus_watcher){ NULL, NULL };
+}
+
+static void fake_timed_out(void *userdata)
+{
+	struct bus_request *request = userdata;
+	int error = request->error;
+	bus_reply_fn fn = request->fn;
+	void *asker = request->userdata;
+
+	request->destroy = NULL;
+	bus_request_cancel(request);
+	fn(error, NULL, asker);
 }
 
 sd_event *bus_loop(_unused_ const struct bus *bus)
@@ -225,6 +294,7 @@ static inline void fake_connection(bool connected)
 static inline void fake_bus_end(void)
 {
 	HOLDS(!fake_requests && !fake_subscriptions);
+	fake_last_clear();
 	for (size_t i = 0; i < fake_bus.n_watchers; i++)
 		HOLDS(!fake_bus.watchers[i].fn);
 	free(steal(fake_bus.watchers));

@@ -15,12 +15,12 @@ struct bus_call {
 
 static size_t fake_calls;
 /* What is served, once the daemon serves. */
-static const struct bus_verb *fake_verbs;
+static const struct bus_endpoint *fake_verbs;
 static size_t fake_n_verbs;
 static bus_status_fn fake_status;
 static void *fake_server;
 
-int daemon_serve(_unused_ struct daemon *daemon, const struct bus_verb *verbs, size_t count,
+int daemon_serve(_unused_ struct daemon *daemon, const struct bus_endpoint *verbs, size_t count,
 		 bus_status_fn status, void *userdata)
 {
 	fake_verbs = verbs;
@@ -98,7 +98,7 @@ int bus_event(_unused_ struct bus *bus, enum subject_id subject, _unused_ const 
 /* Asks the verb of this subject; what the schema refuses never gets to the daemon. */
 static inline void fake_call(enum subject_id subject, const json_t *request)
 {
-	const struct bus_verb *verb = NULL;
+	const struct bus_endpoint *verb = NULL;
 	struct bus_call *call;
 	void *decoded = NULL;
 

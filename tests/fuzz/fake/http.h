@@ -3,6 +3,8 @@
 #ifndef PLOYZ_TESTS_FUZZ_FAKE_HTTP_H
 #define PLOYZ_TESTS_FUZZ_FAKE_HTTP_H
 
+#include <errno.h>
+
 #include "lib/http.h"
 #include "lib/str.h"
 #include "tests/fuzz/fuzz.h"
@@ -15,7 +17,7 @@ struct http {
 struct http_request {
 	struct http *http;
 	struct http_request *next, **link;
-	char *method, *url;
+	char *method, *url, *body;
 	http_body_fn on_body;
 	http_done_fn done;
 	void *userdata;
@@ -25,6 +27,9 @@ struct http_request {
 	bool paused, inside, ending, cancelled;
 	bool over; /* it had enough while it was resumed: its end comes in the next turn */
 };
+
+/* A longer address is refused; 0: none is. */
+static size_t fake_url_max;
 
 int http_new(_unused_ sd_event *loop, struct http **ret)
 {
@@ -42,6 +47,7 @@ static void request_free(struct http_request *request)
 	strbuf_clear(&request->piece);
 	free(request->method);
 	free(request->url);
+	free(request->body);
 	free(request);
 }
 
@@ -56,15 +62,20 @@ void http_free(struct http *http)
 
 int http_start(struct http *http, const struct http_options *options, struct http_request **ret)
 {
-	struct http_request *request = xcalloc(1, sizeof(*request));
+	struct http_request *request;
 
 	HOLDS(options->done && str_starts(options->url, "http://"));
+	if (fake_url_max && strlen(options->url) > fake_url_max)
+		return -EINVAL;
+	request = xcalloc(1, sizeof(*request));
 	*request =
 		(struct http_request){ .http = http,
 				       .next = http->requests,
 				       .link = &http->requests,
 				       .method = xstrdup(options->method ? options->method : "GET"),
 				       .url = xstrdup(options->url),
+				       .body = options->body ? xmemdup(options->body, options->size)
+							     : NULL,
 				       .on_body = options->on_body,
 				       .done = options->done,
 				       .userdata = options->userdata };

@@ -1,8 +1,10 @@
-/* In the place of lib/loop.c: timers run out when the target says so, the earliest first. Nothing
- * waits, and whoever leaves a timer behind is found out. Included once in a target. */
+/* Replaces lib/loop.c and lib/clock.c: timers expire when the target or test says so, the earliest
+ * first, and both clocks show that time. Nothing waits; a timer that is left behind is a failure.
+ * Included once in a target or test. */
 #ifndef PLOYZ_TESTS_FUZZ_FAKE_LOOP_H
 #define PLOYZ_TESTS_FUZZ_FAKE_LOOP_H
 
+#include "lib/clock.h"
 #include "lib/loop.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -20,9 +22,23 @@ struct deferred {
 	bool scheduled;
 };
 
+/* What the clocks show when `fake_now` is 0. */
+#define FAKE_BOOT_USEC 100000000000ull
+#define FAKE_REAL_USEC 1764000000000000ull
+
 static struct timer *fake_timers;
 static struct deferred *fake_deferred;
 static uint64_t fake_now;
+
+uint64_t boot_now_usec(void)
+{
+	return FAKE_BOOT_USEC + fake_now;
+}
+
+uint64_t time_now_usec(void)
+{
+	return FAKE_REAL_USEC + fake_now;
+}
 
 struct timer *timer_new(_unused_ sd_event *loop, loop_fn fn, void *userdata)
 {
@@ -97,7 +113,7 @@ void deferred_free(struct deferred *deferred)
 	free(deferred);
 }
 
-/* What was put off, as the end of a turn has it. */
+/* Runs what is deferred, as the end of an iteration does. */
 static inline void fake_turn(void)
 {
 	struct deferred *deferred = fake_deferred;
@@ -114,14 +130,22 @@ static inline void fake_turn(void)
 	}
 }
 
-/* The earliest timer runs out; false: none is armed. */
-static inline bool fake_tick(void)
+/* The armed timer that expires first, or NULL. */
+static inline struct timer *fake_earliest(void)
 {
 	struct timer *earliest = NULL;
 
 	for (struct timer *timer = fake_timers; timer; timer = timer->next)
 		if (timer->armed && (!earliest || timer->at < earliest->at))
 			earliest = timer;
+	return earliest;
+}
+
+/* The earliest timer expires; false: none is armed. */
+static inline bool fake_tick(void)
+{
+	struct timer *earliest = fake_earliest();
+
 	if (!earliest)
 		return false;
 	fake_now = MAX2(fake_now, earliest->at);
