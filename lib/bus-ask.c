@@ -1,4 +1,4 @@
-/* Typed questions: one daemon, or the same daemon of many machines. */
+/* Typed requests: to one daemon, or to the same daemon of many machines. */
 #include <errno.h>
 
 #include "lib/bus-private.h"
@@ -12,8 +12,7 @@ struct ask {
 	void *userdata;
 };
 
-/* Lives as long as its requests; a request that is cancelled must free its ask, so the handle that
- * the asker gets is the bus_request and the ask hangs on it. */
+/* Freed with its request: the caller's handle is the bus_request, which owns the ask. */
 static void ask_free(void *p)
 {
 	struct ask *ask = p;
@@ -134,9 +133,9 @@ struct scatter_part {
 struct bus_scatter {
 	struct scatter_part *parts;
 	size_t n_parts, pending;
-	bool telling; /* inside the asker's callback: a cancel is carried out after it */
+	bool telling; /* inside the caller's callback: a cancellation takes effect after it */
 	bool cancelled;
-	struct timer *nobody; /* tells the end where there was nobody to ask */
+	struct timer *nobody; /* reports the end where there was no machine to ask */
 	bus_gather_fn fn;
 	void *userdata;
 };

@@ -1,4 +1,4 @@
-/* Structs to JSON, and what is made of that: text, copies. */
+/* Encoding: structs to JSON, to text and to copies. */
 #include "lib/codec.h"
 
 #include "lib/codec-private.h"
@@ -171,8 +171,8 @@ void codec_copy_into(const struct codec_schema *schema, void *to, const void *fr
 	_cleanup_json_ json_t *json = codec_encode(schema, from);
 	struct failure failure = FAILURE_INIT;
 
-	/* What a schema encoded it decodes again; where its object was incomplete, the copy is
-	 * empty. */
+	/* What a schema has encoded it can decode; if its object was incomplete, the copy is empty.
+	 */
 	if (codec_decode(schema, json, CODEC_LENIENT, to, &failure) < 0)
 		codec_init(schema, to);
 	failure_clear(&failure);

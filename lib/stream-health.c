@@ -1,4 +1,4 @@
-/* The health of the servers behind the streams, and what their words mean. */
+/* Health of the servers that keep the streams, and the meaning of their error texts. */
 #include <errno.h>
 
 #include "lib/str.h"
@@ -6,7 +6,7 @@
 #include "lib/stream.h"
 
 #define HEALTH "$HEALTH."
-#define STORE_NAME "store-" /* before the machine's id: how a store is named */
+#define STORE_NAME "store-" /* prefix of a store's server name, before the machine's id */
 
 struct health_call {
 	stream_health_fn fn;
