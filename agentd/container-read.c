@@ -1,5 +1,5 @@
-/* Container (pure): what a container of the engine says of itself. Its labels may be an image's, or
- * anybody's: whether agentd made it is known from records.c alone. */
+/* Container (pure): a container as the engine describes it. Its labels may be an image's or another
+ * program's: only records.c knows whether agentd made it. */
 #include "agentd/agentd.h"
 
 #define LABEL "ployz."
@@ -72,19 +72,26 @@ static bool is_instance(const json_t *labels)
 	       name_valid(label_get(labels, "service"));
 }
 
-static void add_host_port(struct container_seen *seen, int64_t number, bool udp)
+/* One that listens on all addresses has none. */
+static void add_host_port(struct container_seen *seen, int64_t number, bool udp,
+			  const char *address)
 {
 	struct host_port *port;
 
 	if (number <= 0 || number > 65535)
 		return;
-	for (size_t i = 0; i < seen->n_host_ports; i++)
-		if (seen->host_ports[i].port == number &&
-		    (seen->host_ports[i].protocol == PROTOCOL_UDP) == udp)
+	if (!instance_address_valid(address) || streq(address, "0.0.0.0"))
+		address = NULL;
+	for (size_t i = 0; i < seen->n_host_ports; i++) {
+		port = &seen->host_ports[i];
+		if (port->port == number && (port->protocol == PROTOCOL_UDP) == udp &&
+		    streq(port->address, address))
 			return;
+	}
 	port = array_add(seen->host_ports, seen->n_host_ports);
 	port->port = number;
 	port->protocol = udp ? PROTOCOL_UDP : PROTOCOL_TCP;
+	port->address = xstrdup(address);
 }
 
 static void read_instance(const json_t *json, const json_t *labels, struct container_seen *seen)
@@ -161,7 +168,7 @@ void container_read(const json_t *json, const char *network, struct container_se
 	ret->engine_restarts = read_restarts(json);
 	json_array_foreach (ports, i, port)
 		add_host_port(ret, json_integer_value(json_object_get(port, "PublicPort")),
-			      streq(text(port, "Type"), "udp"));
+			      streq(text(port, "Type"), "udp"), text(port, "IP"));
 	if (!run && is_instance(labels))
 		read_instance(json, labels, ret);
 }

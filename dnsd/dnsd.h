@@ -336,7 +336,6 @@ enum answer_verdict {
 	ANSWER_DROP, /* not a query */
 	ANSWER_SEND,
 	ANSWER_FORWARD, /* a name of another zone: nothing was written */
-	ANSWER_DEFER,	/* query.c's: the answer waits */
 };
 struct answer_caller {
 	struct caller caller;

@@ -73,7 +73,7 @@ static void drop_error(void *value)
 	free(error);
 }
 
-/* Whoever asks for it is about to change it. */
+/* The caller is about to change it. */
 static struct zone_namespace *namespace_get(struct zone *zone, const char *name)
 {
 	struct zone_namespace *ns = map_get(&zone->namespaces, name);

@@ -108,11 +108,13 @@ static void add_volumes(const struct rollout *rollout, struct head *head)
 				&base->volumes[i]);
 	for (size_t i = 0; i < rollout->plan->n_volumes; i++) {
 		const struct plan_volume *planned = &rollout->plan->volumes[i];
-		struct head_volume *volume;
+		struct head_volume *volume =
+			(struct head_volume *)head_volume(head, planned->name, planned->machine);
 
-		if (!planned->new_ ||
-		    head_volume(head, planned->name,
-				planned->mode == VOLUME_SHARED ? planned->machine : NULL))
+		/* Its mode may have changed; where the data is has not. */
+		if (volume)
+			volume->mode = planned->mode;
+		if (volume || !planned->new_)
 			continue;
 		volume = array_add(head->volumes, head->n_volumes);
 		volume->name = xstrdup(planned->name);

@@ -28,9 +28,12 @@ static bool is_first_of_image(const struct rollout *r, size_t i)
 static void ask(struct rollout *r, struct candidate *c)
 {
 	const char *pinned = pairs_get(&r->pinned, c->service->name);
+	/* A rollback runs the image that the revision ran. Where the machine has it, it is asked for
+	 * by its id; elsewhere by its name, and take() compares. */
+	bool by_id = pinned && c->slot->digest;
 	struct agent_prepare prepare = {
-		.image = pinned ? (char *)pinned : c->service->image,
-		.pull = pinned ? PULL_NEVER : c->service->pull,
+		.image = by_id ? (char *)pinned : c->service->image,
+		.pull = by_id ? PULL_NEVER : c->service->pull,
 	};
 
 	rollout_command(r, &prepare.command);
@@ -62,6 +65,7 @@ static void settle(struct rollout *r, struct candidate *c, const char *digest)
 static enum phase_result take(struct rollout *r, struct candidate *c)
 {
 	const struct agent_prepared *prepared = c->rpc.answer;
+	const char *pinned = pairs_get(&r->pinned, c->service->name);
 
 	if (streq(prepared->state, "failed"))
 		return rollout_failf(r, FAILURE_FAILED,
@@ -72,6 +76,14 @@ static enum phase_result take(struct rollout *r, struct candidate *c)
 				     prepared->reason ? prepared->reason : "no reason given");
 	if (!streq(prepared->state, "ready"))
 		return PHASE_WAIT;
+	if (pinned && !streq(prepared->digest, pinned))
+		return rollout_failf(r, FAILURE_FAILED,
+				     "name the image by its digest in the manifest, or deploy a "
+				     "manifest instead of rolling back",
+				     "cannot roll back service %s on machine %s: image %s is %s now, "
+				     "that revision ran %s",
+				     c->service->name, c->slot->machine, c->service->image,
+				     prepared->digest ? prepared->digest : "(unknown)", pinned);
 	for (size_t i = 0; i < r->n_candidates; i++)
 		if (same_image(c, r->candidates[i]))
 			settle(r, r->candidates[i], prepared->digest);

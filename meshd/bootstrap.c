@@ -161,7 +161,7 @@ static void create_streams(struct meshd *meshd)
 	operations_run(meshd->operations);
 }
 
-static json_t *mirror_config(const struct meshd *meshd, enum streams_id id)
+json_t *mirror_config(const struct meshd *meshd, enum streams_id id)
 {
 	json_t *config = streams_mirror_config(id);
 
@@ -172,18 +172,38 @@ static json_t *mirror_config(const struct meshd *meshd, enum streams_id id)
 static void add_mirror(struct meshd *meshd, enum streams_id id)
 {
 	const struct polled_stream *mirror = &meshd->poll->mirrors[id];
-	const struct marker *marker = meshd->marker;
+	const struct polled_stream *stream = &meshd->poll->store[id];
+	struct operations *operations = meshd->operations;
+	bool stalled = mirror_stalled(&meshd->stalls[id], mirror, stream, boot_now_usec());
 
-	if (mirror->result == POLL_SILENT)
+	if (rebuild_is_of(meshd, id))
 		return;
-	if (mirror->result == POLL_ABSENT)
-		operations_add(meshd->operations, STREAM_CREATE, id, true,
-			       mirror_config(meshd, id));
-	else if (mirror_outdated(mirror, marker))
-		operations_add(meshd->operations, STREAM_DELETE, id, true, NULL);
-	else if (mirror->per_subject != streams_rows[id].per_subject && !meshd->compaction)
-		operations_add(meshd->operations, STREAM_UPDATE, id, true,
-			       mirror_config(meshd, id));
+	switch (mirror_decide(mirror, stream, meshd->marker, streams_rows[id].per_subject,
+			      stalled)) {
+	case MIRROR_LEAVE:
+		break;
+	case MIRROR_CREATE:
+		operations_add(operations, STREAM_CREATE, id, true, mirror_config(meshd, id));
+		break;
+	case MIRROR_DELETE:
+		operations_add(operations, STREAM_DELETE, id, true, NULL);
+		break;
+	case MIRROR_UPDATE:
+		if (!meshd->compaction)
+			operations_add(operations, STREAM_UPDATE, id, true,
+				       mirror_config(meshd, id));
+		break;
+	case MIRROR_REBUILD:
+		if (meshd->rebuilding || meshd->compaction)
+			break;
+		if (stalled)
+			log_notice("the local mirror of %s has stopped at entry %lld of %lld",
+				   streams_rows[id].name, (long long)mirror->last_sequence,
+				   (long long)stream->last_sequence);
+		meshd->stalls[id] = (struct stall){ .since = 0 };
+		rebuild_start(meshd, id);
+		break;
+	}
 }
 
 static bool is_lowered(const struct polled_stream *stream, enum streams_id id)
@@ -280,7 +300,8 @@ static void act_good(struct meshd *meshd)
 		succeeded(meshd);
 		set_step(meshd, BOOTSTRAP_DONE);
 		records_check(meshd);
-		compact_mirrors(meshd);
+		if (!meshd->rebuilding)
+			compact_mirrors(meshd);
 		watch_on(meshd);
 	}
 }
@@ -304,6 +325,7 @@ static void act_take(struct meshd *meshd)
 static void act_silent(struct meshd *meshd)
 {
 	records_stop(meshd);
+	memset(meshd->stalls, 0, sizeof(meshd->stalls));
 	if (!meshd->started)
 		set_step(meshd, BOOTSTRAP_POLL);
 	report_failing(meshd, &meshd->silence, "reach the store", &meshd->poll->silence);
@@ -334,6 +356,7 @@ static void act_error(struct meshd *meshd)
 	enum store_state suspected = meshd->suspected;
 
 	records_stop(meshd);
+	rebuild_free(meshd);
 	meshd->suspected = meshd->verdict.state;
 	if (suspected != meshd->verdict.state) {
 		timer_arm(meshd->timer, STORE_CONFIRM_USEC);
@@ -451,6 +474,7 @@ void bootstrap_free(struct meshd *meshd)
 {
 	poll_cancel(meshd->polling);
 	operations_free(meshd->operations);
+	rebuild_free(meshd);
 	records_free(meshd);
 	servers_free(meshd);
 	timer_free(meshd->timer);

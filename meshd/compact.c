@@ -239,6 +239,7 @@ static void on_account(const struct failure *failure, struct account *account, v
 		finish(compaction, NULL);
 		return;
 	}
+	/* Nothing is lowered where a stream keeps no more than that anyway. */
 	manifests = MAX2(request->keep, account_manifests_kept(account) + COMPACT_MARGIN);
 	account_free(account);
 	if (request->keep < streams_rows[STREAMS_INTENT].per_subject)
@@ -248,7 +249,10 @@ static void on_account(const struct failure *failure, struct account *account, v
 	log_notice("compacting the store to %lld entries per subject, for %s",
 		   (long long)request->keep,
 		   request->operator_ ? request->operator_ : "an operator");
-	lower(compaction);
+	if (compaction->keep[STREAMS_INTENT] || compaction->keep[STREAMS_MANIFESTS])
+		lower(compaction);
+	else
+		restore(compaction);
 }
 
 /* --- the mirrors alone: another machine's meshd has compacted the store. A mirror keeps what the
@@ -360,6 +364,7 @@ void compact_serve(struct bus_call *call, _unused_ void *request, void *userdata
 
 void compact_mirrors(struct meshd *meshd)
 {
+	struct compaction *compaction;
 	bool any = false;
 
 	for (size_t i = 0; i < STREAMS_COUNT; i++) {
@@ -369,7 +374,8 @@ void compact_mirrors(struct meshd *meshd)
 	}
 	if (!any || meshd->accepting || meshd->compaction)
 		return;
-	compaction_new(meshd)->polling = poll_start(meshd, on_polled, meshd->compaction);
+	compaction = compaction_new(meshd);
+	compaction->polling = poll_start(meshd, on_polled, compaction);
 }
 
 void compact_free(struct meshd *meshd)

@@ -32,6 +32,9 @@
 /* A lowered limit of entries per subject that another machine's compaction left is raised after
  * this; one that was there when this meshd started at once. */
 #define LIMIT_REPAIR_USEC 60000000ull
+/* A local mirror that has not advanced for this long although the store has more is rebuilt. After
+ * a cut link it attaches again within 17 s. */
+#define MIRROR_STALLED_USEC 30000000ull
 /* A write of one of this machine's records. */
 #define RECORD_USEC 10000000ull
 /* A server's start fails on a disk with less … */
@@ -248,6 +251,12 @@ struct meshd;
 struct polling *poll_start(struct meshd *meshd, poll_fn fn, void *userdata);
 void poll_cancel(struct polling *polling);
 
+/* A local mirror that is behind and does not advance. */
+struct stall {
+	int64_t sequence; /* its last */
+	uint64_t since;	  /* boot time; 0: it is not behind */
+};
+
 /* --- verdict.c: pure. What the streams, the marker and the local mirrors together say about the
  * store. */
 
@@ -296,6 +305,20 @@ const char *store_accept_id(const struct marker *known, const struct init_reques
 int64_t store_accept_generation(const struct marker *known, const struct poll *poll);
 /* Whether a stream is over the alarm's line. */
 bool stream_alarm(uint64_t bytes, uint64_t max_bytes);
+/* What has to be done about a local mirror, its store and the marker being good. */
+enum mirror_step {
+	MIRROR_LEAVE,
+	MIRROR_CREATE,	/* it starts with the stream */
+	MIRROR_DELETE,	/* of another store or generation, and the stream is empty */
+	MIRROR_UPDATE,	/* its limit is another than it should be */
+	MIRROR_REBUILD, /* missing, outdated or stalled, and the stream has entries */
+};
+enum mirror_step mirror_decide(const struct polled_stream *mirror,
+			       const struct polled_stream *stream, const struct marker *marker,
+			       int64_t per_subject, bool stalled);
+/* Follows a mirror from poll to poll; whether it has stalled. */
+bool mirror_stalled(struct stall *stall, const struct polled_stream *mirror,
+		    const struct polled_stream *stream, uint64_t now);
 /* Whether a local mirror was created from another store or generation. */
 bool mirror_outdated(const struct polled_stream *mirror, const struct marker *marker);
 
@@ -354,6 +377,14 @@ size_t operations_count(const struct operations *operations);
 /* Sends them. With none, operations_fn is called from the loop all the same. */
 void operations_run(struct operations *operations);
 void operations_free(struct operations *operations);
+
+/* --- rebuild.c: a local mirror from a snapshot of the store. */
+
+struct rebuilding;
+/* One at a time: meshd->rebuilding until it has ended; then the store is polled. */
+void rebuild_start(struct meshd *meshd, enum streams_id id);
+bool rebuild_is_of(const struct meshd *meshd, enum streams_id id);
+void rebuild_free(struct meshd *meshd);
 
 /* --- meshd.c and the acting files */
 
@@ -430,6 +461,9 @@ struct meshd {
 	uint64_t lowered_since; /* boot time since when a limit has been too low; 0: none */
 	bool started;		/* the first complete bootstrap is done */
 
+	struct rebuilding *rebuilding;	    /* NULL: none */
+	struct stall stalls[STREAMS_COUNT]; /* of the local mirrors */
+
 	/* records.c */
 	enum record_step record_step;
 	struct bus_request *request; /* a step's read */
@@ -465,6 +499,8 @@ struct meshd *meshd_new(struct daemon *daemon, const struct meshd_config *config
 void meshd_free(struct meshd *meshd);
 DEFINE_CLEANUP(struct meshd, meshd_free);
 
+/* The StreamConfig of a local mirror of the store that the marker names; an own reference. */
+json_t *mirror_config(const struct meshd *meshd, enum streams_id id);
 /* bootstrap.c: polls the store, judges it, and does what the verdict calls for. */
 void bootstrap_start(struct meshd *meshd);
 void bootstrap_free(struct meshd *meshd);

@@ -69,9 +69,12 @@ static const char *const reading[] = {
 };
 static const char *const managing[] = { "STREAM.INFO.%s", "STREAM.CREATE.%s", "STREAM.UPDATE.%s",
 					NULL };
-/* A local mirror of an earlier generation is replaced. It is a copy in the machine's own domain. */
-static const char *const mirroring[] = { "STREAM.INFO.%s", "STREAM.CREATE.%s", "STREAM.UPDATE.%s",
-					 "STREAM.DELETE.%s", NULL };
+/* A local mirror, in the machine's own domain, is replaced by a snapshot of the store when it is of
+ * an earlier generation or has stopped. */
+static const char *const mirroring[] = { "STREAM.INFO.%s",    "STREAM.CREATE.%s",
+					 "STREAM.UPDATE.%s",  "STREAM.DELETE.%s",
+					 "STREAM.RESTORE.%s", NULL };
+static const char *const snapshot[] = { "STREAM.SNAPSHOT.%s", NULL };
 
 static void add(char ***list, char *subject)
 {
@@ -107,6 +110,11 @@ static void add_streams(char ***publish, const struct user *user)
 		if (user->manages)
 			add_api(publish, "$JS." STORE_DOMAIN ".API", managing,
 				streams_rows[i].name);
+		if (user->manages && streams_rows[i].mirrored) {
+			add_api(publish, "$JS." STORE_DOMAIN ".API", snapshot,
+				streams_rows[i].name);
+			add(publish, xasprintf("$JS.SNAPSHOT.ACK.%s.>", streams_rows[i].name));
+		}
 	}
 }
 
@@ -226,8 +234,10 @@ void permissions_local(const char *name, const char *machine, struct permissions
 	if (user->follows)
 		add(&ret->subscribe, subject_filter(SUBJECT_PROGRESS));
 	add_outgoing(&ret->publish, user, machine);
-	if (user->manages)
+	if (user->manages) {
 		add(&ret->publish, stream_health_subject(machine));
+		add(&ret->publish, xstrdup("$JS.SNAPSHOT.RESTORE.>"));
+	}
 	add_mirrors(&ret->publish, user, machine);
 }
 

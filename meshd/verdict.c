@@ -38,6 +38,38 @@ bool mirror_outdated(const struct polled_stream *mirror, const struct marker *ma
 	return mirror->generation != marker->generation || !streq(mirror->store, marker->store);
 }
 
+bool mirror_stalled(struct stall *stall, const struct polled_stream *mirror,
+		    const struct polled_stream *stream, uint64_t now)
+{
+	bool behind = mirror->result == POLL_PRESENT && stream->result == POLL_PRESENT &&
+		      mirror->last_sequence < stream->last_sequence;
+
+	if (!behind) {
+		*stall = (struct stall){ .since = 0 };
+		return false;
+	}
+	if (!stall->since || stall->sequence != mirror->last_sequence)
+		*stall = (struct stall){ .sequence = mirror->last_sequence, .since = now };
+	return now - stall->since >= MIRROR_STALLED_USEC;
+}
+
+enum mirror_step mirror_decide(const struct polled_stream *mirror,
+			       const struct polled_stream *stream, const struct marker *marker,
+			       int64_t per_subject, bool stalled)
+{
+	bool empty = stream->messages == 0;
+
+	if (mirror->result == POLL_SILENT)
+		return MIRROR_LEAVE;
+	if (mirror->result == POLL_ABSENT)
+		return empty ? MIRROR_CREATE : MIRROR_REBUILD;
+	if (mirror_outdated(mirror, marker))
+		return empty ? MIRROR_DELETE : MIRROR_REBUILD;
+	if (stalled && !empty)
+		return MIRROR_REBUILD;
+	return mirror->per_subject == per_subject ? MIRROR_LEAVE : MIRROR_UPDATE;
+}
+
 static void raise_seen(struct seen *seen, const struct polled_stream *stream)
 {
 	bool dated = stream->last_sequence == seen->sequence && !seen->time_usec;
@@ -160,9 +192,11 @@ static struct store_verdict judge_unknown(const struct poll *poll)
 }
 
 /* Sequences and entries, within one generation. */
-static struct store_verdict judge_content(const struct marker *known, const struct poll *poll)
+static struct store_verdict judge_content(const struct marker *marker, const struct marker *known,
+					  const struct poll *poll)
 {
-	const struct seen *intent = &known->seen[STREAMS_INTENT], *marked = &poll->marked;
+	const struct seen *intent = marker ? &marker->seen[STREAMS_INTENT] : NULL;
+	const struct seen *marked = &poll->marked;
 
 	for (size_t i = 0; i < STREAMS_COUNT; i++)
 		if (poll->store[i].last_sequence < known->seen[i].sequence)
@@ -177,8 +211,10 @@ static struct store_verdict judge_content(const struct marker *known, const stru
 		    seen->time_usec && stream->last_time_usec != seen->time_usec)
 			return verdict_of(STORE_DIVERGED, i, seen->sequence, seen->sequence);
 	}
-	if (marked->sequence && marked->sequence == intent->sequence && intent->time_usec &&
-	    marked->time_usec != intent->time_usec)
+	/* A mirror may have followed the store past that entry: only the marker knows what it was.
+	 */
+	if (intent && marked->sequence && marked->sequence == intent->sequence &&
+	    intent->time_usec && marked->time_usec != intent->time_usec)
 		return verdict_of(STORE_DIVERGED, STREAMS_INTENT, intent->sequence,
 				  intent->sequence);
 	return verdict_of(STORE_GOOD, 0, 0, 0);
@@ -211,7 +247,7 @@ struct store_verdict store_judge(const struct marker *marker, const struct marke
 		return verdict_of(STORE_OLDER, 0, known->generation, generation);
 	if (generation > known->generation)
 		return verdict_of(STORE_TAKE, 0, known->generation, generation);
-	verdict = judge_content(known, poll);
+	verdict = judge_content(marker, known, poll);
 	if (verdict.state == STORE_GOOD && !marker)
 		verdict.state = STORE_TAKE;
 	return verdict;

@@ -149,9 +149,10 @@ static void keep_best(struct placing *placing)
 void slots_select(struct placing *placing)
 {
 	const struct service *service = placing->service;
-	size_t n_slots = placing->head ? placing->head->n_slots : 0;
 
-	for (size_t i = 0; i < n_slots; i++) {
+	if (!placing->head)
+		return;
+	for (size_t i = 0; i < placing->head->n_slots; i++) {
 		const struct slot *slot = &placing->head->slots[i];
 
 		if (give_up(placing->planning, service->name, slot))

@@ -226,7 +226,7 @@ static void add_route(struct build *build, const struct head *head, const struct
 	*array_add(build->table->routes, build->table->n_routes) = route;
 }
 
-/* ---- held items and ended instances ---- */
+/* ---- held items, needed facts, ended instances ---- */
 
 /* Every namespace with a route that needs the claim with this key. */
 static void add_claimants(const struct build *build, const char *token, struct table_held *held)
@@ -269,6 +269,17 @@ static void add_held(struct build *build, const char *subject, const char *reaso
 	}
 }
 
+static void add_needs(struct build *build, const struct map *heads)
+{
+	for (struct map_item *i = NULL; (i = map_next(heads, i));) {
+		const struct head *head = ((const struct view_item *)i->value)->object;
+
+		if (head->facts && head->generation == build->table->watermark.generation)
+			*array_add(build->table->needs, build->table->n_needs) =
+				(struct table_need){ xstrdup(i->key), head->facts };
+	}
+}
+
 static void add_ended(struct build *build, const struct instances *facts)
 {
 	if (view_machine_is_removed(build->view, facts->machine))
@@ -298,6 +309,8 @@ struct table *table_build(const struct view *view, const struct watermark *water
 		add_ended(&build, ((const struct view_item *)i->value)->object);
 	for (struct map_item *i = NULL; (i = map_next(&view->errors, i));)
 		add_held(&build, i->key, i->value);
+	add_needs(&build, &view->heads);
+	add_needs(&build, &view->waiting);
 	map_clear(&build.keys, free);
 	return build.table;
 }

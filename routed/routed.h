@@ -55,20 +55,18 @@ struct view {
 	struct map facts;   /* <machine>.<ns> → struct view_item of struct instances */
 	struct map errors;  /* subject → `entry N on SUBJECT: why it cannot be decoded` */
 	struct map waiting; /* namespace → the head that waits for its facts: struct view_item */
-	struct watermark applied; /* as of the last view_settle */
 };
-/* Everything up to `applied` was taken: heads whose facts are among it take effect. */
-void view_settle(struct view *view, const struct watermark *applied);
+/* Everything up to `applied` was taken: heads whose facts are among it take effect. A subject whose
+ * newest entry cannot be decoded, or whose head waits, and that has nothing in effect gets its last
+ * good entry from `saved` (NULL: nothing), which view_encode made, maybe in an earlier process. */
+void view_settle(struct view *view, const struct watermark *applied, const json_t *saved);
 /* Takes one entry; `data` NULL: the subject is gone. Other subjects are ignored. 1: it was a
  * routing event or a member record; 0: it was not; -EBADMSG: it was and cannot be decoded; the last
  * good entry stays and `errors` has the reason. */
 int view_take(struct view *view, const char *subject, uint64_t sequence, const char *data,
 	      size_t size);
-/* The last good entries as a JSON object {subject: {"sequence", "entry"}}; an own reference. */
+/* The entries in effect as a JSON object {subject: {"sequence", "entry"}}; an own reference. */
 json_t *view_encode(const struct view *view);
-/* A subject whose newest entry cannot be decoded and that has no last good one gets it from
- * `saved`, which view_encode made (maybe in an earlier process). */
-void view_restore(struct view *view, const char *subject, const json_t *saved);
 void view_clear(struct view *view);
 /* NULL: there is none. Borrowed. */
 const struct head *view_head(const struct view *view, const char *ns);
@@ -131,6 +129,11 @@ struct table_held {
 	char *reason;	   /* `entry N on SUBJECT: …` */
 	char **namespaces; /* whose confirmations are held back */
 };
+/* The facts that the head of a namespace relies on; it takes effect with them. */
+struct table_need {
+	char *ns;
+	int64_t facts; /* sequence in PLOYZ_FACTS, of the watermark's generation */
+};
 /* Replaced whole, and only by a complete view. */
 struct table {
 	struct watermark watermark;
@@ -140,6 +143,8 @@ struct table {
 	size_t n_routes;
 	struct table_held *held;
 	size_t n_held;
+	struct table_need *needs;
+	size_t n_needs;
 	char **ended; /* instances whose process has ended */
 };
 DEFINE_MODEL(table);
@@ -163,6 +168,8 @@ char *table_map_value(const struct table *table, const struct table_route *route
 char *table_map_key(const struct table_route *route);
 /* Segments of a path: /a/b has two. */
 int table_segments(const char *path);
+/* The facts that the heads of a namespace (NULL: of all) rely on. */
+int64_t table_needs(const struct table *table, const char *ns);
 /* The item of a namespace (NULL: of any) that is held back, with the reason; NULL: none.
  * Borrowed. */
 const char *table_held_of(const struct table *table, const char *ns);
@@ -331,7 +338,7 @@ void sync_confirm(struct routed *routed);
 /* ---- prepare.c: the files that HAProxy starts from ---- */
 
 /* The table that was saved last, or an empty one. `ret_entries` (may be NULL) gets the entries that
- * it was made from (see view_restore), or NULL. */
+ * it was made from (see view_settle), or NULL. */
 struct table *prepare_saved(const struct routed_config *config, json_t **ret_entries);
 /* Writes haproxy.cfg and its map when they changed. 0 or a negative errno after having logged the
  * reason. */

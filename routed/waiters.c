@@ -15,16 +15,18 @@ bool waiter_reached(const struct watermark *applied, const struct watermark *wan
 }
 
 /* An item is reported as held back only once the view covers the wanted entries: one of them may be
- * what replaces the bad entry. */
+ * what replaces the bad entry. A head that waits for its facts is not applied before them. */
 enum waiter_answer waiter_decide(const struct table *table, const struct watermark *applied,
 				 const struct applied_request *request)
 {
-	if (table && waiter_reached(&table->watermark, &request->wanted) &&
+	struct watermark wanted = request->wanted;
+
+	if (table && wanted.generation == table->watermark.generation)
+		wanted.facts = MAX2(wanted.facts, table_needs(table, request->ns));
+	if (table && waiter_reached(&table->watermark, &wanted) &&
 	    table_held_of(table, request->ns))
 		return WAITER_HELD;
-	if (applied && waiter_reached(applied, &request->wanted))
-		return WAITER_APPLIED;
-	return WAITER_WAIT;
+	return applied && waiter_reached(applied, &wanted) ? WAITER_APPLIED : WAITER_WAIT;
 }
 
 /* ---- applied ---- */

@@ -55,8 +55,8 @@ static void config(void)
 		"\"DnsSearch\":[\"shop.ployz.internal\"]",
 		"\"Healthcheck\":{\"Test\":[\"NONE\"]}",
 		"\"RestartPolicy\":{\"Name\":\"no\"}",
-		"\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{\"max-size\":\"16m\",\"max-"
-		"file\":\"2\"}}",
+		"\"LogConfig\":{\"Type\":\"json-file\",",
+		"\"max-size\":\"16m\",\"max-file\":\"2\"",
 		"\"Source\":\"ployz.shop.data\"",
 		"\"Source\":\"/state/files/x/0\"",
 		"\"HostIp\":\"127.0.0.1\",\"HostPort\":\"8080\"",
@@ -100,6 +100,14 @@ static void config(void)
 		   streq(seen.service->mounts[0].volume, "data"),
 	   "with its volumes");
 	is(seen.machine, "m1", "its machine");
+	ok(seen.instance && streq(seen.instance->ns, "shop") &&
+		   streq(seen.instance->service, "web") && seen.instance->slot == 1 &&
+		   streq(seen.instance->deploy, "d1") && seen.instance->epoch == 4 &&
+		   streq(seen.instance->digest, "sha256:abc") && seen.instance->restarts == 2 &&
+		   streq(seen.instance->container, "c1") && streq(seen.instance->image, "web:1") &&
+		   seen.instance->hash && seen.instance->n_ports == 1 &&
+		   seen.instance->state == INSTANCE_STARTING,
+	   "and all that its labels say");
 	ok(seen.service && seen.service->env.count == 0 && seen.service->files.count == 0,
 	   "and nothing that may be secret");
 	container_clear(&seen);
@@ -285,19 +293,37 @@ static void policies(void)
 
 static void ports(void)
 {
+	static const struct {
+		int64_t port;
+		int protocol;
+		const char *address;
+	} wanted[] = {
+		{ 80, PROTOCOL_TCP, NULL },	  { 80, PROTOCOL_UDP, NULL },
+		{ 65535, PROTOCOL_TCP, NULL },	  { 81, PROTOCOL_TCP, "127.0.0.1" },
+		{ 81, PROTOCOL_TCP, "10.0.0.1" }, { 82, PROTOCOL_TCP, NULL },
+	};
 	_cleanup_json_ json_t *json = json_loads(
 		"{\"Ports\":[{\"PublicPort\":80,\"Type\":\"tcp\"},{\"PublicPort\":80,\"Type\":"
 		"\"tcp\"},"
 		"{\"PublicPort\":80,\"Type\":\"udp\"},{\"PublicPort\":0},{\"PublicPort\":65536},"
-		"{\"PublicPort\":65535},{\"PrivatePort\":5}]}",
+		"{\"PublicPort\":65535},{\"PrivatePort\":5},"
+		"{\"PublicPort\":81,\"Type\":\"tcp\",\"IP\":\"127.0.0.1\"},"
+		"{\"PublicPort\":81,\"Type\":\"tcp\",\"IP\":\"10.0.0.1\"},"
+		"{\"PublicPort\":81,\"Type\":\"tcp\",\"IP\":\"10.0.0.1\"},"
+		"{\"PublicPort\":82,\"Type\":\"tcp\",\"IP\":\"0.0.0.0\"},"
+		"{\"PublicPort\":82,\"Type\":\"tcp\",\"IP\":\"::\"}]}",
 		0, NULL);
 	struct container_seen seen;
 
 	container_read(json, "ployz", &seen);
-	ok(seen.n_host_ports == 3 && seen.host_ports[0].port == 80 &&
-		   seen.host_ports[0].protocol == PROTOCOL_TCP &&
-		   seen.host_ports[1].protocol == PROTOCOL_UDP && seen.host_ports[2].port == 65535,
-	   "host ports, each once");
+	is_int((long long)seen.n_host_ports, (long long)ARRAY_SIZE(wanted),
+	       "host ports, each once");
+	for (size_t i = 0; i < ARRAY_SIZE(wanted) && i < seen.n_host_ports; i++)
+		ok(seen.host_ports[i].port == wanted[i].port &&
+			   seen.host_ports[i].protocol == wanted[i].protocol &&
+			   streq(seen.host_ports[i].address, wanted[i].address),
+		   "%lld on %s", (long long)wanted[i].port,
+		   wanted[i].address ? wanted[i].address : "all addresses");
 	container_clear(&seen);
 }
 

@@ -124,6 +124,56 @@ static void transitions(void)
 	}
 }
 
+/* The whole table, one row a state, one word an event in their order: the next state and the
+ * action.
+ */
+static void whole_table(void)
+{
+	static const char *const actions[] = { "",	   ":create", ":start", ":probe",
+					       ":unprobe", ":halt",   ":end",	":free" };
+	static const char *const table[] = {
+		"pulling:create created:start starting:probe pulling pulling "
+		"failed:halt failed:halt failed:halt pulling failed pulling "
+		"draining:end stopped pulling draining:end gone:free pulling",
+		"created:start created:start starting:probe created created failed:halt "
+		"failed:halt failed:halt created failed created draining:end stopped "
+		"created:start draining:end gone:free gone:free",
+		"starting starting starting:probe ready starting failed:halt "
+		"failed:halt failed:halt failed:halt failed draining:unprobe "
+		"draining:end stopped:unprobe starting draining:end gone:free gone:free",
+		"ready ready ready ready unready unready unready:unprobe failed:unprobe "
+		"unready:probe failed:unprobe draining:unprobe draining:end "
+		"stopped:unprobe ready draining:end gone:free gone:free",
+		"unready unready unready:probe ready unready unready unready:unprobe "
+		"failed:unprobe unready:probe failed:unprobe draining:unprobe "
+		"draining:end stopped:unprobe unready draining:end gone:free gone:free",
+		"draining draining:end draining draining draining draining draining "
+		"draining draining draining draining draining:end stopped unready:start "
+		"draining:end gone:free gone:free",
+		"stopped stopped unready:probe stopped stopped stopped stopped "
+		"stopped draining:end failed stopped stopped stopped unready:start "
+		"stopped:end gone:free gone:free",
+		"gone gone gone gone gone gone gone gone gone gone gone gone gone gone "
+		"gone gone:free gone:free",
+		"failed failed failed failed failed failed failed failed failed failed "
+		"failed failed:end failed unready:start failed:end gone:free "
+		"failed:free",
+	};
+
+	for (int state = INSTANCE_PULLING; state <= INSTANCE_FAILED; state++) {
+		_cleanup_(strbuf_clear) struct strbuf row = STRBUF_INIT;
+
+		for (int event = 0; event < EVENT_COUNT; event++) {
+			struct move move =
+				states_move((enum instance_state)state, (enum event)event);
+
+			strbuf_printf(&row, "%s%s%s", event ? " " : "",
+				      instance_state_names[move.next], actions[move.action]);
+		}
+		is(row.text, table[state], instance_state_names[state]);
+	}
+}
+
 /* Nothing but a deploy's command takes an instance back from an end, and only a probe makes it
  * ready. */
 static void laws(void)
@@ -333,8 +383,9 @@ static void locks(void)
 	a.reserve.n_host_ports = 1;
 	is_int(locks_epoch(&locks, "a"), 0, "no epoch is stored");
 	ok(!locks_held(locks_get(&locks, "a"), "d1", 0), "and nothing is held");
-	ok(locks_shown(&locks, "a", 5) && locks_epoch(&locks, "a") == 5, "a head shows an epoch");
-	ok(!locks_shown(&locks, "a", 5) && !locks_shown(&locks, "a", 4) &&
+	ok(locks_shown(&locks, "a", 5, NULL) && locks_epoch(&locks, "a") == 5,
+	   "a head shows an epoch");
+	ok(!locks_shown(&locks, "a", 5, NULL) && !locks_shown(&locks, "a", 4, NULL) &&
 		   locks_epoch(&locks, "a") == 5,
 	   "the same or a lower one is nothing new");
 	ok(locks_take(&locks, &a, 0), "a first lock is of a new deploy");
@@ -368,9 +419,12 @@ static void locks(void)
 	ok(locks_release(&locks, "a", "d1") && !lock->held, "its deploy gives it back");
 	ok(locks_take(&locks, &b, 0) && !locks_refuses(&locks, "a", "i1"),
 	   "another deploy begins anew");
-	ok(locks_shown(&locks, "a", 6) && !lock->held, "a higher epoch ends the lock");
+	ok(locks_shown(&locks, "a", 6, "d2") && lock->held,
+	   "a holder that raises its epoch keeps its lock");
+	ok(locks_shown(&locks, "a", 7, "d3") && !lock->held, "another's higher epoch ends it");
 	locks_refuse(&locks, "a", "i3");
-	ok(locks_shown(&locks, "a", 7) && !locks_refuses(&locks, "a", "i3"), "and what it refused");
+	ok(locks_shown(&locks, "a", 8, NULL) && !locks_refuses(&locks, "a", "i3"),
+	   "and what it refused");
 	locks_clear(&locks);
 	locks_clear(&again);
 }
@@ -389,7 +443,7 @@ static void saved(void)
 	a.reserve.host_ports = &port;
 	a.reserve.n_host_ports = 1;
 	a.holder = (char *)"m7";
-	locks_shown(&locks, "a", 5);
+	locks_shown(&locks, "a", 5, NULL);
 	locks_take(&locks, &a, 0);
 	locks_refuse(&locks, "a", "i1");
 	lock = locks_get(&locks, "a");
@@ -527,6 +581,7 @@ static void required(void)
 int main(void)
 {
 	transitions();
+	whole_table();
 	laws();
 	probes();
 	restarts();

@@ -147,8 +147,8 @@ static void add_record(const knot_rrset_t *rr, char *text, size_t room)
 }
 
 /* What the caller gets for a name; "NX": NXDOMAIN, "": no records. */
-static void ask(const struct zone *zone, enum kind kind, const char *name, uint16_t type,
-		char *text, size_t room)
+static void query_zone(const struct zone *zone, enum kind kind, const char *name, uint16_t type,
+		       char *text, size_t room)
 {
 	struct answer_caller caller = { .tcp = true, .loaded = true };
 	struct client client = { .listener = 1 };
@@ -264,8 +264,8 @@ static void test_form(const struct zone *zone, const struct row *row, enum kind 
 	bool same = true;
 	char got[512];
 
-	ask(zone, kind, form, is_srv(row->name) ? KNOT_RRTYPE_SRV : KNOT_RRTYPE_A, got,
-	    sizeof(got));
+	query_zone(zone, kind, form, is_srv(row->name) ? KNOT_RRTYPE_SRV : KNOT_RRTYPE_A, got,
+		   sizeof(got));
 	sort_words(got);
 	if (!ok(streq(got, expected), "%s of %s over %s: %s asks %s",
 		row->candidates[0] ? row->candidates : "nothing", "d2",
@@ -273,7 +273,7 @@ static void test_form(const struct zone *zone, const struct row *row, enum kind 
 		printf("#   got: '%s'\n#   expected: '%s'\n", got, expected);
 	/* A name exists for every type or for none. */
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
-		ask(zone, kind, form, types[i], got, sizeof(got));
+		query_zone(zone, kind, form, types[i], got, sizeof(got));
 		same = same && streq(got, "NX") == streq(expected, "NX");
 	}
 	if (!same)
@@ -302,7 +302,7 @@ static void is_answer(const struct zone *zone, enum kind kind, const char *name,
 {
 	char got[512];
 
-	ask(zone, kind, name, type, got, sizeof(got));
+	query_zone(zone, kind, name, type, got, sizeof(got));
 	sort_words(got);
 	is(got, expected, what);
 }

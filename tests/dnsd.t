@@ -14,9 +14,10 @@ fi
 . tests/lib/bus.sh
 
 ip link set lo up
-for address in 10.101.7.1 10.101.7.10 10.101.7.11 10.101.7.20 10.101.7.40 10.101.7.41 10.101.7.42 10.101.7.43 10.101.7.44 10.101.7.99 192.0.2.77; do
-	ip addr add "$address/32" dev lo
+for number in 1 10 11 20 40 41 42 43 44 99; do
+	ip addr add "10.101.7.$number/32" dev lo
 done
+ip addr add 192.0.2.77/32 dev lo
 
 bus_start || bail 'no servers'
 streams_make || bail 'no streams'
@@ -305,7 +306,8 @@ ok 'which is stored' grep -q '^ployz-dnsd-view 1 1 10 27 ' "$view"
 
 # More addresses than a packet over UDP holds.
 slots=$(for i in $(seq 0 99); do slot shop web "$i" 10.101.9.9; done | sed 's/}{/},{/g')
-intent namespace.many "$(printf '{"namespace":"many","revision":1,"services":[{"name":"web","slots":[%s]}]}' "$slots")" >/dev/null
+intent namespace.many \
+	"$(printf '{"namespace":"many","revision":1,"services":[{"name":"web","slots":[%s]}]}' "$slots")" >/dev/null
 facts m1 many "$(for i in $(seq 0 99); do fact shop web "$i" a ready 10.101.9.$i; done | sed 's/}{/},{/g')" >/dev/null
 like "$(applied many 11 28)" '"ok"' '100 instances'
 like "$(loop +ignore +noedns web.many.ployz.internal A)" 'flags: qr aa tc' 'are truncated over UDP'
@@ -336,8 +338,8 @@ like "$(request status '{}')" '"serving":"nothing"' 'status says so'
 end_pid "$dnsd_pid"
 dnsd_start
 listens_on_bridge
-ok 'after a restart without store and mirror' grep -q 'serving the stored view as of generation 1, intent 11, facts 28' \
-	"$work/dnsd.log"
+ok 'after a restart without store and mirror' \
+	grep -q 'serving the stored view as of generation 1, intent 11, facts 28' "$work/dnsd.log"
 is "$(short loop web.shop.ployz.internal A)" '10.101.7.11 ' 'the stored view is served'
 is "$(short from 10.101.7.11 web A)" '10.101.7.11 ' 'also to its instances'
 like "$(request status '{}')" '"serving":"stored view"' 'status says so'
@@ -371,8 +373,8 @@ end_pid "$dnsd_pid"
 echo damaged >"$view"
 dnsd_start
 listens_on_bridge
-ok 'a damaged view is logged' grep -q "cannot read the stored view in $view; waiting for the store or the local mirror: " \
-	"$work/dnsd.log"
+ok 'a damaged view is logged' \
+	grep -q "cannot read the stored view in $view; waiting for the store or the local mirror: " "$work/dnsd.log"
 like "$(applied shop 11 28)" '"ok"' 'and replaced'
 like "$(head -n 1 "$view")" '^ployz-dnsd-view 1 1 11 28 ' 'by the one that is confirmed'
 

@@ -102,6 +102,7 @@ static const struct row rows[] = {
 	{ "routes: [{http: {port: http, hosts: [a.example], path: /1/2/3/4/5/6/7/8/9}}]", NULL },
 	{ "routes: [{http: {port: http, hosts: [a.example], strip: yes}}]", "wants true or false" },
 	{ "routes: [{http: {port: http, hosts: [a_b]}}]", "hosts[0]: 'a_b' is not a host name" },
+	{ "routes: [{http: {port: http, hosts: [tcp]}}]", "hosts[0]: the host name 'tcp' stands for" },
 	{ "routes: [{http: {port: http, hosts: []}}]", "hosts: must not be empty" },
 	{ "routes: [{http: {port: http}}]", "routes[0].http.hosts: is missing" },
 	{ "routes: [{http: {hosts: [a]}}]", "routes[0].http.port: is missing" },

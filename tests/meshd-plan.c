@@ -1,4 +1,4 @@
-/* Names, subnets, and whether a machine's record has to be written. */
+/* Names, subnets, and whether a machine's records have to be written. */
 #include "meshd/meshd.h"
 #include "tests/tap.h"
 
@@ -84,7 +84,7 @@ static void test_subnets(void)
 	};
 
 	is(text, "10.101.7.0/24", "a subnet's text");
-	is(claim, "10-101-7", "the words of its claim");
+	is(claim, "10-101-7", "the token of its claim");
 	ok(first >= 1 && first <= 254, "first try within .1 to .254");
 	is_int(plan_subnet(&pool, "maaa", 0), first, "the same id tries the same first");
 	ok(plan_subnet(&pool, "maaa", 1) == (first == 254 ? 1 : first + 1), "then the next");
@@ -94,8 +94,8 @@ static void test_subnets(void)
 		distinct += third >= 1 && third <= 254 && !seen[third];
 		seen[third] = true;
 	}
-	is_int(distinct, 254, "goes round all of them");
-	is_int(plan_subnet(&pool, "maaa", 254), -1, "and then knows no more");
+	is_int(distinct, 254, "tries all of them");
+	is_int(plan_subnet(&pool, "maaa", 254), -1, "and then no more");
 	ok(plan_subnet(&pool, "mbbb", 0) != first, "another id begins elsewhere");
 	is_int(plan_subnet(&one, "maaa", 0), 7, "a /24: this one");
 	is_int(plan_subnet(&one, "maaa", 1), -1, "or none");
@@ -107,51 +107,111 @@ static void test_subnets(void)
 	}
 }
 
-static const struct plan_facts facts = {
+static const struct plan_machine machine = {
 	.machine = "maaa",
 	.name = "web-01",
 	.region = "default",
 	.subnet = "10.101.7.0/24",
 	.arch = "x86_64",
 	.version = "0.1.0",
+	.cpus = 4,
+	.memory = 8ull << 30,
+	.generation = 1,
 	.now = "2026-11-24T00:00:00.000Z",
+	.nonce = "n1",
 };
 
-static void test_record(void)
+static void test_member(void)
 {
 	_cleanup_free_ char *why = NULL, *changed_why = NULL;
-	_cleanup_(machine_freep) struct machine *first = plan_record(NULL, &facts, &why),
-						*changed = NULL;
-	struct plan_facts later = facts;
+	_cleanup_(member_freep) struct member *first = plan_member(NULL, &machine, &why),
+					      *changed = NULL;
+	struct plan_machine later = machine;
 
 	is(first->id, "maaa", "first record: id");
 	is(first->name, "web-01", "name");
 	is(first->subnet, "10.101.7.0/24", "subnet");
 	is(first->region, "default", "region");
-	is(first->quorum, "member", "of the quorum");
+	ok(first->seat, "with a store seat");
 	is_int(first->life_cycle, MACHINE_ACTIVE, "active");
-	is(first->since, facts.now, "since now");
-	ok(!plan_record(first, &facts, &changed_why), "the same facts: nothing to write");
+	is(first->since, machine.now, "since now");
+	is(first->nonce, "n1", "the nonce of the write");
+	is(why, "first record, name web-01, subnet 10.101.7.0/24", "says what changed");
+	ok(!plan_member(first, &machine, &changed_why), "the same: nothing to write");
 	/* What operators decide is theirs. */
 	first->life_cycle = MACHINE_DRAINING;
+	first->seat = false;
 	free(first->region);
 	first->region = xstrdup("north");
 	pairs_add(&first->labels, "disk", "ssd");
 	later.now = "2027-01-01T00:00:00.000Z";
-	ok(!plan_record(first, &later, &changed_why),
-	   "time alone changes nothing, nor what an operator set");
+	later.nonce = "n2";
 	later.version = "0.2.0";
+	later.memory = 1;
+	ok(!plan_member(first, &later, &changed_why),
+	   "time, facts and what an operator set change nothing");
+	later.subnet = "10.101.8.0/24";
 	later.name = "web-02";
-	changed = plan_record(first, &later, &changed_why);
-	ok(changed != NULL, "another version and name: written");
+	changed = plan_member(first, &later, &changed_why);
+	ok(changed != NULL, "another subnet and name: written");
 	if (!changed)
 		return;
-	is(changed_why, "name web-01 → web-02, version 0.1.0 → 0.2.0", "says what changed");
+	is(changed_why, "name web-01 → web-02, subnet 10.101.7.0/24 → 10.101.8.0/24",
+	   "says what changed");
 	is(changed->name, "web-02", "new name");
-	is(changed->since, facts.now, "its age is kept");
+	is(changed->nonce, "n2", "new nonce");
+	is(changed->since, machine.now, "its age is kept");
 	is(changed->region, "north", "the operator's region is kept");
 	is_int(changed->life_cycle, MACHINE_DRAINING, "and the life cycle");
+	is_int(changed->seat, false, "and the seat");
 	is(pairs_get(&changed->labels, "disk"), "ssd", "and the labels");
+}
+
+static void test_facts(void)
+{
+	static const struct {
+		const char *why; /* NULL: nothing to write */
+		const char *version, *arch;
+		int64_t cpus, generation;
+		uint64_t memory;
+	} rows[] = {
+		{ NULL, "0.1.0", "x86_64", 4, 1, 8ull << 30 },
+		{ "version 0.1.0 → 0.2.0", "0.2.0", "x86_64", 4, 1, 8ull << 30 },
+		{ "architecture x86_64 → aarch64", "0.1.0", "aarch64", 4, 1, 8ull << 30 },
+		{ "cpus 4 → 8", "0.1.0", "x86_64", 8, 1, 8ull << 30 },
+		{ "generation 1 → 2", "0.1.0", "x86_64", 4, 2, 8ull << 30 },
+		{ "memory 8.0 GiB → 16 GiB", "0.1.0", "x86_64", 4, 1, 16ull << 30 },
+		{ "version 0.1.0 → 0.2.0, cpus 4 → 8", "0.2.0", "x86_64", 8, 1, 8ull << 30 },
+	};
+	_cleanup_free_ char *first_why = NULL;
+	_cleanup_(machine_facts_freep) struct machine_facts *first =
+		plan_facts(NULL, &machine, &first_why);
+
+	is(first->machine, "maaa", "first facts: machine");
+	is(first->version, "0.1.0", "version");
+	is(first->arch, "x86_64", "architecture");
+	is_int(first->cpus, 4, "cpus");
+	is_int((long long)first->memory, 8ll << 30, "memory");
+	is_int(first->generation, 1, "generation");
+	is(first->since, machine.now, "since now");
+	is(first->nonce, "n1", "the nonce of the write");
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		struct plan_machine later = machine;
+		_cleanup_free_ char *why = NULL;
+		_cleanup_(machine_facts_freep) struct machine_facts *facts = NULL;
+
+		later.version = rows[i].version;
+		later.arch = rows[i].arch;
+		later.cpus = rows[i].cpus;
+		later.generation = rows[i].generation;
+		later.memory = rows[i].memory;
+		later.now = "later";
+		later.nonce = "n2";
+		facts = plan_facts(first, &later, &why);
+		is(why, rows[i].why, rows[i].why ? rows[i].why : "the same: nothing to write");
+		is(facts ? facts->nonce : NULL, rows[i].why ? "n2" : NULL, "its nonce");
+		is(facts ? facts->since : NULL, rows[i].why ? "later" : NULL, "since when");
+	}
 }
 
 /* A server is ended only when that can help, and not without end. */
@@ -164,27 +224,24 @@ static void test_servers(void)
 		uint64_t now;
 		enum server_step step;
 	} rows[] = {
-		{ "well", { .trouble = NULL }, 100, SERVER_LEAVE },
-		{ "unwell for another reason",
-		  { .trouble = (char *)"no quorum" },
-		  100,
-		  SERVER_LEAVE },
+		{ "healthy", { .error = NULL }, 100, SERVER_LEAVE },
+		{ "another error", { .error = (char *)"no quorum" }, 100, SERVER_LEAVE },
 		{ "the disk is still full",
-		  { .trouble = (char *)full, .full = true },
+		  { .error = (char *)full, .full = true },
 		  100,
 		  SERVER_LEAVE },
-		{ "there is room again", { .trouble = (char *)full }, 100, SERVER_AGAIN },
-		{ "ended just now",
-		  { .trouble = (char *)full, .again = 1, .again_usec = 1 },
-		  SERVER_AGAIN_USEC,
+		{ "there is room again", { .error = (char *)full }, 100, SERVER_RESTART },
+		{ "restarted just now",
+		  { .error = (char *)full, .restarts = 1, .restart_usec = 1 },
+		  SERVER_RESTART_USEC,
 		  SERVER_LEAVE },
-		{ "ended a while ago",
-		  { .trouble = (char *)full, .again = 1, .again_usec = 1 },
-		  SERVER_AGAIN_USEC + 1,
-		  SERVER_AGAIN },
-		{ "ended often enough",
-		  { .trouble = (char *)full, .again = SERVER_AGAIN_MAX, .again_usec = 1 },
-		  SERVER_AGAIN_USEC + 1,
+		{ "restarted a while ago",
+		  { .error = (char *)full, .restarts = 1, .restart_usec = 1 },
+		  SERVER_RESTART_USEC + 1,
+		  SERVER_RESTART },
+		{ "restarted often enough",
+		  { .error = (char *)full, .restarts = SERVER_RESTARTS_MAX, .restart_usec = 1 },
+		  SERVER_RESTART_USEC + 1,
 		  SERVER_GIVE_UP },
 	};
 
@@ -197,7 +254,8 @@ int main(void)
 	test_names();
 	test_pool();
 	test_subnets();
-	test_record();
+	test_member();
+	test_facts();
 	test_servers();
 	return tap_done();
 }

@@ -110,6 +110,9 @@ static void check_http_route(struct check *c, const struct service *s, size_t i)
 		if (!hostname_valid(http->hosts[j]))
 			say(c, AT(s, "routes[%zu].http.hosts[%zu]", i, j),
 			    "'%s' is not a host name (a-z, 0-9, - and dots)", http->hosts[j]);
+		else if (streq(http->hosts[j], "tcp"))
+			say(c, AT(s, "routes[%zu].http.hosts[%zu]", i, j),
+			    "the host name 'tcp' stands for tcp routes; choose another one");
 		else
 			claim(c, xstrdup(what), AT(s, "routes[%zu].http.hosts[%zu]", i, j), what);
 	}

@@ -1,13 +1,19 @@
-/* The whole of agentd but its sockets, against an engine that answers whatever it likes: lists,
- * inspections, events, output, pulls, commands in containers. What agentd then says on the bus and
- * writes into the log has to be readable there, and nothing may be left of it at its end.
+/* The whole of agentd but its sockets and files, against an engine that answers whatever it likes:
+ * lists, inspections, events, output, pulls, commands in containers; and a store that shows one
+ * head or another. What agentd publishes and writes into the store has to be readable there, and
+ * nothing may be left of it at its end.
  *
  * Steps of one byte: an answer (good, good but for some bytes, or as it comes), a piece of a
- * stream, an order from the bus, an acknowledgement of the log, the end of a turn, a timer. covers:
- * agentd/engine.c agentd/adopt.c agentd/control.c agentd/control-engine.c agentd/container.c
- * agentd/list.c agentd/images.c agentd/logs.c agentd/run.c agentd/network.c agentd/prober.c
- * agentd/lines.c agentd/states.c agentd/facts.c agentd/bus.c agentd/agentd.c options: -max_len=240
- * -len_control=0 */
+ * stream, a command from the bus, an answer of the store, the end of a turn, a timer.
+ *
+ * covers: agentd/engine.c agentd/adopt.c agentd/control.c agentd/control-engine.c
+ * agentd/container.c agentd/container-read.c agentd/list.c agentd/images.c agentd/logs.c
+ * agentd/run.c agentd/network.c agentd/prober.c agentd/lines.c agentd/states.c agentd/facts.c
+ * agentd/facts-judge.c agentd/bus.c agentd/agentd.c agentd/commands.c agentd/admission.c
+ * agentd/heads.c agentd/abort.c agentd/aborting.c agentd/locks.c agentd/records.c agentd/volumes.c
+ * agentd/query.c agentd/conflicts.c
+ *
+ * options: -max_len=240 -len_control=0 */
 #include <ifaddrs.h>
 #include <sys/socket.h>
 
@@ -29,11 +35,11 @@ static const struct agentd_config config = {
 	.publish_address = (char *)"127.0.0.1",
 };
 
-/* ---- what stands around it ---- */
-
-struct bus_request { /* an append on its way, or a question for the store's health */
+struct bus_request { /* to the store */
 	struct bus_request *next, **link;
+	char *subject;
 	stream_append_fn fn;
+	stream_entry_fn entry;
 	stream_health_fn health;
 	void *userdata;
 };
@@ -41,36 +47,22 @@ struct stream_follow {
 	const struct stream_follow_ops *ops;
 	void *userdata;
 };
-static struct bus_request *appends, *healths;
+static struct bus_request *requests;
 static struct stream_follow *followers[2]; /* facts, the machine's record */
 static size_t n_followers;
 
-static struct bus_request *request_new(struct bus_request **first, void *userdata)
+static struct bus_request *request_new(const char *subject, void *userdata)
 {
 	struct bus_request *request = xcalloc(1, sizeof(*request));
 
-	*request = (struct bus_request){ .next = *first, .link = first, .userdata = userdata };
+	*request = (struct bus_request){ .next = requests,
+					 .link = &requests,
+					 .subject = xstrdup(subject),
+					 .userdata = userdata };
 	if (request->next)
 		request->next->link = &request->next;
-	*first = request;
+	requests = request;
 	return request;
-}
-
-void stream_append(_unused_ struct bus *bus, const struct stream_append *append,
-		   stream_append_fn fn, void *userdata, struct bus_request **ret)
-{
-	struct failure failure = FAILURE_INIT;
-	void *facts = NULL;
-
-	/* What is in the log is read by every machine. */
-	HOLDS(subject_match(SUBJECT_INSTANCES, append->subject, NULL, NULL));
-	if (codec_parse(&instances_schema, append->data, append->size, CODEC_LENIENT, &facts,
-			&failure) < 0)
-		fprintf(stderr, "%s: %s\n", failure.path ? failure.path : "", failure.message);
-	HOLDS(facts);
-	instances_free(facts);
-	*ret = request_new(&appends, userdata);
-	(*ret)->fn = fn;
 }
 
 void bus_request_cancel(struct bus_request *request)
@@ -80,50 +72,113 @@ void bus_request_cancel(struct bus_request *request)
 	*request->link = request->next;
 	if (request->next)
 		request->next->link = request->link;
+	free(request->subject);
 	free(request);
+}
+
+sd_event *bus_loop(_unused_ const struct bus *bus)
+{
+	return NULL;
+}
+
+void stream_append(_unused_ struct bus *bus, const struct stream_append *append,
+		   stream_append_fn fn, void *userdata, struct bus_request **ret)
+{
+	struct failure failure = FAILURE_INIT;
+	void *facts = NULL;
+
+	/* What is in the store is read by every machine. */
+	HOLDS(subject_match(SUBJECT_INSTANCES, append->subject, NULL, NULL));
+	if (codec_parse(&instances_schema, append->data, append->size, CODEC_LENIENT, &facts,
+			&failure) < 0)
+		fprintf(stderr, "%s: %s\n", failure.path ? failure.path : "", failure.message);
+	HOLDS(facts);
+	instances_free(facts);
+	*ret = request_new(append->subject, userdata);
+	(*ret)->fn = fn;
+}
+
+void stream_last(_unused_ struct bus *bus, _unused_ const char *domain, _unused_ const char *stream,
+		 const char *filter, _unused_ uint64_t timeout_usec, stream_entry_fn fn,
+		 void *userdata, struct bus_request **ret)
+{
+	*ret = request_new(filter, userdata);
+	(*ret)->entry = fn;
+}
+
+void stream_next(struct bus *bus, const char *domain, const char *stream, const char *filter,
+		 _unused_ uint64_t sequence, uint64_t timeout_usec, stream_entry_fn fn,
+		 void *userdata, struct bus_request **ret)
+{
+	stream_last(bus, domain, stream, filter, timeout_usec, fn, userdata, ret);
 }
 
 void stream_health(_unused_ struct bus *bus, _unused_ const char *domain,
 		   _unused_ uint64_t timeout_usec, stream_health_fn fn, void *userdata,
 		   struct bus_request **ret)
 {
-	*ret = request_new(&healths, userdata);
+	*ret = request_new("", userdata);
 	(*ret)->health = fn;
 }
 
-/* The store says how it is: nobody, well, or without room. */
-static void tell_health(uint8_t how)
-{
-	struct bus_request *request = healths;
-	struct failure failure = FAILURE_INIT;
-	stream_health_fn fn = request->health;
-	void *userdata = request->userdata;
+/* Heads of the namespace: as d1 opened it, as it committed, as it aborted, as d2 opened it. */
+#define HEAD(more) "{\"namespace\":\"shop\",\"generation\":1," more "}"
+#define SLOTS(id, deploy)                                                                         \
+	"\"services\":[{\"name\":\"web\",\"slots\":[{\"slot\":0,\"instance\":\"" id               \
+	"\",\"machine\":\"m1\",\"deploy\":\"" deploy "\"},{\"slot\":1,\"instance\":\"shop-web-1-" \
+	"d0\",\"machine\":\"m1\",\"deploy\":\"d0\"}]}]"
+static const char *const heads[] = {
+	HEAD("\"writer\":\"d1\",\"epoch\":1,\"deploy\":\"d0\",\"open\":{\"deploy\":\"d1\","
+	     "\"epoch\":1,"
+	     "\"generation\":1}," SLOTS("shop-web-0-d0", "d0")),
+	HEAD("\"writer\":\"d1\",\"epoch\":1,\"deploy\":\"d1\"," SLOTS("shop-web-0-d1", "d1")),
+	HEAD("\"writer\":\"d1\",\"epoch\":1,\"deploy\":\"d0\"," SLOTS("shop-web-0-d0", "d0")),
+	HEAD("\"writer\":\"d2\",\"epoch\":2,\"deploy\":\"d0\",\"open\":{\"deploy\":\"d2\","
+	     "\"epoch\":2,"
+	     "\"generation\":1}," SLOTS("shop-web-0-d0", "d0")),
+	"{\"namespace\":7}",
+	"",
+};
 
-	bus_request_cancel(request);
-	failure_set(&failure, FAILURE_NO_QUORUM, NULL, "no");
-	if (how % 3 == 0)
-		fn(&failure, NULL, NULL, userdata);
+static void tell_entry(const struct bus_request *request, const struct failure *failure,
+		       uint8_t how)
+{
+	bool head = subject_match(SUBJECT_NAMESPACE, request->subject, NULL, NULL);
+	const char *text = head ? heads[how / 4 % ARRAY_SIZE(heads)]
+				: "{\"machine\":\"m1\",\"namespace\":\"shop\",\"nonce\":\"x\"}";
+	const struct stream_entry entry = { request->subject, how, 0, text, strlen(text) };
+
+	if (how % 8 == 7)
+		request->entry(failure, NULL, request->userdata);
 	else
-		fn(NULL, "store-m1", how % 3 == 1 ? NULL : "no space left on device", userdata);
-	failure_clear(&failure);
+		request->entry(NULL, *text ? &entry : NULL, request->userdata);
 }
 
-static void acknowledge(uint8_t how)
+/* The store answers the newest request, one way or another. */
+static void store_answer(uint8_t how)
 {
-	struct bus_request *request = appends;
 	struct failure failure = FAILURE_INIT;
-	stream_append_fn fn;
-	void *userdata;
+	struct bus_request request;
 
-	if (healths)
-		tell_health(how);
-	if (!request)
+	if (!requests)
 		return;
-	fn = request->fn;
-	userdata = request->userdata;
-	bus_request_cancel(request);
-	failure_set(&failure, FAILURE_NO_QUORUM, NULL, "no");
-	fn(how % 4 ? STREAM_DONE : STREAM_UNKNOWN, how, how % 4 ? NULL : &failure, userdata);
+	request = *requests;
+	requests->subject = NULL;
+	bus_request_cancel(requests);
+	failure_set(&failure, how % 8 == 3 ? FAILURE_REFUSED : FAILURE_NO_QUORUM, NULL, "no");
+	if (request.health)
+		request.health(how % 3 ? NULL : &failure, how % 3 ? "store-m1" : NULL,
+			       how % 3 == 2 ? "no space left on device" : NULL, request.userdata);
+	else if (request.entry)
+		tell_entry(&request, &failure, how);
+	else if (how % 8 < 4)
+		request.fn(how % 8 == 3	  ? STREAM_REFUSED
+			   : how % 8 == 2 ? STREAM_CONFLICT
+					  : STREAM_UNKNOWN,
+			   0, &failure, request.userdata);
+	else
+		request.fn(STREAM_DONE, how, NULL, request.userdata);
+	free(request.subject);
 	failure_clear(&failure);
 }
 
@@ -159,6 +214,16 @@ void daemon_status(_unused_ struct daemon *daemon, const char *format, ...)
 }
 
 /* Nothing is written, and no service is there to be connected to. */
+int file_read(_unused_ const char *path, _unused_ size_t max, _unused_ char **ret_text,
+	      _unused_ size_t *ret_size)
+{
+	return -ENOENT;
+}
+int file_write_atomic(_unused_ const char *path, _unused_ const void *data, _unused_ size_t size,
+		      _unused_ unsigned mode)
+{
+	return 0;
+}
 int locks_load(_unused_ struct agentd *agentd)
 {
 	return 0;
@@ -166,6 +231,7 @@ int locks_load(_unused_ struct agentd *agentd)
 int locks_save(struct agentd *agentd)
 {
 	json_decref(locks_encode(&agentd->locks));
+	agentd->locks.unsaved = false;
 	return 0;
 }
 char *files_directory(const struct agentd *agentd, const char *instance)
@@ -243,6 +309,10 @@ static const struct good {
 	{ "GET", "/networks/", 200,
 	  "{\"IPAM\":{\"Config\":[{\"Subnet\":\"10.101.2.0/"
 	  "24\"}]},\"Labels\":{\"ployz.machine\":\"m1\"}}" },
+	{ "POST", "/update", 200, "{}" },
+	{ "POST", "/update", 404, "Not Found" },
+	{ "GET", "/volumes/", 200, "{\"Name\":\"v\"}" },
+	{ "GET", "/volumes/", 404, "{\"message\":\"no such volume\"}" },
 	{ "POST", "/networks/create", 201, "{\"Id\":\"n1\"}" },
 	{ "DELETE", "/networks/", 204, "" },
 	{ "GET", "/containers/json", 200, "[]" },
@@ -258,7 +328,8 @@ static const struct good {
 	{ "GET", "/containers/json", 200,
 	  "[{\"Id\":\"c9\",\"Names\":[\"/"
 	  "shop-web-pre-d0\"],\"Labels\":{\"ployz.namespace\":\"shop\","
-	  "\"ployz.service\":\"web\",\"ployz.run\":\"pre_deploy\"}}]" },
+	  "\"ployz.service\":\"web\",\"ployz.run\":\"shop-web--1-d0\",\"ployz.machine\":\"m1\"}}"
+	  "]" },
 	{ "POST", "/containers/create", 201, "{\"Id\":\"c1\"}" },
 	{ "POST", "/containers/create", 409, "{\"message\":\"the name is in use\"}" },
 	{ "POST", "/start", 204, "" },
@@ -375,9 +446,9 @@ static void answer(struct http *http, struct cursor *c, uint8_t step)
 		fake_end(request, step & 16 && step & 32 ? -ECONNRESET : 0, status);
 }
 
-/* ---- the bus ---- */
-
-#define ORDER(more) "{\"namespace\":\"shop\",\"epoch\":1,\"deploy\":\"d1\"," more "}"
+#define ORDER(more)                                                                          \
+	"{\"namespace\":\"shop\",\"epoch\":1,\"deploy\":\"d1\",\"generation\":1,\"opened\":" \
+	"1," more "}"
 #define SERVICE(more) \
 	"\"service\":{\"name\":\"web\",\"image\":\"x\",\"ports\":{\"http\":{\"port\":80}}" more "}"
 
@@ -405,8 +476,16 @@ static const struct {
 	{ SUBJECT_AGENT_LOGS, "{\"stream\":\"s2\",\"namespace\":\"shop\",\"tail\":5}" },
 	{ SUBJECT_AGENT_LOGS, "{\"stream\":\"s1\",\"namespace\":\"shop\",\"stop\":true}" },
 	{ SUBJECT_AGENT_LOCK, ORDER("\"holder\":\"m1\",\"reserve\":{\"memory\":1000}") },
-	{ SUBJECT_AGENT_LOCK, "{\"namespace\":\"shop\",\"epoch\":2,\"deploy\":\"d2\"}" },
-	{ SUBJECT_AGENT_UNLOCK, "{\"namespace\":\"shop\",\"epoch\":1,\"deploy\":\"d1\"}" },
+	{ SUBJECT_AGENT_LOCK,
+	  "{\"namespace\":\"shop\",\"epoch\":2,\"deploy\":\"d2\",\"generation\":1,\"opened\":2}" },
+	{ SUBJECT_AGENT_UNLOCK, ORDER("\"x\":0") },
+	{ SUBJECT_AGENT_STOP, ORDER("\"instance\":\"shop-web-1-d0\"") },
+	{ SUBJECT_AGENT_DRAIN, ORDER("\"instance\":\"shop-web-1-d0\"") },
+	{ SUBJECT_AGENT_PROBE, ORDER("\"instances\":[\"shop-web-0-d1\",\"shop-web-0-d0\"]") },
+	{ SUBJECT_AGENT_START,
+	  ORDER("\"instance\":\"shop-web-2-d1\",\"slot\":2," SERVICE(
+		  ",\"mounts\":[{\"volume\":\"data\",\"target\":\"/d\"}],\"ready\":{\"running\":"
+		  "\"1s\"}")) },
 };
 
 static void order(struct cursor *c, uint8_t step)
@@ -428,8 +507,6 @@ static void order(struct cursor *c, uint8_t step)
 	fake_call(orders[which].subject, known[which]);
 }
 
-/* ---- a life ---- */
-
 static void entry(size_t follower, const char *subject, const char *data)
 {
 	const struct stream_entry entry = {
@@ -450,7 +527,7 @@ static void step(struct agentd *agentd, struct cursor *c)
 	else if (step < 192)
 		order(c, step);
 	else if (step < 208)
-		acknowledge(cursor_byte(c));
+		store_answer(cursor_byte(c));
 	else if (step < 224)
 		fake_turn();
 	else
@@ -458,16 +535,21 @@ static void step(struct agentd *agentd, struct cursor *c)
 	fake_http_turn(agentd->http);
 }
 
-/* How far it has come when the input begins. */
 static void begin(struct agentd *agentd, uint8_t flags)
 {
-	entry(1, "ployz.v1.intent.machine.m1",
+	entry(1, "ployz.v1.intent.member.m1",
 	      "{\"id\":\"m1\",\"life_cycle\":\"active\",\"subnet\":\"10.101.1.0/24\"}");
 	if (flags & 1)
-		entry(0, "ployz.v1.intent.instances.m1.shop",
+		entry(0, "ployz.v1.facts.m1.shop",
 		      "{\"machine\":\"m1\",\"namespace\":\"shop\",\"instances\":[{\"id\":\"shop-"
-		      "web-0-d1\","
-		      "\"namespace\":\"shop\",\"service\":\"web\",\"state\":\"ready\"}]}");
+		      "web-0-d1\",\"container\":\"c1\",\"deploy\":\"d1\",\"namespace\":\"shop\","
+		      "\"service\":\"web\",\"state\":\"ready\"},{\"id\":\"shop-web-1-d0\","
+		      "\"container\":\"c2\",\"deploy\":\"d0\",\"namespace\":\"shop\",\"slot\":1,"
+		      "\"service\":\"web\",\"state\":\"ready\"},{\"id\":\"shop-web--1-d0\","
+		      "\"slot\":-1,"
+		      "\"container\":\"c9\",\"deploy\":\"d0\",\"namespace\":\"shop\",\"service\":"
+		      "\"web\","
+		      "\"state\":\"starting\"}]}");
 	followers[0]->ops->live(7, followers[0]->userdata);
 	for (int round = 0; round < (flags >> 1) % 8; round++) {
 		struct http_request *request = agentd->http->requests;
@@ -487,7 +569,6 @@ static void begin(struct agentd *agentd, uint8_t flags)
 	}
 }
 
-/* Nobody answers any more; then it ends. */
 static void end(struct agentd *agentd)
 {
 	json_decref(fake_status(fake_server));
@@ -497,7 +578,7 @@ static void end(struct agentd *agentd)
 		fake_turn();
 	}
 	agentd_free(agentd);
-	HOLDS(!appends && !healths && !fake_calls);
+	HOLDS(!requests && !fake_calls);
 	n_followers = 0;
 	fake_loop_end();
 }

@@ -183,7 +183,7 @@ static void step(struct world *world, struct cursor *c)
 {
 	struct manifest *manifest;
 	struct route_claim *claim;
-	char *pin;
+	_cleanup_free_ char *bytes = NULL, *pin = NULL;
 
 	switch (cursor_byte(c) % 10) {
 	case 0:
@@ -215,10 +215,10 @@ static void step(struct world *world, struct cursor *c)
 			route_claim_free(claim);
 		break;
 	case 6:
-		pin = cursor_string(c);
+		bytes = cursor_string(c);
+		pin = str_valid(bytes, strlen(bytes));
 		if (!world->pins.count)
 			pairs_add(&world->pins, "web", pin);
-		free(pin);
 		break;
 	default:
 		take_machine(world, c);

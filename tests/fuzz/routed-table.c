@@ -139,7 +139,8 @@ static void take_entry(struct view *view, struct cursor *c, uint8_t step, uint64
 /* What a namespace's deploy claims: what is not claimed yet, or everything. */
 static void claim(struct view *view, const char *ns, bool everything, uint64_t sequence)
 {
-	const struct head *head = view_head(view, ns);
+	const struct watermark at = { 1, (int64_t)sequence, (int64_t)sequence };
+	const struct head *head = (view_settle(view, &at, NULL), view_head(view, ns));
 	_cleanup_(strv_freep) char **keys = head ? route_claim_keys(head) : NULL;
 
 	for (char **key = keys; key && *key; key++) {
@@ -199,6 +200,41 @@ static void apply(const struct table *table, struct actual *actual)
 	}
 }
 
+/* Heads that wait have needs, and are not saved. */
+static void drop_needs(void *p)
+{
+	struct table *table = p;
+
+	for (size_t i = 0; i < table->n_needs; i++)
+		free(table->needs[i].ns);
+	table->n_needs = 0;
+}
+
+/* A view that is made of the saved entries of another gives the same table. */
+static void holds_saved(const struct view *view, const struct watermark *at, const char *table)
+{
+	_cleanup_json_ json_t *saved = view_encode(view);
+	struct view again = { 0 };
+	_cleanup_free_ char *text = NULL;
+	struct table *same;
+
+	for (void *i = json_object_iter(saved); i; i = json_object_iter_next(saved, i)) {
+		const char *subject = json_object_iter_key(i);
+
+		HOLDS(view_take(&again, subject, 1, "{", 1) == -EBADMSG);
+	}
+	view_settle(&again, at, saved);
+	map_clear(&again.errors, free);
+	for (struct map_item *i = NULL; (i = map_next(&view->errors, i));)
+		map_put(&again.errors, i->key, xstrdup(i->value));
+	same = table_build(&again, at, NULL, 0);
+	drop_needs(same);
+	text = codec_print(&table_schema, same);
+	HOLDS(streq(text, table));
+	table_free(same);
+	view_clear(&again);
+}
+
 static void build_table(struct view *view, struct table **table, struct actual *actual,
 			uint64_t sequence)
 {
@@ -206,12 +242,19 @@ static void build_table(struct view *view, struct table **table, struct actual *
 	static char *const binds[] = { (char *)"*:80", NULL };
 	const struct render render = { (char **)binds, "*", "/run/s", ROUTES_MAP, 4 };
 	struct table *before = *table;
+	const struct watermark at = { 1, (int64_t)sequence, (int64_t)sequence };
 	struct diff diff = { NULL, NULL };
-	_cleanup_free_ char *text = NULL;
+	_cleanup_free_ char *text = NULL, *open = NULL;
 	void *same = NULL;
 
-	*table = table_build(view, &(struct watermark){ 1, (int64_t)sequence, (int64_t)sequence },
-			     taken, ARRAY_SIZE(taken));
+	view_settle(view, &at, NULL);
+	same = table_build(view, &at, NULL, 0);
+	drop_needs(same);
+	open = codec_print(&table_schema, same);
+	table_free(same);
+	holds_saved(view, &at, open);
+
+	*table = table_build(view, &at, taken, ARRAY_SIZE(taken));
 	diff_assign(*table, actual, before);
 	table_free(before);
 	for (size_t i = 0; i < (*table)->n_backends; i++)

@@ -1,12 +1,12 @@
 /* engine: a container engine without containers, for tests that want a thousand deploys or two
  * hundred instances: it speaks the part of Docker's API that agentd and `ployzctl dev` use, and
- * what it starts runs at once and answers every HTTP request with its name.
+ * what it starts runs at once and answers every HTTP request with its name. It restarts nothing.
  *
  *   engine SOCKET
  *
  * Its containers listen on their own addresses: the machine must take these for its own, which
  * `ip route add local 10.101.N.0/24 dev LINK` says. It has every image, and refuses what it
- * does not know: exec, volumes, output. */
+ * does not know: exec, output. A volume exists once a container that mounts it was made. */
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <errno.h>
@@ -27,7 +27,8 @@ struct engine {
 	sd_event *loop;
 	struct map containers; /* id → struct container */
 	struct map networks;   /* name → json_t, as an inspection shows it */
-	struct map listening;  /* id of a connection that follows events → struct connection */
+	char **volumes;
+	struct map listening; /* id of a connection that follows events → struct connection */
 };
 
 struct container {
@@ -343,6 +344,39 @@ static void stop(struct connection *c, struct container *container, bool remove)
 	strbuf_puts(&c->out, DONE);
 }
 
+static void make_volumes(struct engine *engine, const json_t *body)
+{
+	const json_t *mounts = json_object_get(json_object_get(body, "HostConfig"), "Mounts"),
+		     *mount;
+	size_t i;
+
+	json_array_foreach (mounts, i, mount) {
+		const char *source = json_string_value(json_object_get(mount, "Source"));
+
+		if (source && streq(json_string_value(json_object_get(mount, "Type")), "volume") &&
+		    !strv_contains(engine->volumes, source))
+			strv_push(&engine->volumes, xstrdup(source));
+	}
+}
+
+static void update(struct connection *c, struct container *container, const json_t *body)
+{
+	json_t *host = json_object_get(container->body, "HostConfig");
+	json_t *policy = json_object_get(body, "RestartPolicy");
+
+	if (policy)
+		json_object_set(host, "RestartPolicy", policy);
+	answer_json(c, 200, json_pack("{s:[]}", "Warnings"));
+}
+
+static void volume(struct connection *c, const char *name)
+{
+	if (strv_contains(c->engine->volumes, name))
+		answer_json(c, 200, json_pack("{s:s, s:s}", "Name", name, "Driver", "local"));
+	else
+		refuse(c, 404, "no such volume");
+}
+
 static void create(struct connection *c, const struct request *request)
 {
 	struct engine *engine = c->engine;
@@ -365,6 +399,7 @@ static void create(struct connection *c, const struct request *request)
 	container->state = "created";
 	container->body = json_incref(request->body);
 	map_put(&engine->containers, container->id, container);
+	make_volumes(engine, request->body);
 	tell(container, "create");
 	answer_json(c, 201, json_pack("{s:s, s:[]}", "Id", container->id, "Warnings"));
 }
@@ -430,6 +465,8 @@ static void containers(struct connection *c, const struct request *request, cons
 		start(c, container);
 	else if (post && streq(verb, "stop"))
 		stop(c, container, false);
+	else if (post && streq(verb, "update"))
+		update(c, container, request->body);
 	else if (streq(request->method, "DELETE") && !*verb)
 		stop(c, container, true);
 	else
@@ -490,6 +527,8 @@ static void serve(struct connection *c, const struct request *request)
 		containers(c, request, path + strlen("/containers/"));
 	else if (str_starts(path, "/networks/"))
 		networks(c, request, path + strlen("/networks/"));
+	else if (str_starts(path, "/volumes/"))
+		volume(c, path + strlen("/volumes/"));
 	else if (str_starts(path, "/images/"))
 		image(c, path);
 	else

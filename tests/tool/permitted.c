@@ -1,21 +1,27 @@
-/* permitted: what a user of the bus really can do, tried with everything that lib/stream and
- * lib/bucket have.
+/* permitted: what a user of the bus really can do, tried with everything that lib/stream, lib/cas
+ * and lib/bucket have.
  *
- *   permitted URL USER PASSWORD MACHINE     prints one line each: `yes` or `no`, and what was tried
+ *   permitted URL USER PASSWORD MACHINE
+ *           prints one line each: `yes`, `no` or `refused` (by the stream, not by a permission),
+ * and what was tried
  *
- * It appends under names of its own and purges nothing that it may not. */
+ * It appends under names of its own, and nothing that it tries deletes anything. */
 #include <stdio.h>
 
 #include "lib/bucket.h"
 #include "lib/loop.h"
+#include "lib/model/route.h"
 #include "lib/str.h"
+#include "lib/streams.h"
 
 #define ANSWER_USEC 1500000ull
+#define NAME "permitted"
+#define TRIES_MAX 160
 
 struct
 try {
 	char *what;
-	char yes; /* 'y', 'n', 0: not known yet */
+	const char *outcome; /* NULL: not known yet */
 	size_t *left;
 	sd_event *loop;
 	struct stream_follow *follow;
@@ -24,15 +30,15 @@ try {
 struct tries {
 	struct bus *bus;
 	const char *machine;
-	struct try all[64];
+	struct try all[TRIES_MAX];
 	size_t count, left;
 };
 
-static void answered(struct try *try, bool yes)
+static void answered(struct try *try, const char *outcome)
 {
-	if (try->yes)
+	if (try->outcome)
 		return;
-	try->yes = yes ? 'y' : 'n';
+	try->outcome = outcome;
 	if (--*try->left == 0)
 		sd_event_exit(try->loop, 0);
 }
@@ -50,30 +56,37 @@ static struct try *add(struct tries *tries, char *what)
 
 static void on_info(const struct failure *failure, _unused_ const json_t *info, void *userdata)
 {
-	answered(userdata, !failure);
+	answered(userdata, failure ? "no" : "yes");
 }
 
 static void on_last(const struct failure *failure, _unused_ const struct stream_entry *entry,
 		    void *userdata)
 {
-	answered(userdata, !failure);
+	answered(userdata, failure ? "no" : "yes");
 }
 
-/* The store's word that somebody was faster is as good as its yes: the user may write there. */
+/* A conflict is as good as an acknowledgement: the user may append there. */
 static void on_append(enum stream_outcome outcome, _unused_ uint64_t sequence,
 		      _unused_ const struct failure *failure, void *userdata)
 {
-	answered(userdata, outcome == STREAM_DONE || outcome == STREAM_CONFLICT);
+	answered(userdata, outcome == STREAM_DONE || outcome == STREAM_CONFLICT ? "yes" : "no");
 }
 
 static void on_reply(int error, _unused_ const struct bus_message *reply, void *userdata)
 {
-	answered(userdata, error == 0);
+	answered(userdata, error ? "no" : "yes");
+}
+
+static void on_rollup(int error, const struct bus_message *reply, void *userdata)
+{
+	_cleanup_json_ json_t *json = error ? NULL : json_loadb(reply->data, reply->size, 0, NULL);
+
+	answered(userdata, error ? "no" : json_object_get(json, "error") ? "refused" : "yes");
 }
 
 static void on_live(_unused_ uint64_t sequence, void *userdata)
 {
-	answered(userdata, true);
+	answered(userdata, "yes");
 }
 
 static void on_entry(_unused_ const struct stream_entry *entry, _unused_ void *userdata)
@@ -82,30 +95,42 @@ static void on_entry(_unused_ const struct stream_entry *entry, _unused_ void *u
 
 static void on_lost(_unused_ const struct failure *why, void *userdata)
 {
-	answered(userdata, false);
+	answered(userdata, "no");
 }
 
 static const struct stream_follow_ops follow_ops = { .entry = on_entry,
 						     .live = on_live,
 						     .lost = on_lost };
 
-static void try_reading(struct tries *tries, const char *domain, const char *stream,
-			const char *subject)
+static void try_reading(struct tries *tries, const char *domain, const struct streams_row *row)
 {
-	const char *where = streq(domain, STORE_DOMAIN) ? "the store" : "the copy";
+	const char *where = streq(domain, STORE_DOMAIN) ? "the store" : "the mirror";
 	const struct stream_follow_options options = { .domain = domain,
-						       .stream = stream,
+						       .stream = row->name,
 						       .from = STREAM_FROM_LAST_PER_SUBJECT };
-	struct try *try = add(tries, xasprintf("info %s of %s", stream, where));
+	struct try *try = add(tries, xasprintf("info %s of %s", row->name, where));
 
-	stream_info(tries->bus, domain, stream, ANSWER_USEC, on_info, try, NULL);
-	try = add(tries, xasprintf("last %s of %s", stream, where));
-	stream_last(tries->bus, domain, stream, subject, ANSWER_USEC, on_last, try, NULL);
-	try = add(tries, xasprintf("follow %s of %s", stream, where));
+	stream_info(tries->bus, domain, row->name, ANSWER_USEC, on_info, try, NULL);
+	try = add(tries, xasprintf("last %s of %s", row->name, where));
+	stream_last(tries->bus, domain, row->name, row->subject, ANSWER_USEC, on_last, try, NULL);
+	try = add(tries, xasprintf("follow %s of %s", row->name, where));
 	try->follow = stream_follow_new(tries->bus, &options, &follow_ops, try);
 }
 
-static void try_append(struct tries *tries, char *what, char *subject)
+static void try_rollup(struct tries *tries, const char *subject, const char *what,
+		       const char *scope)
+{
+	const struct bus_headers headers = {
+		.keys = { "Nats-Rollup" },
+		.values = { scope },
+		.count = 1,
+	};
+
+	bus_request(tries->bus, subject, &headers, "{}", 2, ANSWER_USEC, on_rollup,
+		    add(tries, xasprintf("roll up %s (%s)", what, scope)), NULL);
+}
+
+static void try_append(struct tries *tries, const char *what, char *subject)
 {
 	_cleanup_free_ char *owned = subject;
 	const struct stream_append append = { .subject = subject,
@@ -114,50 +139,54 @@ static void try_append(struct tries *tries, char *what, char *subject)
 					      .expected = 4711,
 					      .timeout_usec = ANSWER_USEC };
 
-	stream_append(tries->bus, &append, on_append, add(tries, what), NULL);
+	stream_append(tries->bus, &append, on_append, add(tries, xasprintf("append %s", what)),
+		      NULL);
+	try_rollup(tries, subject, what, "all");
+	try_rollup(tries, subject, what, "sub");
 }
 
+/* No request of JetStream's has these bytes: it answers with an error, and does nothing. */
 static void try_request(struct tries *tries, char *subject)
 {
 	_cleanup_free_ char *owned = subject;
 
-	bus_request(tries->bus, subject, NULL, "{}", 2, ANSWER_USEC, on_reply,
+	bus_request(tries->bus, subject, NULL, "[0]", 3, ANSWER_USEC, on_reply,
 		    add(tries, xasprintf("ask %s", subject)), NULL);
 }
 
 static void try_all(struct tries *tries)
 {
-	static const char *const managing[] = { "UPDATE", "DELETE", "PURGE", "MSG.DELETE" };
+	static const char *const managing[] = { "CREATE", "UPDATE", "DELETE", "PURGE",
+						"MSG.DELETE" };
 	const char *machine = tries->machine;
 
-	try_reading(tries, STORE_DOMAIN, STREAM_INTENT, "ployz.v1.intent.namespace.permitted");
-	try_reading(tries, STORE_DOMAIN, STREAM_STATUS, "ployz.v1.status.deploy.permitted.d");
-	try_reading(tries, STORE_DOMAIN, "KV_" BUCKET_LEASES, "$KV." BUCKET_LEASES ".permitted");
-	try_reading(tries, machine, STREAM_INTENT, "ployz.v1.intent.namespace.permitted");
-	try_append(tries, xstrdup("append a namespace"),
-		   subject_make(SUBJECT_NAMESPACE, "permitted", NULL));
-	try_append(tries, xstrdup("append a deploy's status"),
-		   subject_make(SUBJECT_DEPLOY_STATUS, "permitted", "d"));
-	try_append(tries, xstrdup("append its machine"),
-		   subject_make(SUBJECT_MACHINE, machine, NULL));
-	try_append(tries, xstrdup("append another machine"),
-		   subject_make(SUBJECT_MACHINE, "another", NULL));
-	try_append(tries, xstrdup("append a subnet"), subject_make(SUBJECT_SUBNET, "10-1-1", NULL));
-	try_append(tries, xstrdup("append a region"),
-		   subject_make(SUBJECT_REGION, "permitted", NULL));
-	try_append(tries, xstrdup("append its instances"),
-		   subject_make(SUBJECT_INSTANCES, machine, "permitted"));
-	try_append(tries, xstrdup("append another's instances"),
-		   subject_make(SUBJECT_INSTANCES, "another", "permitted"));
-	bucket_put(tries->bus, BUCKET_LEASES, "permitted", "{}", 2, 4711, ANSWER_USEC, on_append,
-		   add(tries, xstrdup("put a lease")), NULL);
+	for (size_t i = 0; i < STREAMS_COUNT; i++)
+		try_reading(tries, STORE_DOMAIN, &streams_rows[i]);
+	for (size_t i = 0; i < STREAMS_COUNT; i++)
+		if (streams_rows[i].mirrored)
+			try_reading(tries, machine, &streams_rows[i]);
+	try_append(tries, "a namespace", subject_make(SUBJECT_NAMESPACE, NAME, NULL));
+	try_append(tries, "a route claim", subject_make(SUBJECT_ROUTE, NAME, NULL));
+	try_append(tries, "a manifest", subject_make(SUBJECT_MANIFEST, NAME, NULL));
+	try_append(tries, "a deploy's status", subject_make(SUBJECT_DEPLOY_STATUS, NAME, "d"));
+	try_append(tries, "a member", subject_make(SUBJECT_MEMBER, "another", NULL));
+	try_append(tries, "a subnet", subject_make(SUBJECT_SUBNET, "10-1-1", NULL));
+	try_append(tries, "a region", subject_make(SUBJECT_REGION, NAME, NULL));
+	try_append(tries, "its machine's facts",
+		   subject_make(SUBJECT_MACHINE_FACTS, machine, NULL));
+	try_append(tries, "another's facts", subject_make(SUBJECT_MACHINE_FACTS, "another", NULL));
+	try_append(tries, "its instances", subject_make(SUBJECT_INSTANCES, machine, NAME));
+	try_append(tries, "another's instances", subject_make(SUBJECT_INSTANCES, "another", NAME));
+	try_append(tries, "a lease",
+		   xstrdup("$JS." STORE_DOMAIN ".API.$KV." BUCKET_LEASES "." NAME));
 	for (size_t i = 0; i < ARRAY_SIZE(managing); i++) {
 		try_request(tries, xasprintf("$JS." STORE_DOMAIN ".API.STREAM.%s." STREAM_INTENT,
+					     managing[i]));
+		try_request(tries, xasprintf("$JS." STORE_DOMAIN ".API.STREAM.%s.KV_" BUCKET_LEASES,
 					     managing[i]));
 		try_request(tries,
 			    xasprintf("$JS.%s.API.STREAM.%s." STREAM_INTENT, machine, managing[i]));
 	}
-	try_request(tries, xasprintf("$JS." STORE_DOMAIN ".API.STREAM.CREATE." STREAM_INTENT));
 	try_request(tries, xstrdup("$JS." STORE_DOMAIN ".API.STREAM.CREATE.OTHER"));
 	try_request(tries, subject_status(machine, "meshd"));
 }
@@ -189,7 +218,8 @@ int main(int argc, char **argv)
 	try_all(&tries);
 	sd_event_loop(loop);
 	for (size_t i = 0; i < tries.count; i++) {
-		printf("%s %s\n", tries.all[i].yes == 'y' ? "yes" : "no", tries.all[i].what);
+		printf("%s %s\n", tries.all[i].outcome ? tries.all[i].outcome : "no",
+		       tries.all[i].what);
 		stream_follow_free(tries.all[i].follow);
 		free(tries.all[i].what);
 	}
