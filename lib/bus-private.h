@@ -21,7 +21,7 @@ struct bus {
 	uint64_t next_subscription;
 	struct bus_request *requests[64]; /* pending, by token */
 	struct bus_subscription *subscriptions;
-	struct bus_subscription *left;	     /* freed; nats.c's reading thread may still use them */
+	struct bus_subscription *retired;    /* freed; nats.c's reading thread may still use them */
 	struct __natsStatistics *statistics; /* buffer for the connection's counters */
 	struct bus_watcher *watchers;	     /* fn NULL: unused */
 	size_t n_watchers;

@@ -246,12 +246,12 @@ static void subscription_destroy(struct bus_subscription *subscription)
  * a reference of its own (natsConn_processMsg): a freed subscription must not be destroyed before
  * that message is processed. When the thread has begun a later message, it does not use the
  * subscription any more. */
-static void bury_left(struct bus *bus)
+static void destroy_retired(struct bus *bus)
 {
-	struct bus_subscription **at = &bus->left, *sub;
+	struct bus_subscription **at = &bus->retired, *sub;
 	uint64_t now;
 
-	if (!bus->left || !bus->connected)
+	if (!bus->retired || !bus->connected)
 		return;
 	now = messages_read(bus);
 	while ((sub = *at)) {
@@ -282,7 +282,7 @@ static int on_handoff(_unused_ sd_event_source *source, int fd, _unused_ uint32_
 		dispatch(bus, incoming);
 		incoming_free(incoming);
 	}
-	bury_left(bus);
+	destroy_retired(bus);
 	/* Other event sources run before the rest. */
 	if (more && write(fd, &one, sizeof(one)) < 0)
 		return -errno;
@@ -330,8 +330,8 @@ void bus_subscription_free(struct bus_subscription *subscription)
 	*at = subscription->next;
 	natsSubscription_Unsubscribe(subscription->native);
 	subscription->read = messages_read(bus);
-	subscription->next = bus->left;
-	bus->left = subscription;
+	subscription->next = bus->retired;
+	bus->retired = subscription;
 }
 
 int bus_publish(struct bus *bus, const char *subject, const char *reply,
@@ -565,8 +565,8 @@ void bus_free(struct bus *bus)
 		natsConnection_FlushTimeout(bus->native, 500);
 	/* Waits for the reading thread: afterwards it uses nothing of this bus. */
 	natsConnection_Close(bus->native);
-	while ((sub = bus->left)) {
-		bus->left = sub->next;
+	while ((sub = bus->retired)) {
+		bus->retired = sub->next;
 		subscription_destroy(sub);
 	}
 	natsConnection_Destroy(bus->native);

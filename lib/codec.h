@@ -141,7 +141,7 @@ char *json_text(const json_t *json);
 char *json_sorted(const json_t *json);
 /* Any bytes as a JSON string: invalid UTF-8 becomes U+FFFD; NULL becomes null. A new reference,
  * never NULL. */
-json_t *json_words(const char *s);
+json_t *json_utf8(const char *s);
 
 #define _cleanup_json_ _cleanup_(json_decrefp)
 

@@ -92,14 +92,14 @@ static void heap_set_up(void)
 	mallopt(M_TOP_PAD, HEAP_PIECE_BYTES / 2);
 }
 
-static int on_told(_unused_ sd_event_source *source, _unused_ const struct signalfd_siginfo *info,
-		   void *userdata)
+static int on_signal(_unused_ sd_event_source *source, _unused_ const struct signalfd_siginfo *info,
+		     void *userdata)
 {
 	struct daemon *daemon = userdata;
-	bool again = daemon->told;
+	bool second = daemon->stopping;
 
-	daemon->told = true;
-	if (!again && daemon->may_end && !daemon->may_end(daemon->may_end_userdata))
+	daemon->stopping = true;
+	if (!second && daemon->may_end && !daemon->may_end(daemon->may_end_userdata))
 		return 0;
 	return sd_event_exit(daemon->loop, 0);
 }
@@ -138,7 +138,7 @@ int daemon_new(const char *name, const char *summary, const struct config_row *r
 	daemon->name = name;
 	daemon->config = common;
 	daemon->lock = -1;
-	r = loop_new_told(&daemon->loop, on_told, daemon);
+	r = loop_new_signals(&daemon->loop, on_signal, daemon);
 	if (r < 0) {
 		daemon_free(daemon);
 		return log_errno(LOG_ERR, r, "no event loop");

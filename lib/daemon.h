@@ -55,7 +55,7 @@ struct daemon {
 	 * soon; a second signal ends it at once. */
 	bool (*may_end)(void *userdata);
 	void *may_end_userdata;
-	bool told; /* a signal was received: nothing new is begun */
+	bool stopping; /* a signal was received: nothing new is begun */
 	/* Called before daemon_open_bus waits for a bus, on the loop that runs meanwhile; NULL: the
 	 * daemon does nothing without one. 1: it serves without a bus and is ready; 0; a negative
 	 * errno, after logging why, ends it. */

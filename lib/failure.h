@@ -22,7 +22,7 @@
 	X(EXIT_INTERRUPTED, 130, "interrupted")
 
 enum exit_code {
-#define X(id, code, words) id = (code),
+#define X(id, code, description) id = (code),
 	EXIT_CODES(X)
 #undef X
 };

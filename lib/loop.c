@@ -19,10 +19,10 @@ struct deferred {
 
 int loop_new(sd_event **ret)
 {
-	return loop_new_told(ret, NULL, NULL);
+	return loop_new_signals(ret, NULL, NULL);
 }
 
-int loop_new_told(sd_event **ret, sd_event_signal_handler_t fn, void *userdata)
+int loop_new_signals(sd_event **ret, sd_event_signal_handler_t fn, void *userdata)
 {
 	sd_event *loop = NULL;
 	sigset_t set;

@@ -11,7 +11,7 @@
  * 0 or negative errno; free with sd_event_unref. */
 int loop_new(sd_event **ret);
 /* The same, but `fn` handles the signals with `userdata`; NULL: they end the loop. */
-int loop_new_told(sd_event **ret, sd_event_signal_handler_t fn, void *userdata);
+int loop_new_signals(sd_event **ret, sd_event_signal_handler_t fn, void *userdata);
 
 typedef void (*loop_fn)(void *userdata);
 

@@ -87,14 +87,14 @@ void stream_info_subjects(struct bus *bus, const char *domain, const char *strea
  * of 2.14 or newer stores nothing more after a failed write, answers no append, and names the
  * reason here. */
 typedef void (*stream_health_fn)(const struct failure *failure, const char *server,
-				 const char *trouble, void *userdata);
+				 const char *error, void *userdata);
 void stream_health(struct bus *bus, const char *domain, uint64_t timeout_usec, stream_health_fn fn,
 		   void *userdata, struct bus_request **ret);
 /* The subject of that request (the servers' configuration imports it); owned by the caller. */
 char *stream_health_subject(const char *domain);
 /* Whether a server's error text says that its disk is full; `failure` (may be NULL) is the message
  * for the operator then. `server` may be NULL. */
-bool stream_disk_full(const char *words, const char *server, struct failure *failure);
+bool stream_disk_full(const char *message, const char *server, struct failure *failure);
 
 /* Follows a stream in order without a gap: an ephemeral push consumer with heartbeats, which is
  * replaced by one from the last sequence on when a heartbeat or a delivery is missing or the
