@@ -32,6 +32,9 @@
 #define STOP_FIRST                            \
 	PLAN(ROW("web", "0", "replace", "m1", \
 		 ",\"old\":\"shop-web-0-d1\",\"update\":\"stop-first\""))
+#define PENDING                                                                                   \
+	"{\"deploy\":\"d1\",\"namespace\":\"shop\",\"phase\":\"cleanup_pending\",\"sequence\":3," \
+	"\"left\":[{\"instance\":\"shop-web-1-d0\",\"machine\":\"m2\"}]}"
 #define INSTANCE(id, state)                                                                  \
 	"{\"id\":\"" id                                                                      \
 	"\",\"namespace\":\"shop\",\"service\":\"web\",\"deploy\":\"d2\",\"state\":\"" state \
@@ -253,6 +256,20 @@ static const struct {
 	  ">\n"
 	  "= plan\n"
 	  "state leftovers 1" },
+	{ "what an earlier clean-up left on a machine that does not answer is not forgotten",
+	  { .head = HEAD, .verb = "sweep" },
+	  "enter preview\n"
+	  "read 3 " PENDING "\n"
+	  "< m1 list {}\n"
+	  "! m2 list UNREACHABLE\n"
+	  "= open\n"
+	  "write done 5\n"
+	  "> read last\n"
+	  "< m1 list {}\n"
+	  "tick 11\n"
+	  "! m2 list UNREACHABLE gone\n"
+	  "state leftovers 1\n"
+	  "= confirm" },
 	/* --- plan, lock */
 	{ "a plan made from another entry than the opened one is not executed",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
