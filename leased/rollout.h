@@ -188,6 +188,7 @@ struct candidate {
 	enum candidate_state state;
 	struct rpc rpc;	     /* about it or its old instance */
 	bool again;	     /* something happened meanwhile: ask once more */
+	bool old_runs;	     /* the old instance ran when its machine was locked */
 	bool prepared;	     /* its image is on its machine */
 	bool started;	     /* a start was sent: it may exist */
 	bool queried;	     /* the last query reported it ready */

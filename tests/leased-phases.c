@@ -35,6 +35,13 @@
 #define PENDING                                                                                   \
 	"{\"deploy\":\"d1\",\"namespace\":\"shop\",\"phase\":\"cleanup_pending\",\"sequence\":3," \
 	"\"left\":[{\"instance\":\"shop-web-1-d0\",\"machine\":\"m2\"}]}"
+#define ALWAYS \
+	"{\"namespace\":\"shop\",\"services\":{\"web\":{\"image\":\"w:2\",\"pull\":\"always\"}}}"
+#define HEAD_ALWAYS                                                                               \
+	"{\"namespace\":\"shop\",\"revision\":3,\"deploy\":\"d1\",\"writer\":\"d1\",\"epoch\":2," \
+	"\"generation\":1,\"services\":[{\"name\":\"web\",\"digest\":\"sha256:1\",\"slots\":[{"   \
+	"\"slot\":0,\"instance\":\"shop-web-0-d1\",\"machine\":\"m1\",\"hash\":"                  \
+	"\"b730661005ecbc743981adff9d47253dd49422f492811e59ce9f12cd44488c7a\"}]}]}"
 #define INSTANCE(id, state)                                                                  \
 	"{\"id\":\"" id                                                                      \
 	"\",\"namespace\":\"shop\",\"service\":\"web\",\"deploy\":\"d2\",\"state\":\"" state \
@@ -360,6 +367,20 @@ static const struct {
 	  "< m2 prepare {\"state\":\"failed\",\"reason\":\"no space\"}\n"
 	  "fails FAILED no space\n"
 	  "= close" },
+	{ "an instance that has ended is replaced though its image has not changed",
+	  { .manifest = ALWAYS, .head = HEAD_ALWAYS, .plan = STOP_FIRST },
+	  "enter lock\n"
+	  "< m1 lock {\"instances\":[" INSTANCE("shop-web-0-d1", "failed") "]}\n"
+	  "= prepare\n"
+	  "> m1 agentd.prepare\n"
+	  "< m1 prepare {\"state\":\"ready\",\"digest\":\"sha256:1\"}\n"
+	  "= start" },
+	{ "one that runs is kept then",
+	  { .manifest = ALWAYS, .head = HEAD_ALWAYS, .plan = STOP_FIRST },
+	  "enter lock\n"
+	  "< m1 lock {\"instances\":[" INSTANCE("shop-web-0-d1", "unready") "]}\n"
+	  "< m1 prepare {\"state\":\"ready\",\"digest\":\"sha256:1\"}\n"
+	  "= manifest" },
 	{ "a candidate is ready once its fact is stored",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter start\n"
