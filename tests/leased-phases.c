@@ -467,6 +467,33 @@ static const struct {
 	  "> m1 agentd.resume\n"
 	  "< m1 resume " STATE("shop-web-0-d1", "ready") "\n"
 	  "= close" },
+	{ "an old instance that does not stop ends the deploy",
+	  { .manifest = WEB, .head = HEAD, .plan = STOP_FIRST },
+	  "enter start\n"
+	  "< m1 drain " STATE("shop-web-0-d1", "draining") "\n"
+	  "< m1 drained {}\n"
+	  "< m2 drained {}\n"
+	  "> m1 agentd.stop\n"
+	  "< m1 stop " STATE("shop-web-0-d1", "draining") "\n"
+	  "lease held\n"
+	  "tick 20\n"
+	  "< m1 stop " STATE("shop-web-0-d1", "draining") "\n"
+	  "lease held\n"
+	  "tick 20\n"
+	  "< m1 stop " STATE("shop-web-0-d1", "draining") "\n"
+	  "fails FAILED it is not stopped after" },
+	{ "one whose draining nobody can learn, too",
+	  { .manifest = WEB, .head = HEAD, .plan = STOP_FIRST },
+	  "enter start\n"
+	  "< m1 drain {\"instance\":" INSTANCE("shop-web-0-d1", "draining") "}\n"
+	  "tick 20\n"
+	  "< m1 drain {\"instance\":" INSTANCE("shop-web-0-d1", "draining") "}\n"
+	  "= start\n"
+	  "lease held\n"
+	  "tick 6\n"
+	  "< m1 drain {\"instance\":" INSTANCE("shop-web-0-d1", "draining") "}\n"
+	  "fails FAILED it is not known as draining after\n"
+	  "= resume" },
 	/* --- manifest, query, commit */
 	{ "the release is appended after the namespace's last one",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
@@ -528,6 +555,20 @@ static const struct {
 	  "! m1 lock TIMEOUT\n"
 	  "< m2 probe {\"instances\":[" STATE("shop-web-1-d2", "ready") "]}\n"
 	  "fails FAILED has not confirmed its lock" },
+	{ "a last query of what is ready without its fact ends",
+	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
+	  "enter start\n"
+	  "< m2 start " STATE("shop-web-1-d2", "ready") "\n"
+	  "enter query\n"
+	  "< m2 probe {\"instances\":[{\"instance\":" INSTANCE("shop-web-1-d2", "ready") "}]}\n"
+	  "lease held\n"
+	  "tick 25\n"
+	  "lease held\n"
+	  "tick 25\n"
+	  "lease held\n"
+	  "tick 25\n"
+	  "< m2 probe {\"instances\":[{\"instance\":" INSTANCE("shop-web-1-d2", "ready") "}]}\n"
+	  "fails FAILED is not stored" },
 	{ "the commit is compare-and-set on the opening entry",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter commit\n"
