@@ -1,5 +1,5 @@
-/* One rollout with what it acts on: the bus, the store, the lease, the machine view. Every answer
- * is written into the model, which then is polled once in the next iteration of the loop. */
+/* Execution: connects one rollout to the bus, the store, the lease and the machine view. Every
+ * answer is written into the model, which is then polled once in the next iteration of the loop. */
 #include "leased/leased.h"
 
 static struct execution *of(const struct rollout *r)
@@ -102,7 +102,8 @@ static bool members(struct rollout *r, char ***ret)
 {
 	int64_t generation = leased_generation(of(r)->leased);
 
-	/* Sequences of two generations are not compared: what was opened in one ends there. */
+	/* Sequences of two store generations are not comparable: the machine view must have the
+	 * generation that the deploy was opened in. */
 	if (!r->opened)
 		r->generation = generation;
 	return leased_members(of(r)->leased, ret) && r->generation == generation;
@@ -110,7 +111,7 @@ static bool members(struct rollout *r, char ***ret)
 
 static bool held(struct rollout *r, const char *point)
 {
-	return failpoint_holds(of(r)->leased, r->ns, point);
+	return failpoint_is_set(of(r)->leased, r->ns, point);
 }
 
 static void progress(struct rollout *r, struct progress *p)
@@ -168,7 +169,7 @@ static const struct rollout_ops ops = {
 	.schedule = schedule,
 };
 
-/* Takes the record. */
+/* Takes ownership of the record. */
 static void keep_record(struct leased *leased, struct deploy *ended)
 {
 	if (leased->n_ended == RECORDS_KEPT) {
@@ -219,7 +220,7 @@ void execution_ended(struct execution *execution)
 	deferred_schedule(execution->poll);
 }
 
-/* Agents publish what happens as it happens; it only makes the rollout ask. */
+/* Progress of agents is not durable: it only makes the rollout repeat its request. */
 static void on_heard(const struct bus_message *message, void *userdata)
 {
 	struct execution *execution = userdata;
@@ -242,7 +243,7 @@ struct execution *execution_new(struct leased *leased, const struct deploy_reque
 	execution->tick = timer_new(leased->daemon->loop, on_tick, execution);
 	execution->rollout = rollout_new(&ops, execution, leased->machine, request);
 	if (bus_subscribe(leased->daemon->bus, subject, on_heard, execution, &execution->heard) < 0)
-		log_warning("cannot subscribe to the progress of deploy %s; its agents are asked "
+		log_warning("cannot subscribe to the progress of deploy %s; polling its agents "
 			    "once a second",
 			    request->deploy);
 	LIST_INSERT_HEAD(&leased->executions, execution, entry);

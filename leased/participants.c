@@ -58,7 +58,7 @@ void participants_ask(struct rollout *r, struct participant *p, struct rpc *rpc)
 	rpc_ask(r, rpc, SUBJECT_AGENT_LOCK, p->machine, &lock, AGENT_USEC);
 }
 
-/* Takes up the answers of the renewals that were sent last. */
+/* Handles the answers to the last renewals. */
 static enum phase_result take_renewal(struct rollout *r, struct participant *p)
 {
 	if (p->renewal.state == RPC_ANSWERED) {
@@ -67,9 +67,11 @@ static enum phase_result take_renewal(struct rollout *r, struct participant *p)
 	} else if (p->renewal.state == RPC_FAILED) {
 		if (p->renewal.failure.code == FAILURE_FENCED)
 			return rollout_lose(r, &p->renewal.failure);
-		/* Its answer is needed before the commit: participants_are_locked(). */
-		rollout_note(r, "cannot renew the lock on machine %s: %s", p->machine,
-			     p->renewal.failure.message);
+		/* participants_are_locked() requires the answer before the commit. */
+		rollout_note(r,
+			     "cannot renew the lock on machine %s: %s; repeating with the next "
+			     "renewal of the lease",
+			     p->machine, p->renewal.failure.message);
 		rpc_clear(&p->renewal);
 	}
 	return PHASE_WAIT;
@@ -78,7 +80,7 @@ static enum phase_result take_renewal(struct rollout *r, struct participant *p)
 enum phase_result participants_renew(struct rollout *r)
 {
 	r->renewed = false;
-	/* What is being released is not taken again. */
+	/* A lock that is being released is not renewed. */
 	if (r->phase >= PHASE_CLOSE)
 		return PHASE_WAIT;
 	for (size_t i = 0; i < r->n_participants; i++) {

@@ -40,14 +40,14 @@ enum phase_result phase_commit_poll(struct rollout *r)
 		return PHASE_DONE;
 	case WRITE_SUPERSEDED:
 		rollout_committed(r);
-		return fenced(r, "it has committed, and another holder has opened the namespace "
+		return fenced(r, "it has committed, and another holder has opened the namespace 
 				 "since");
 	case WRITE_CONFLICT:
 		return fenced(r, "another holder opened the namespace before the commit");
 	case WRITE_REFUSED:
 		return rollout_fail(r, &r->write.failure);
 	case WRITE_UNKNOWN:
-		/* Nothing may be removed now: either state may be the committed one. */
+		/* Nothing is removed: either state may be the committed one. */
 		return rollout_lose(r, &r->write.failure);
 	}
 	return PHASE_WAIT;

@@ -1,5 +1,5 @@
-/* Every machine is listed with the namespace's epoch: this fences each one that answers, and
- * returns its instances. */
+/* Phase list: sends agentd.list with the namespace's epoch to every machine, which fences each one
+ * that answers and returns its instances. */
 #include "leased/rollout.h"
 
 static void ask(struct rollout *r, struct participant *p)
@@ -51,8 +51,9 @@ static bool is_named(const struct rollout *r, const char *machine)
 
 static enum phase_result poll_one(struct rollout *r, struct participant *p)
 {
-	/* A machine that has committed instances may only be restarting its agentd: what it has
-	 * would be given up. Any other one is asked once. */
+	/* A machine with committed instances may only be restarting its agentd, and without its
+	 * answer they would be placed elsewhere: the request is repeated. Any other machine gets
+	 * one request. */
 	uint64_t patience = is_named(r, p->machine) ? PATIENCE_USEC : 0;
 	const struct agent_listed *listed;
 
@@ -73,7 +74,7 @@ static enum phase_result poll_one(struct rollout *r, struct participant *p)
 		break;
 	}
 	listed = p->list.answer;
-	/* A store that was restored has forgotten epochs that participants remember. */
+	/* A restored store may have lower epochs than participants have stored. */
 	if (listed->epoch > r->lease.epoch) {
 		r->above = MAX2(r->above, listed->epoch);
 		r->reopening = true;

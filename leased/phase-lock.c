@@ -1,4 +1,5 @@
-/* The participants' locks, in machine order, all or none; and their release. */
+/* Phases lock and unlock: takes all the participants' locks in machine order, or none, and releases
+ * them. */
 #include "leased/rollout.h"
 
 /* A deploy that changes nothing needs no participant. */
@@ -33,7 +34,7 @@ static bool runs(const struct instance *instance)
 	return false;
 }
 
-/* An instance that the plan keeps and that does not run any more, or NULL. */
+/* An instance that the plan keeps and that has ended, or NULL. */
 static const char *missing(const struct rollout *r, const struct participant *p)
 {
 	for (size_t i = 0; i < r->n_candidates; i++) {

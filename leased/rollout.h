@@ -338,7 +338,7 @@ extern const struct phase_row phases[PHASE_COUNT];
 /* Polls the current phase, and goes through the transitions that follow. */
 void rollout_poll(struct rollout *rollout, uint64_t now_usec);
 /* Whether a test stops the rollout at this point; says so once. */
-bool rollout_holds(struct rollout *rollout, const char *point);
+bool rollout_is_stopped(struct rollout *rollout, const char *point);
 /* Before PHASE_COMMIT: the rollout fails with the next poll. -EALREADY later. */
 int rollout_cancel(struct rollout *rollout, const char *operator_);
 /* Something was reported about an instance: what waits for it asks again. */

@@ -1,5 +1,5 @@
-/* Requests of a rollout to other daemons, as its model keeps them: a reply only writes into the
- * model and schedules the dispatcher. */
+/* Rpc: the requests of a rollout to other daemons, as the model keeps them. A reply only changes
+ * the model and schedules the dispatcher. */
 #include "leased/rollout.h"
 
 bool failure_is_silence(const struct failure *failure)
@@ -30,7 +30,8 @@ void rpc_ask(struct rollout *rollout, struct rpc *rpc, enum subject_id subject, 
 {
 	rpc->rollout = rollout;
 	forget(rpc);
-	/* The limit for silence counts from the first request of one kind to one machine. */
+	/* The time without an answer counts from the first request with this subject to this
+	 * machine. */
 	if (rpc->subject != subject || !streq(rpc->machine, machine) || !rpc->heard_usec)
 		rpc->heard_usec = rollout->now_usec;
 	rpc->subject = subject;
