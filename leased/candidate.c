@@ -136,7 +136,7 @@ static enum phase_result poll_start(struct rollout *r, struct candidate *c)
 {
 	enum phase_result result;
 
-	switch (rpc_verdict(&c->rpc, r->now_usec, SILENT_USEC)) {
+	switch (rpc_verdict(&c->rpc, r->now_usec, NO_ANSWER_USEC)) {
 	case VERDICT_ERROR:
 		return rollout_rpc_error(r, &c->rpc);
 	case VERDICT_ANSWER:
@@ -165,7 +165,7 @@ static enum phase_result poll_stop(struct rollout *r, struct candidate *c)
 {
 	const struct agent_instance *answer;
 
-	switch (rpc_verdict(&c->rpc, r->now_usec, SILENT_USEC)) {
+	switch (rpc_verdict(&c->rpc, r->now_usec, NO_ANSWER_USEC)) {
 	case VERDICT_ERROR:
 		return rollout_rpc_error(r, &c->rpc);
 	case VERDICT_ANSWER:
@@ -212,7 +212,7 @@ static enum phase_result poll_drain(struct rollout *r, struct candidate *c)
 		ask_old(r, c, SUBJECT_AGENT_STOP);
 		return PHASE_WAIT;
 	}
-	switch (rpc_verdict(&c->rpc, r->now_usec, SILENT_USEC)) {
+	switch (rpc_verdict(&c->rpc, r->now_usec, NO_ANSWER_USEC)) {
 	case VERDICT_ERROR:
 		return rollout_rpc_error(r, &c->rpc);
 	case VERDICT_ANSWER:

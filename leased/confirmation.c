@@ -98,7 +98,7 @@ static enum phase_result expired(struct confirmation *confirmation, const struct
 
 	return rollout_failf(
 		confirmation->rollout, FAILURE_CLEANUP_PENDING,
-		"start it again (`ployzctl status` shows it); the next deploy or `ployzctl deploy 
+		"start it again (`ployzctl status` shows it); the next deploy or `ployzctl deploy "
 		"sweep` of the namespace cleans up",
 		"cannot remove what was replaced: %s of machine %s has not confirmed %s: %s",
 		subjects[item->subject].owner, item->machine, wanted,

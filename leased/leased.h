@@ -60,7 +60,7 @@ struct execution {
 	struct leased *leased;
 	struct rollout *rollout;
 	struct held_lease *lease;
-	struct bus_subscription *heard; /* progress of this deploy from agentd */
+	struct bus_subscription *progress; /* progress of this deploy from agentd */
 	struct timer *tick;
 	struct deferred *poll;
 	struct record_writer *writer;

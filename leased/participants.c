@@ -62,7 +62,7 @@ void participants_ask(struct rollout *r, struct participant *p, struct rpc *rpc)
 static enum phase_result take_renewal(struct rollout *r, struct participant *p)
 {
 	if (p->renewal.state == RPC_ANSWERED) {
-		p->locked_usec = p->renewal.asked_usec;
+		p->locked_usec = p->renewal.sent_usec;
 		rpc_clear(&p->renewal);
 	} else if (p->renewal.state == RPC_FAILED) {
 		if (p->renewal.failure.code == FAILURE_FENCED)
@@ -101,9 +101,9 @@ bool participants_are_locked(const struct rollout *r, const char **ret_machine)
 		const struct participant *p = r->participants[i];
 		uint64_t locked =
 			MAX2(p->locked_usec,
-			     p->renewal.state == RPC_ANSWERED ? p->renewal.asked_usec : 0);
+			     p->renewal.state == RPC_ANSWERED ? p->renewal.sent_usec : 0);
 
-		if (!p->needed || (p->locked && r->now_usec - locked < SILENT_USEC))
+		if (!p->needed || (p->locked && r->now_usec - locked < NO_ANSWER_USEC))
 			continue;
 		*ret_machine = p->machine;
 		return false;

@@ -40,7 +40,7 @@ enum phase_result phase_commit_poll(struct rollout *r)
 		return PHASE_DONE;
 	case WRITE_SUPERSEDED:
 		rollout_committed(r);
-		return fenced(r, "it has committed, and another holder has opened the namespace 
+		return fenced(r, "it has committed, and another holder has opened the namespace "
 				 "since");
 	case WRITE_CONFLICT:
 		return fenced(r, "another holder opened the namespace before the commit");

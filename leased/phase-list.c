@@ -54,12 +54,12 @@ static enum phase_result poll_one(struct rollout *r, struct participant *p)
 	/* A machine with committed instances may only be restarting its agentd, and without its
 	 * answer they would be placed elsewhere: the request is repeated. Any other machine gets
 	 * one request. */
-	uint64_t patience = is_named(r, p->machine) ? PATIENCE_USEC : 0;
+	uint64_t limit_usec = is_named(r, p->machine) ? RETRY_LIMIT_USEC : 0;
 	const struct agent_listed *listed;
 
-	if (p->listed || p->silent)
+	if (p->listed || p->unreachable)
 		return PHASE_DONE;
-	switch (rpc_verdict(&p->list, r->now_usec, patience)) {
+	switch (rpc_verdict(&p->list, r->now_usec, limit_usec)) {
 	case VERDICT_PENDING:
 		if (rpc_is_due(&p->list, r->now_usec, false))
 			ask(r, p);
@@ -68,7 +68,7 @@ static enum phase_result poll_one(struct rollout *r, struct participant *p)
 		if (p->list.failure.code == FAILURE_FENCED)
 			return rollout_lose(r, &p->list.failure);
 		rollout_note(r, "cannot fence machine %s: %s", p->machine, p->list.failure.message);
-		p->silent = true;
+		p->unreachable = true;
 		return PHASE_DONE;
 	case VERDICT_ANSWER:
 		break;
@@ -93,7 +93,7 @@ static enum phase_result reopen(struct rollout *r)
 	r->reopening = false;
 	for (size_t i = 0; i < r->n_participants; i++) {
 		r->participants[i]->listed = false;
-		if (!r->participants[i]->silent)
+		if (!r->participants[i]->unreachable)
 			ask(r, r->participants[i]);
 	}
 	return PHASE_WAIT;

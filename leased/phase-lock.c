@@ -75,7 +75,7 @@ static enum phase_result lock_next(struct rollout *r)
 
 		if (!p->needed)
 			continue;
-		switch (rpc_verdict(&p->rpc, r->now_usec, PATIENCE_USEC)) {
+		switch (rpc_verdict(&p->rpc, r->now_usec, RETRY_LIMIT_USEC)) {
 		case VERDICT_PENDING:
 			if (rpc_is_due(&p->rpc, r->now_usec, false))
 				participants_ask(r, p, &p->rpc);
@@ -86,7 +86,7 @@ static enum phase_result lock_next(struct rollout *r)
 			break;
 		}
 		p->locked = true;
-		p->locked_usec = p->rpc.asked_usec;
+		p->locked_usec = p->rpc.sent_usec;
 		instance = missing(r, p);
 		if (instance)
 			return plan_again(r, p->machine, instance);

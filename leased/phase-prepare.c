@@ -94,7 +94,7 @@ static enum phase_result poll_one(struct rollout *r, struct candidate *c)
 {
 	enum phase_result result;
 
-	switch (rpc_verdict(&c->rpc, r->now_usec, SILENT_USEC)) {
+	switch (rpc_verdict(&c->rpc, r->now_usec, NO_ANSWER_USEC)) {
 	case VERDICT_ERROR:
 		return rollout_rpc_error(r, &c->rpc);
 	case VERDICT_ANSWER:

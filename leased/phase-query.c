@@ -41,7 +41,7 @@ static enum phase_result check_locks(struct rollout *r)
 		return PHASE_DONE;
 	return rollout_failf(r, FAILURE_FAILED, "deploy again",
 			     "cannot commit: machine %s has not confirmed its lock for %llu s",
-			     machine, (unsigned long long)(SILENT_USEC / 1000000));
+			     machine, (unsigned long long)(NO_ANSWER_USEC / 1000000));
 }
 
 enum phase_result phase_query_start(struct rollout *r)
@@ -145,7 +145,7 @@ enum phase_result phase_query_poll(struct rollout *r)
 
 		if (p->rpc.state == RPC_IDLE)
 			continue;
-		switch (rpc_verdict(&p->rpc, r->now_usec, SILENT_USEC)) {
+		switch (rpc_verdict(&p->rpc, r->now_usec, NO_ANSWER_USEC)) {
 		case VERDICT_ERROR:
 			return rollout_rpc_error(r, &p->rpc);
 		case VERDICT_ANSWER:

@@ -64,7 +64,7 @@ static void enter(struct rollout *r, enum phase phase)
 	leave(r);
 	r->phase = phase;
 	r->phase_usec = r->now_usec;
-	r->entered = r->repeating = r->held = false;
+	r->entered = r->repeating = r->stopped = false;
 }
 
 /* Conditions that end any phase. */
@@ -101,12 +101,12 @@ static enum phase_result check(struct rollout *r)
 
 bool rollout_is_stopped(struct rollout *r, const char *point)
 {
-	bool held = r->ops->held && r->ops->held(r, point);
+	bool stopped = r->ops->stopped && r->ops->stopped(r, point);
 
-	if (held && !r->held)
+	if (stopped && !r->stopped)
 		rollout_note(r, "failpoint: waiting before phase %s", point);
-	r->held = held;
-	return held;
+	r->stopped = stopped;
+	return stopped;
 }
 
 static enum phase_result run(struct rollout *r)
@@ -193,7 +193,7 @@ static bool is_in_progress(const char *state)
 	return false;
 }
 
-void rollout_heard(struct rollout *r, const struct progress *p)
+void rollout_on_progress(struct rollout *r, const struct progress *p)
 {
 	bool slot = p->kind == PROGRESS_SLOT && p->instance && !is_in_progress(p->state);
 	bool pull = p->kind == PROGRESS_PULL && p->state && !streq(p->state, "pulling");
@@ -209,7 +209,7 @@ void rollout_heard(struct rollout *r, const struct progress *p)
 	for (size_t i = 0; run && i < r->n_runs; i++)
 		r->runs[i]->again = true;
 	if (slot && r->removal)
-		removal_heard(r->removal, p->instance);
+		removal_on_progress(r->removal, p->instance);
 	if (slot || pull || run)
 		r->ops->schedule(r);
 }

@@ -176,7 +176,7 @@ enum phase_result removal_poll(struct removal *removal, struct failure *ret)
 	return PHASE_FAILED;
 }
 
-void removal_heard(struct removal *removal, const char *instance)
+void removal_on_progress(struct removal *removal, const char *instance)
 {
 	for (size_t i = 0; i < removal->n_items; i++)
 		if (streq(removal->items[i].instance, instance))

@@ -108,7 +108,7 @@ enum phase_result run_poll(struct rollout *r, struct run *run)
 		ask(r, run);
 		return PHASE_WAIT;
 	}
-	switch (rpc_verdict(&run->rpc, r->now_usec, SILENT_USEC)) {
+	switch (rpc_verdict(&run->rpc, r->now_usec, NO_ANSWER_USEC)) {
 	case VERDICT_ERROR:
 		return rollout_rpc_error(r, &run->rpc);
 	case VERDICT_ANSWER:
