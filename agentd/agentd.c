@@ -108,7 +108,7 @@ static bool may_end(void *userdata)
 
 void agentd_made(struct agentd *agentd)
 {
-	if (agentd->daemon->told && !agentd->engine->making)
+	if (agentd->daemon->stopping && !agentd->engine->making)
 		sd_event_exit(agentd->daemon->loop, 0);
 }
 
