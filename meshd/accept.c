@@ -10,7 +10,12 @@ struct accepting {
 	struct operations *operations;
 	int64_t generation; /* the new one; 0: not decided yet */
 	bool foreign;	    /* the store is used instead of the one that was requested */
+	unsigned checks;    /* polls after the update */
+	struct timer *timer;
 };
+
+/* A leader that was just elected may describe a stream as it was before. */
+#define CHECKS_MAX 10
 
 static void finish(struct accepting *accepting, const struct failure *failure)
 {
@@ -37,6 +42,12 @@ static void on_checked(struct poll *poll, void *userdata)
 	int r;
 
 	accepting->polling = NULL;
+	if (verdict.state != STORE_TAKE && verdict.state != STORE_GOOD &&
+	    ++accepting->checks < CHECKS_MAX) {
+		poll_free(poll);
+		timer_arm(accepting->timer, STORE_CONFIRM_USEC);
+		return;
+	}
 	if (verdict.state == STORE_TAKE || verdict.state == STORE_GOOD) {
 		r = bootstrap_mark(meshd, poll);
 		if (r < 0)
@@ -48,6 +59,13 @@ static void on_checked(struct poll *poll, void *userdata)
 	}
 	poll_free(poll);
 	finish(accepting, failure_is_set(&failure) ? &failure : NULL);
+}
+
+static void check(void *userdata)
+{
+	struct accepting *accepting = userdata;
+
+	accepting->polling = poll_start(accepting->meshd, on_checked, accepting);
 }
 
 static void on_updated(const struct failure *failure, void *userdata)
@@ -62,7 +80,7 @@ static void on_updated(const struct failure *failure, void *userdata)
 	if (failure)
 		finish(accepting, failure);
 	else
-		accepting->polling = poll_start(accepting->meshd, on_checked, accepting);
+		check(accepting);
 }
 
 /* The configuration of this version; room and replicas stay as they are. */
@@ -138,6 +156,7 @@ void accept_serve(struct bus_call *call, _unused_ void *request, void *userdata)
 	meshd->accepting = xcalloc(1, sizeof(*meshd->accepting));
 	meshd->accepting->meshd = meshd;
 	meshd->accepting->call = call;
+	meshd->accepting->timer = timer_new(meshd->loop, check, meshd->accepting);
 	meshd->accepting->polling = poll_start(meshd, on_polled, meshd->accepting);
 }
 
@@ -149,6 +168,7 @@ void accept_free(struct meshd *meshd)
 		return;
 	poll_cancel(accepting->polling);
 	operations_free(accepting->operations);
+	timer_free(accepting->timer);
 	if (accepting->call)
 		bus_call_drop(accepting->call);
 	free(accepting);
