@@ -190,11 +190,11 @@ static void test_refused(void)
 	is_at("error/code", "INVALID", "is refused");
 	has_at("error/message", "lease.show: namespace is missing", "with the field");
 	ask_own("lease.show", "nonsense");
-	has_at("error/message", "request lease.show: the request", "or as a whole");
+	has_at("error/message", "cannot decode request lease.show: the request", "or as a whole");
 	ask_own("lease.what", "{}");
 	is_at("error/code", "INVALID", "an unknown one too");
 	has_at("error/message",
-	       "leased knows no verb 'lease.what' (it has lease.show, lease.list, "
+	       "leased has no verb 'lease.what' (it has lease.show, lease.list, "
 	       "status)",
 	       "with those that exist");
 	ok(calls == 0 && streq(fake_last.values[1], "2"), "and calls nothing");

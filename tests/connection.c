@@ -439,7 +439,7 @@ static void test_loss(void)
 	count = 0;
 	ok(until(1) && again.calls == 1 && again.error == -ENOTCONN,
 	   "a request that is made then fails too, once");
-	ok(strstr(fake_log_line, "trying to reconnect"), "the log says so");
+	ok(strstr(fake_log_line, "connection lost; reconnecting"), "the log says so");
 	bus_watch_state(bus, on_state, two);
 	states[0] = '\0';
 	count = 0;
@@ -504,7 +504,7 @@ static void test_users(void)
 	server_kill();
 	server_start("authorization { users [ { user: u, password: p } ] }");
 	bus = open_as("u", "wrong", &r, &message);
-	ok(!bus && r == -EACCES && strstr(message, "user u"), "a wrong password: %s", message);
+	ok(!bus && r == -EACCES && strstr(message, "as user u"), "a wrong password: %s", message);
 	free(steal(message));
 	bus = open_as(NULL, NULL, &r, &message);
 	ok(!bus && r == -EACCES && strstr(message, "(none)"), "no user: %s", message);
