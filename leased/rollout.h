@@ -23,6 +23,7 @@
 #define APPLIED_USEC (2 * 1000000ull)	    /* one deferred answer of a gateway or resolver */
 #define CONFIRM_USEC (30 * 1000000ull)	    /* all confirmations; then the clean-up stays pending */
 #define REMOVE_EXTRA_USEC (30 * 1000000ull) /* what the engine may need beyond stop_grace */
+#define FACT_USEC (25 * 1000000ull)	  /* until a fact is stored that the rollout waits for */
 #define RESUME_USEC (20 * 1000000ull)	    /* resuming what was stopped */
 #define DEFAULT_GRACE_USEC (10 * 1000000ull) /* stop_grace of a service that the head lacks */
 #define PLAN_ATTEMPTS \
@@ -188,11 +189,13 @@ struct candidate {
 	enum candidate_state state;
 	struct rpc rpc;	     /* about it or its old instance */
 	bool again;	     /* something happened meanwhile: ask once more */
+	bool old_runs;	     /* the old instance ran when its machine was locked */
 	bool prepared;	     /* its image is on its machine */
 	bool started;	     /* a start was sent: it may exist */
 	bool queried;	     /* the last query reported it ready */
 	int64_t facts;	     /* sequence of the fact that reported it ready */
 	uint64_t start_usec; /* when its start was sent */
+	uint64_t old_usec;   /* when the first drain or stop of the old instance was sent */
 	bool old_stopped;    /* the old instance was drained or stopped for it, or is about to be */
 	bool resumed;	     /* and was started again */
 	struct draining *draining;
