@@ -513,22 +513,29 @@ static void test_versions(void)
 /* A listener that says this to one client, in two pieces where there is a `|`; NULL: nothing. */
 static pid_t greet(int family, const char *greeting, char *port, size_t room)
 {
-	struct sockaddr_storage address = { .ss_family = (sa_family_t)family };
+	union {
+		struct sockaddr any;
+		struct sockaddr_in four;
+		struct sockaddr_in6 six;
+	} address = { .six = { .sin6_family = (sa_family_t)family } };
 	socklen_t size = sizeof(address);
 	int fd = socket(family, SOCK_STREAM, 0), client;
 	const char *cut = greeting ? strchr(greeting, '|') : NULL;
 	pid_t pid;
 
 	if (family == AF_INET)
-		((struct sockaddr_in *)&address)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		address.four.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	else
-		((struct sockaddr_in6 *)&address)->sin6_addr = in6addr_loopback;
-	if (bind(fd, (struct sockaddr *)&address, size) < 0 || listen(fd, 1) < 0) {
+		address.six.sin6_addr = in6addr_loopback;
+	if (bind(fd, &address.any, size) < 0 || listen(fd, 1) < 0) {
 		close(fd);
 		return -1;
 	}
-	getsockname(fd, (struct sockaddr *)&address, &size);
-	snprintf(port, room, "%d", ntohs(((struct sockaddr_in *)&address)->sin_port));
+	if (getsockname(fd, &address.any, &size) < 0) {
+		close(fd);
+		return -1;
+	}
+	snprintf(port, room, "%d", ntohs(address.four.sin_port));
 	fflush(stdout);
 	pid = fork();
 	if (pid > 0) {
