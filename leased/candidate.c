@@ -1,9 +1,9 @@
-/* One candidate on its way: drained and stopped predecessor (stop-first), start, ready. Its agentd
- * is asked again whenever something is reported about it, and once a second, so that an agentd that
- * was restarted continues where it was. */
+/* One candidate: drains and stops its predecessor (stop-first), starts it, waits until it is ready.
+ * The request to its agentd is repeated at each report about it and once a second, which also
+ * covers an agentd restart. */
 #include "leased/rollout.h"
 
-/* Beyond the service's own readiness limit: the engine makes and starts the container. */
+/* Added to the service's readiness limit: the engine creates and starts the container. */
 #define ENGINE_EXTRA_USEC (180 * 1000000ull)
 
 void candidate_free(struct candidate *c)
@@ -91,7 +91,7 @@ static enum phase_result wait_for_old(struct rollout *r, const struct candidate 
 static enum phase_result ended(struct rollout *r, const struct candidate *c,
 			       const struct instance *instance)
 {
-	const char *what = !instance				? "it is not there"
+	const char *what = !instance				? "its container does not exist"
 			   : instance->reason			? instance->reason
 			   : instance->state == INSTANCE_FAILED ? "no reason given"
 								: "something outside this deploy "
@@ -118,7 +118,8 @@ static enum phase_result take_start(struct rollout *r, struct candidate *c)
 	case INSTANCE_DRAINING:
 		return ended(r, c, instance);
 	case INSTANCE_READY:
-		/* Ready counts once its fact is stored: what the commit names must be routable. */
+		/* A candidate counts as ready once its fact is stored: a gateway must be able to
+		 * route to every instance that the commit names. */
 		if (!answer->sequence)
 			break;
 		free(c->address);
@@ -148,7 +149,7 @@ static enum phase_result poll_start(struct rollout *r, struct candidate *c)
 {
 	enum phase_result result;
 
-	switch (rpc_verdict(&c->rpc, r->now_usec, SILENT_USEC)) {
+	switch (rpc_verdict(&c->rpc, r->now_usec, NO_ANSWER_USEC)) {
 	case VERDICT_ERROR:
 		return rollout_rpc_error(r, &c->rpc);
 	case VERDICT_ANSWER:
@@ -159,7 +160,7 @@ static enum phase_result poll_start(struct rollout *r, struct candidate *c)
 	case VERDICT_PENDING:
 		break;
 	}
-	/* One that is ready is asked again only if something was reported about it. */
+	/* A ready candidate is polled again only after a report about it. */
 	if (c->state == CANDIDATE_READY ? c->again && rpc_is_due(&c->rpc, r->now_usec, true)
 					: rpc_is_due(&c->rpc, r->now_usec, c->again))
 		ask_start(r, c);
@@ -186,7 +187,7 @@ static enum phase_result poll_stop(struct rollout *r, struct candidate *c)
 	const struct agent_instance *answer;
 	uint64_t limit = rollout_grace(r, c->slot->service) + REMOVE_EXTRA_USEC;
 
-	switch (rpc_verdict(&c->rpc, r->now_usec, SILENT_USEC)) {
+	switch (rpc_verdict(&c->rpc, r->now_usec, NO_ANSWER_USEC)) {
 	case VERDICT_ERROR:
 		return rollout_rpc_error(r, &c->rpc);
 	case VERDICT_ANSWER:
@@ -208,8 +209,8 @@ static enum phase_result poll_stop(struct rollout *r, struct candidate *c)
 	return PHASE_WAIT;
 }
 
-/* The gateways hold what comes once the fact says `draining`; what is under way ends by itself
- * before its instance is stopped. */
+/* Once the fact says `draining`, the gateways hold new requests; requests in progress end before
+ * the instance is stopped. */
 static void begin_draining(struct rollout *r, struct candidate *c, int64_t facts)
 {
 	char *instances[] = { c->slot->old, NULL };
@@ -233,7 +234,7 @@ static enum phase_result poll_drain(struct rollout *r, struct candidate *c)
 		enter_stopping(r, c);
 		return PHASE_WAIT;
 	}
-	switch (rpc_verdict(&c->rpc, r->now_usec, SILENT_USEC)) {
+	switch (rpc_verdict(&c->rpc, r->now_usec, NO_ANSWER_USEC)) {
 	case VERDICT_ERROR:
 		return rollout_rpc_error(r, &c->rpc);
 	case VERDICT_ANSWER:

@@ -1,4 +1,5 @@
-/* The participants' locks, in machine order, all or none; and their release. */
+/* Phases lock and unlock: takes all the participants' locks in machine order, or none, and releases
+ * them. */
 #include "leased/rollout.h"
 
 /* A deploy that changes nothing needs no participant. */
@@ -33,7 +34,7 @@ static bool runs(const struct instance *instance)
 	return false;
 }
 
-/* An instance that the plan keeps and that does not run any more, or NULL. */
+/* An instance that the plan keeps and that has ended, or NULL. */
 static const char *missing(const struct rollout *r, const struct participant *p)
 {
 	for (size_t i = 0; i < r->n_candidates; i++) {
@@ -89,7 +90,7 @@ static enum phase_result lock_next(struct rollout *r)
 
 		if (!p->needed)
 			continue;
-		switch (rpc_verdict(&p->rpc, r->now_usec, PATIENCE_USEC)) {
+		switch (rpc_verdict(&p->rpc, r->now_usec, RETRY_LIMIT_USEC)) {
 		case VERDICT_PENDING:
 			if (rpc_is_due(&p->rpc, r->now_usec, false))
 				participants_ask(r, p, &p->rpc);
@@ -100,7 +101,7 @@ static enum phase_result lock_next(struct rollout *r)
 			break;
 		}
 		p->locked = true;
-		p->locked_usec = p->rpc.asked_usec;
+		p->locked_usec = p->rpc.sent_usec;
 		instance = missing(r, p);
 		if (instance)
 			return plan_again(r, p->machine, instance);

@@ -1,6 +1,7 @@
-/* What the namespace has running and its head does not name. A candidate that was never committed
- * is removed now, before the plan: no gateway has ever sent traffic to it. What an earlier head may
- * have named is removed only as after a commit. */
+/* Phase sweep: removes instances that the namespace's head does not name. A candidate that was
+ * never committed is removed now, before the plan: no gateway has ever sent traffic to it. An
+ * instance that an earlier head may have named is removed after the commit, like those that the
+ * commit replaces. */
 #include "leased/rollout.h"
 
 static bool is_stray(const struct rollout *r, const struct instance *instance)
@@ -9,7 +10,7 @@ static bool is_stray(const struct rollout *r, const struct instance *instance)
 	       !(r->base && head_instance(r->base, instance->id, NULL));
 }
 
-/* A deploy whose record has to be read before it is known what its instance is, or NULL. */
+/* A deploy whose record decides whether its instance was committed and is not read yet, or NULL. */
 static const char *unknown_deploy(const struct rollout *r)
 {
 	for (size_t i = 0; i < r->n_participants; i++) {
@@ -96,11 +97,10 @@ enum phase_result phase_sweep_start(struct rollout *r)
 {
 	if (r->nothing)
 		return PHASE_DONE;
-	/* Our opening entry is what decided about it: it did not commit. */
+	/* Our opening entry followed that deploy's opening entry, so that deploy did not commit. */
 	if (r->orphan) {
 		_cleanup_free_ char *note = xasprintf(
-			"its leased on machine %s ended before it did; deploy %s took "
-			"over",
+			"leased on machine %s ended before the deploy did; deploy %s took over",
 			r->orphan->machine ? r->orphan->machine : "(unknown)", r->request->deploy);
 
 		strv_push(&r->never, xstrdup(r->orphan->deploy));
@@ -150,7 +150,7 @@ enum phase_result phase_sweep_poll(struct rollout *r)
 	result = removal_poll(r->removal, &failure);
 	if (result == PHASE_LOST)
 		result = rollout_lose(r, &failure);
-	/* It is in the record, and the next holder's again; this deploy can still be done. */
+	/* The record lists it for the next holder; this deploy can still succeed. */
 	if (result == PHASE_FAILED) {
 		rollout_note(r, "%s", failure.message);
 		removal_left(r->removal, r->record);

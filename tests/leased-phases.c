@@ -405,9 +405,9 @@ static const struct {
 	  "> m2 agentd.start\n"
 	  "< m2 start {\"instance\":" INSTANCE("shop-web-1-d2", "starting") "}\n"
 	  ">\n"
-	  "heard shop-web-1-d2 starting\n"
+	  "progress shop-web-1-d2 starting\n"
 	  ">\n"
-	  "heard shop-web-1-d2 ready\n"
+	  "progress shop-web-1-d2 ready\n"
 	  "> m2 agentd.start" },
 	{ "an agent without an answer for 25 s fails the deploy",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
