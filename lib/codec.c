@@ -58,7 +58,7 @@ static const char *json_kind(const json_t *json)
 
 static int wrong_type(const char *wanted, const json_t *json, struct failure *failure)
 {
-	return failure_set(failure, FAILURE_INVALID, NULL, "wants %s, not %s", wanted,
+	return failure_set(failure, FAILURE_INVALID, NULL, "must be %s, not %s", wanted,
 			   json_kind(json));
 }
 
@@ -217,9 +217,9 @@ static int decode_enum(const struct codec_field *field, const json_t *json, int 
 		}
 	all = strv_join((char *const *)field->names, ", ");
 	if (!s)
-		return failure_set(failure, FAILURE_INVALID, NULL, "wants one of %s, not %s", all,
+		return failure_set(failure, FAILURE_INVALID, NULL, "must be one of %s, not %s", all,
 				   json_kind(json));
-	return failure_set(failure, FAILURE_INVALID, NULL, "wants one of %s, not '%s'", all, s);
+	return failure_set(failure, FAILURE_INVALID, NULL, "must be one of %s, not '%s'", all, s);
 }
 
 static int decode_unit(const struct codec_field *field, const json_t *json, uint64_t *at,
@@ -236,7 +236,7 @@ static int decode_unit(const struct codec_field *field, const json_t *json, uint
 				  json, failure);
 	else if ((field->type == CODEC_SIZE ? size_parse(s, &value) : duration_parse(s, &value)) <
 		 0)
-		return failure_set(failure, FAILURE_INVALID, NULL, "wants %s, not '%s'",
+		return failure_set(failure, FAILURE_INVALID, NULL, "must be %s, not '%s'",
 				   field->type == CODEC_SIZE
 					   ? "a size such as 64M or 2G"
 					   : "a duration such as 500ms, 10s, 5m or 1h",

@@ -204,7 +204,7 @@ static void test_errors(struct zone *zone)
 	       "a head that cannot be decoded");
 	is_int((long long)ready(zone), 1, "leaves the last good one");
 	is(zone_error(zone, HEAD_SHOP),
-	   "entry 12 on ployz.v1.intent.namespace.shop: revision: wants a whole number, not a "
+	   "entry 12 on ployz.v1.intent.namespace.shop: revision: must be a whole number, not a "
 	   "string",
 	   "its error names entry, field and reason");
 	ok(zone_held(zone, "shop"), "and holds the namespace back");
