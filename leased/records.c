@@ -42,3 +42,16 @@ bool record_resolve(struct deploy *record, const struct head *next, uint64_t seq
 	failure_clear(&failure);
 	return true;
 }
+
+void record_unopened(struct deploy *record)
+{
+	struct failure failure = FAILURE_INIT;
+
+	record->phase = DEPLOY_FAILED;
+	failure_set(&failure, FAILURE_FAILED, "deploy again",
+		    "deploy %s did not commit: namespace %s has no entry of it", record->deploy,
+		    record->ns);
+	error_free(record->failure);
+	record->failure = error_from_failure(&failure);
+	failure_clear(&failure);
+}

@@ -388,6 +388,8 @@ struct head *head_next(const struct rollout *rollout, const char *now, const cha
 /* What became of a deploy that was opened at record->opened, from the first entry of its namespace
  * after that (NULL: there is none). Changes the record to its end. False: it is not decided. */
 bool record_resolve(struct deploy *record, const struct head *next, uint64_t sequence);
+/* No entry of its namespace is the deploy's: it has failed. */
+void record_unopened(struct deploy *record);
 /* Whether the deploy has committed, as far as its record says, and its clean-up is not finished. */
 bool record_is_pending(const struct deploy *record);
 /* Whether the deploy certainly committed nothing. */
