@@ -3,7 +3,7 @@
 
 bool record_is_pending(const struct deploy *record)
 {
-	return record->phase == DEPLOY_CLEANUP_PENDING ||
+	return record->phase == DEPLOY_CLEANUP_PENDING || record->phase == DEPLOY_UNKNOWN ||
 	       !deploy_phase_is_end((enum deploy_phase)record->phase);
 }
 

@@ -124,6 +124,14 @@ static const struct {
 	  "< m2 list {}\n"
 	  "< m1 plan {\"namespace\":\"shop\",\"head\":4,\"changes\":false}\n"
 	  "= open" },
+	{ "nor while the record of what is committed says unknown",
+	  { .manifest = WEB, .head = HEAD },
+	  "enter preview\n"
+	  "read 3 {\"deploy\":\"d1\",\"namespace\":\"shop\",\"phase\":\"unknown\"}\n"
+	  "< m1 list {}\n"
+	  "< m2 list {}\n"
+	  "< m1 plan {\"namespace\":\"shop\",\"head\":4,\"changes\":false}\n"
+	  "= open" },
 	{ "a machine view that is not live is an error, never nobody to ask",
 	  { .manifest = WEB, .head = HEAD },
 	  "members -\n"
