@@ -28,6 +28,7 @@
 #define DEFAULT_GRACE_USEC (10 * 1000000ull) /* stop_grace of a service that the head lacks */
 #define PLAN_ATTEMPTS \
 	5 /* plans of one rollout: a preview, one, and three after the locks differed */
+#define RELEASES_MAX 8 /* releases of earlier holders that arrive late */
 #define RELEASES_BEFORE_COPY 48 /* of the 64 that PLOYZ_MANIFESTS keeps per namespace */
 
 struct rollout;
@@ -283,6 +284,7 @@ struct rollout {
 	struct leftover *leftovers;
 	size_t n_leftovers;
 	struct claiming *claiming;
+	int releases;	     /* appends of a release that another writer's preceded */
 	uint64_t copy_after; /* the committed release is appended again after this sequence; 0: not
 			      */
 	char **never;	     /* deploys that certainly committed nothing … */

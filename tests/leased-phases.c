@@ -512,6 +512,18 @@ static const struct {
 	  "write done 10\n"
 	  "state release 10\n"
 	  "= query" },
+	{ "an earlier holder's release that arrives late does not fail the deploy",
+	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
+	  "enter manifest\n"
+	  "> read last\n"
+	  "read 9 {\"namespace\":\"shop\",\"number\":4,\"hash\":\"x\",\"manifest\":" WEB "}\n"
+	  "> append PLOYZ_MANIFESTS ployz.v1.manifest.shop 9\n"
+	  "write conflict\n"
+	  "> read last PLOYZ_MANIFESTS ployz.v1.manifest.shop\n"
+	  "read 10 {\"namespace\":\"shop\",\"number\":5,\"hash\":\"y\",\"manifest\":" WEB "}\n"
+	  "> append PLOYZ_MANIFESTS ployz.v1.manifest.shop 10 {\"namespace\":\"shop\",\"revision\":4,\"number\":6\n"
+	  "write done 11\n"
+	  "state release 11" },
 	{ "the committed release is appended again before it would be dropped",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter manifest\n"
