@@ -32,6 +32,10 @@
 #define STOP_FIRST                            \
 	PLAN(ROW("web", "0", "replace", "m1", \
 		 ",\"old\":\"shop-web-0-d1\",\"update\":\"stop-first\""))
+#define HEAD_LONG                                                                              \
+	"{\"namespace\":\"shop\",\"revision\":3,\"deploy\":\"d1\",\"services\":[{\"name\":"    \
+	"\"web\",\"stop_grace\":\"2h\",\"slots\":[{\"slot\":0,\"instance\":\"shop-web-0-d1\"," \
+	"\"machine\":\"m1\"}]}]}"
 #define PENDING                                                                                   \
 	"{\"deploy\":\"d1\",\"namespace\":\"shop\",\"phase\":\"cleanup_pending\",\"sequence\":3," \
 	"\"left\":[{\"instance\":\"shop-web-1-d0\",\"machine\":\"m2\"}]}"
@@ -502,6 +506,20 @@ static const struct {
 	  "< m1 drain {\"instance\":" INSTANCE("shop-web-0-d1", "draining") "}\n"
 	  "fails FAILED it is not known as draining after\n"
 	  "= resume" },
+	{ "a grace of hours is waited for piece by piece",
+	  { .manifest = WEB, .head = HEAD_LONG, .plan = STOP_FIRST },
+	  "enter start\n"
+	  "> m1 agentd.drain\n"
+	  "< m1 drain " STATE("shop-web-0-d1", "draining") "\n"
+	  "> m1 routed.drained {\"instances\":[\"shop-web-0-d1\"],\"wanted\":{\"generation\":1,\"intent\":5,\"facts\":7},\"wait_ms\":30000}\n"
+	  "> m2 routed.drained\n"
+	  "< m2 drained {}\n"
+	  "< m1 drained {\"connections\":2}\n"
+	  ">\n"
+	  "tick 1\n"
+	  "> m1 routed.drained\n"
+	  "< m1 drained {}\n"
+	  "> m1 agentd.stop" },
 	/* --- manifest, query, commit */
 	{ "the release is appended after the namespace's last one",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
