@@ -190,8 +190,7 @@ void holder_free(struct holder *holder);
 void check_append(struct world *world, const struct log_entry *entry);
 void check_removed(struct world *world, const struct sim_agent *agent,
 		   const struct sim_instance *instance);
-void check_closed(struct world *world, const char *ns, const char *deploy,
-		  enum deploy_phase phase);
+void check_closed(struct world *world, const char *ns, const char *deploy, enum deploy_phase phase);
 void check_end(struct world *world);
 void check_committed(struct world *world, const struct head *head);
 void check_leaks(struct world *world, const struct head *head);
