@@ -32,6 +32,10 @@
 #define STOP_FIRST                            \
 	PLAN(ROW("web", "0", "replace", "m1", \
 		 ",\"old\":\"shop-web-0-d1\",\"update\":\"stop-first\""))
+#define HEAD_LONG                                                                              \
+	"{\"namespace\":\"shop\",\"revision\":3,\"deploy\":\"d1\",\"services\":[{\"name\":"    \
+	"\"web\",\"stop_grace\":\"2h\",\"slots\":[{\"slot\":0,\"instance\":\"shop-web-0-d1\"," \
+	"\"machine\":\"m1\"}]}]}"
 #define PENDING                                                                                   \
 	"{\"deploy\":\"d1\",\"namespace\":\"shop\",\"phase\":\"cleanup_pending\",\"sequence\":3," \
 	"\"left\":[{\"instance\":\"shop-web-1-d0\",\"machine\":\"m2\"}]}"
@@ -121,6 +125,14 @@ static const struct {
 	  "> read last\n"
 	  "read\n"
 	  "< m1 list {\"instances\":[" INSTANCE("shop-web-0-d0", "ready") "]}\n"
+	  "< m2 list {}\n"
+	  "< m1 plan {\"namespace\":\"shop\",\"head\":4,\"changes\":false}\n"
+	  "= open" },
+	{ "nor while the record of what is committed says unknown",
+	  { .manifest = WEB, .head = HEAD },
+	  "enter preview\n"
+	  "read 3 {\"deploy\":\"d1\",\"namespace\":\"shop\",\"phase\":\"unknown\"}\n"
+	  "< m1 list {}\n"
 	  "< m2 list {}\n"
 	  "< m1 plan {\"namespace\":\"shop\",\"head\":4,\"changes\":false}\n"
 	  "= open" },
@@ -494,6 +506,20 @@ static const struct {
 	  "< m1 drain {\"instance\":" INSTANCE("shop-web-0-d1", "draining") "}\n"
 	  "fails FAILED it is not known as draining after\n"
 	  "= resume" },
+	{ "a grace of hours is waited for piece by piece",
+	  { .manifest = WEB, .head = HEAD_LONG, .plan = STOP_FIRST },
+	  "enter start\n"
+	  "> m1 agentd.drain\n"
+	  "< m1 drain " STATE("shop-web-0-d1", "draining") "\n"
+	  "> m1 routed.drained {\"instances\":[\"shop-web-0-d1\"],\"wanted\":{\"generation\":1,\"intent\":5,\"facts\":7},\"wait_ms\":30000}\n"
+	  "> m2 routed.drained\n"
+	  "< m2 drained {}\n"
+	  "< m1 drained {\"connections\":2}\n"
+	  ">\n"
+	  "tick 1\n"
+	  "> m1 routed.drained\n"
+	  "< m1 drained {}\n"
+	  "> m1 agentd.stop" },
 	/* --- manifest, query, commit */
 	{ "the release is appended after the namespace's last one",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
@@ -504,6 +530,18 @@ static const struct {
 	  "write done 10\n"
 	  "state release 10\n"
 	  "= query" },
+	{ "an earlier holder's release that arrives late does not fail the deploy",
+	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
+	  "enter manifest\n"
+	  "> read last\n"
+	  "read 9 {\"namespace\":\"shop\",\"number\":4,\"hash\":\"x\",\"manifest\":" WEB "}\n"
+	  "> append PLOYZ_MANIFESTS ployz.v1.manifest.shop 9\n"
+	  "write conflict\n"
+	  "> read last PLOYZ_MANIFESTS ployz.v1.manifest.shop\n"
+	  "read 10 {\"namespace\":\"shop\",\"number\":5,\"hash\":\"y\",\"manifest\":" WEB "}\n"
+	  "> append PLOYZ_MANIFESTS ployz.v1.manifest.shop 10 {\"namespace\":\"shop\",\"revision\":4,\"number\":6\n"
+	  "write done 11\n"
+	  "state release 11" },
 	{ "the committed release is appended again before it would be dropped",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter manifest\n"

@@ -112,7 +112,7 @@ static void misfortune(struct world *w, void *userdata)
 {
 	struct holder *h = userdata;
 
-	switch (world_random(w, 8)) {
+	switch (world_random(w, 11)) {
 	case 0:
 		h->dead = true;
 		break;
@@ -138,6 +138,19 @@ static void misfortune(struct world *w, void *userdata)
 
 		agent->away = true;
 		world_at(w, world_random(w, 40 * S), back, &agent->away, NULL);
+		break;
+	}
+	case 8: /* the bucket was lost with the store, and starts empty */
+		for (int i = 0; i < 2; i++)
+			w->leases[i].held = false, w->leases[i].epoch = 0;
+		break;
+	case 9: { /* a restarted agentd gives holders their whole term again */
+		struct sim_agent *agent = &w->agents[world_random(w, MACHINES)];
+
+		for (int i = 0; i < 2; i++)
+			agent_renew(w, &agent->locks[i]);
+		agent->away = true;
+		world_at(w, world_random(w, 3 * S), back, &agent->away, NULL);
 		break;
 	}
 	default:

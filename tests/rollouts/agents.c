@@ -126,7 +126,7 @@ static void on_lapse(struct world *w, void *userdata)
 			settle_soon(w, &w->agents[i], lock->ns);
 }
 
-static void renew(struct world *w, struct sim_lock *lock)
+void agent_renew(struct world *w, struct sim_lock *lock)
 {
 	lock->until = w->now + LEASE_TERM_USEC;
 	world_at(w, LEASE_TERM_USEC, on_lapse, lock, NULL);
@@ -167,7 +167,7 @@ static bool refuses(struct world *w, struct sim_agent *a, const struct agent_com
 		return true;
 	}
 	if (lock->held && streq(lock->deploy, command->deploy))
-		renew(w, lock);
+		agent_renew(w, lock);
 	return false;
 }
 
@@ -326,7 +326,7 @@ void *agent_answer(struct world *w, struct sim_agent *a, enum subject_id subject
 		lock->deploy = xstrdup(command->deploy);
 		lock->epoch = command->epoch;
 		lock->held = true;
-		renew(w, lock);
+		agent_renew(w, lock);
 		return list(a, command->ns, offsetof(struct agent_locked, instances),
 			    offsetof(struct agent_locked, n_instances), &agent_locked_schema);
 	case SUBJECT_AGENT_UNLOCK:

@@ -139,6 +139,29 @@ void check_committed(struct world *w, const struct head *head)
 		}
 }
 
+/* A clean-up is recorded as done only when nothing is left of it. */
+void check_closed(struct world *w, const char *ns, const char *deploy, enum deploy_phase phase)
+{
+	_cleanup_free_ char *subject = subject_make(SUBJECT_DEPLOY_STATUS, ns, deploy);
+	const struct log_entry *entry = store_last(w, STREAM_STATUS, subject);
+	void *decoded = NULL;
+	struct deploy *record;
+
+	if (phase != DEPLOY_DONE || !entry ||
+	    codec_parse(&deploy_schema, entry->text, strlen(entry->text), CODEC_LENIENT, &decoded,
+			NULL) < 0)
+		return;
+	record = decoded;
+	for (size_t i = 0; i < record->n_left; i++) {
+		const struct sim_instance *instance = instance_of(w, record->left[i].instance);
+
+		if (instance && instance->state != INSTANCE_GONE)
+			world_violation(w, "the clean-up of deploy %s is recorded as done, %s runs",
+					deploy, instance->id);
+	}
+	deploy_free(record);
+}
+
 /* After the last clean-up nothing runs that the head does not name. */
 void check_leaks(struct world *w, const struct head *head)
 {

@@ -439,9 +439,10 @@ static void record(struct rollout *r, bool final)
 		       r->failure.message ? r->failure.message : "");
 }
 
-static void close_record(_unused_ struct rollout *r, _unused_ const char *deploy,
-			 _unused_ enum deploy_phase phase, _unused_ const char *note)
+static void close_record(struct rollout *r, const char *deploy, enum deploy_phase phase,
+			 _unused_ const char *note)
 {
+	check_closed(holder_of(r)->world, r->ns, deploy, phase);
 }
 
 static char *nonce(struct rollout *r)

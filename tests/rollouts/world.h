@@ -169,6 +169,7 @@ void store_put(struct world *world, const char *stream, const char *subject, con
 /* agents.c: gives the answer of an agent as it is now, or NULL with the failure */
 void *agent_answer(struct world *world, struct sim_agent *agent, enum subject_id subject,
 		   const void *request, struct failure *failure);
+void agent_renew(struct world *world, struct sim_lock *lock);
 void agents_head_changed(struct world *world, const char *ns);
 void agent_free(struct sim_agent *agent);
 
@@ -189,6 +190,7 @@ void holder_free(struct holder *holder);
 void check_append(struct world *world, const struct log_entry *entry);
 void check_removed(struct world *world, const struct sim_agent *agent,
 		   const struct sim_instance *instance);
+void check_closed(struct world *world, const char *ns, const char *deploy, enum deploy_phase phase);
 void check_end(struct world *world);
 void check_committed(struct world *world, const struct head *head);
 void check_leaks(struct world *world, const struct head *head);
