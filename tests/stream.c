@@ -449,7 +449,7 @@ static const struct {
 	  { (char *)"c", (char *)"s", 3, 9, 8 },
 	  { (char *)"c", (char *)"s", 3, 9, 9 },
 	  STREAM_FOREIGN,
-	  "entries of X are missing: 9 is another one than the one that was seen" },
+	  "entries of X are missing: entry 9 differs from the one that was seen" },
 	{ "its time is not known",
 	  { (char *)"c", (char *)"s", 3, 9, 0 },
 	  { (char *)"c", (char *)"s", 3, 9, 9 },
@@ -818,7 +818,7 @@ static void test_lag(void)
 	store_pass(S(2) - 1);
 	ok(losses == 0 && store_n_creations == 1, "a replica that stays behind is waited for");
 	store_pass(1);
-	ok(losses == 1 && strstr(why, "is behind: 2 was delivered, the leader has 5"),
+	ok(losses == 1 && strstr(why, "is behind: delivered up to 2, the leader has 5"),
 	   "for a whole second without a delivery");
 	intent->visible = 0;
 	store_pass(S(0.1));
@@ -914,7 +914,7 @@ static void test_verify(void)
 	store_pass(S(1) - 1);
 	ok(losses == 0, "for a second");
 	store_pass(1);
-	ok(losses == 1 && strstr(why, "is behind: 4 was delivered, the leader has 7"),
+	ok(losses == 1 && strstr(why, "is behind: delivered up to 4, the leader has 7"),
 	   "then it is lost");
 	intent->visible = 0;
 	store_pass(S(0.1));
