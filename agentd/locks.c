@@ -246,7 +246,8 @@ int locks_decode(struct locks *locks, const json_t *json, uint64_t now)
 		if (!deploy || codec_decode(&reservation_schema, json_object_get(one, "reserve"),
 					    CODEC_LENIENT, &lock->reserve, NULL) < 0)
 			continue;
-		/* How long nobody listened is unknown: the holder has its whole term again. */
+		/* The time since the last message is unknown after a restart: the holder gets a
+		 * whole term again. */
 		lock->held = true;
 		lock->deploy = xstrdup(deploy);
 		lock->holder = xstrdup(json_string_value(json_object_get(one, "holder")));

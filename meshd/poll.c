@@ -1,5 +1,5 @@
-/* One look at all streams: STREAM.INFO of the local mirrors, then of the store. The mirrors come
- * first: what is appended in between can only put a mirror behind, never ahead. */
+/* Poll: STREAM.INFO of all local mirrors, then of the store's streams. The mirrors are polled
+ * first: entries that are appended in between can only make a mirror appear behind, not ahead. */
 #include "meshd/meshd.h"
 
 struct question {
@@ -139,7 +139,7 @@ static void on_marked(_unused_ const struct failure *failure, const struct strea
 	struct polling *polling = userdata;
 
 	polling->marked_request = NULL;
-	/* A later entry: the one that was seen has been dropped since. */
+	/* A later entry: the one that was seen was dropped. */
 	if (entry && (int64_t)entry->sequence == polling->marked.sequence)
 		polling->poll->marked = (struct seen){
 			.sequence = polling->marked.sequence,
@@ -148,8 +148,7 @@ static void on_marked(_unused_ const struct failure *failure, const struct strea
 	finish(polling);
 }
 
-/* A store that was put back, and has grown past what the marker has seen, shows itself by another
- * entry there. */
+/* A store that was reverted and has grown beyond the marker's sequence has another entry there. */
 static void ask_marked(struct polling *polling)
 {
 	const struct polled_stream *intent = &polling->poll->store[STREAMS_INTENT];

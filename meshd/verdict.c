@@ -1,5 +1,5 @@
-/* What the streams of the store, this machine's marker and its local mirrors together say about the
- * store. */
+/* Verdict (pure): judges the store from its streams, this machine's marker and its local mirrors.
+ */
 #include "meshd/meshd.h"
 
 const char *const store_state_names[] = {
@@ -173,7 +173,7 @@ static struct store_verdict judge_requested(const struct init_request *request,
 	return verdict_of(STORE_TAKE, 0, 0, 0);
 }
 
-/* A machine that knows nothing takes the store that it finds, when that is whole. */
+/* A machine without a marker adopts the store that it finds, if that is complete. */
 static struct store_verdict judge_unknown(const struct poll *poll)
 {
 	size_t missing = first_with(poll, POLL_ABSENT);
@@ -225,7 +225,7 @@ struct store_verdict store_judge(const struct marker *marker, const struct marke
 
 	if (first_with(poll, POLL_SILENT) < STREAMS_COUNT)
 		return verdict_of(STORE_SILENT, first_with(poll, POLL_SILENT), 0, 0);
-	/* The streams of a request are created only where nothing speaks of another store. */
+	/* The streams of a request are created only if there is no sign of another store. */
 	if (!marker && request && (!known || streq(known->store, request->store)))
 		return judge_requested(request, poll);
 	if (!known)

@@ -167,7 +167,7 @@ meshd_start
 ok 'waits for the bus' within 5 says 'waiting for it'
 start "$work/nats.log" nats-server -c "$work/run/nats.conf"
 within 5 listens "127.0.0.1:$bus_port"
-ok 'reports a silent store' within 10 says 'cannot reach the store: .*retrying, what runs continues'
+ok 'reports a silent store' within 10 says 'cannot reach the store: .*retrying, running containers continue'
 ok 'and is ready all the same' within 5 says ': ready'
 status
 is "$(json '$j->{ok}{store}{state}')" silent 'the status says so'
@@ -488,7 +488,7 @@ cp -a "$work/store" "$work/backup"
 store_start
 ok 'and so is its return' within 30 says 'the store answers again'
 ask store.accept '{}'
-like "$out" 'nothing is wrong with it' 'a good store is not accepted again'
+like "$out" 'it has no error' 'a good store is not accepted again'
 
 # put_back DIRECTORY: the store has its data of then, and meshd runs meanwhile.
 put_back() {
@@ -530,7 +530,7 @@ accepts() { # accepts GENERATION: the machine goes on with it, and its mirrors f
 	is "$(json '$j->{ok}{store}{state}')" good 'the store is good'
 	is "$(json '$j->{ok}{store}{error}')" '' 'without an error'
 	ask store.accept '{}'
-	like "$out" 'nothing is wrong with it' 'once'
+	like "$out" 'it has no error' 'once'
 	meshd_restart
 	ok 'started again' within 10 says ': ready'
 	unlike "$(cat "$work/meshd.log")" 'error|belongs to' 'it knows this store'
