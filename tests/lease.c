@@ -384,7 +384,7 @@ static void test_take_trouble(void)
 	store_pass(S(15) - 1);
 	ok(is_state(HELD_TAKING), "one that others write each time is tried for 15 s");
 	store_pass(S(0.25) + 1);
-	ok(is_state(HELD_REFUSED) && strstr(held_lease_failure(held)->message, "others wrote"),
+	ok(is_state(HELD_REFUSED) && strstr(held_lease_failure(held)->message, "other writers were first"),
 	   "then it is given up");
 	ok(store_n_appends > 50 && store_n_appends < 62, "after a pause each time (%zu)",
 	   store_n_appends);

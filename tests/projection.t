@@ -113,7 +113,7 @@ streams_make 1 third 1
 for entry in 1 2 3 4 5 6 7; do
 	append $member.o$entry '{}'
 done
-ok 'a store of a lower generation is refused' within 30 said 'PLOYZ_INTENT is of store generation 1, generation 3 was seen'
+ok 'a store of a lower generation is refused' within 30 said 'PLOYZ_INTENT has store generation 1, generation 3 was seen'
 end_pid "$follow_pid"
 
 # A projection that starts then knows from the local mirror what the store had.
