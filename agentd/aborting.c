@@ -195,8 +195,8 @@ bool aborting_head(const struct stopped *stopped, const struct head *head, uint6
 	else if (names_deploy(head, stopped->deploy))
 		*ret = ABORTING_COMMITTED;
 	else if (open || sequence < (uint64_t)stopped->opened)
-		/* The entry is older than the deploy's opening entry and than the instance's
-		 * commit: it decides nothing. */
+		/* The store is behind what the deploy was opened in, and the instance was
+		 * committed later still: this entry decides nothing about it. */
 		return false;
 	else
 		*ret = ABORTING_DROPPED;

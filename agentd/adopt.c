@@ -70,7 +70,8 @@ static void adopt_fact(struct instance *fact, void *userdata)
 		control_new(agentd, fact);
 }
 
-/* A container may have been made after the list: only an inspection shows that it is lost. */
+/* What the list does not show may have been made after it: only an inspection proves that a
+ * container is lost. */
 static void take_up(struct control *control)
 {
 	if (control->container || control->request || control->order || control->want != WANT_RUN)

@@ -1,5 +1,5 @@
-/* Container read (pure): decodes a container of the engine. Its labels may come from an image or
- * from any program: only records.c shows whether agentd made it. */
+/* Container (pure): a container as the engine describes it. Its labels may be an image's or another
+ * program's: only records.c knows whether agentd made it. */
 #include "agentd/agentd.h"
 
 #define LABEL "ployz."

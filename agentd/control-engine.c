@@ -71,7 +71,7 @@ void control_start(struct control *control)
 
 	control->start_wanted = true;
 	if (control->request || !control->container || !control->agentd->engine->up ||
-	    control->agentd->daemon->told || is_blocked(control))
+	    control->agentd->daemon->stopping || is_blocked(control))
 		return;
 	/* This start is by our request, whatever the state was before. */
 	free(steal(control->started_at));
@@ -223,7 +223,7 @@ void control_create(struct control *control)
 
 	/* The instance waits for each of these; control_take_up or control_create continues it. */
 	if (control->request || control->volumes || !control->order || !agentd->engine->up ||
-	    !agentd->network.ready || agentd->daemon->told)
+	    !agentd->network.ready || agentd->daemon->stopping)
 		return;
 	/* A list has shown the container already. */
 	if (control->container) {

@@ -19,7 +19,7 @@ struct run {
 	struct engine_request *request;
 	struct engine_request *output;
 	struct lines lines;
-	char *last; /* line of output: it often says why */
+	char *last; /* line of output: often the reason */
 	struct timer *limit;
 	bool timed_out;
 };

@@ -96,7 +96,8 @@ struct dnsd {
 	struct projection *projection; /* NULL before dnsd_connect */
 	uint64_t started;	       /* CLOCK_REALTIME */
 	struct zone *zone;	       /* what the projection delivered */
-	struct view *view;	       /* the entries that `zone` was built from */
+	struct view *view;	       /* the entries in effect, which `zone` was built from */
+	struct view *waiting;	       /* heads that have not taken effect */
 	bool loaded;		       /* the projection has settled once: `zone` is served */
 	bool settled;		       /* no entry was delivered since the projection settled */
 	struct watermark applied;      /* of `zone`; all 0 before `loaded` */
@@ -175,12 +176,12 @@ struct zone_service {
 LIST_HEAD(zone_hosts, zone_host);
 struct zone_namespace {
 	char *ns;
-	struct head *head;    /* last good entry, or NULL */
-	struct head *waiting; /* a later one, whose facts were not applied yet, or NULL */
+	struct head *head;    /* last good entry that has taken effect, or NULL */
+	struct head *waiting; /* a later one, which has not, or NULL */
 	struct map facts;     /* machine → struct instances */
 	bool dirty;
 	/* Built from these by zone_settle: */
-	bool unknown; /* the head exists and was never decoded */
+	bool unknown; /* the head exists, and none has been decoded and taken effect */
 	char *deploy; /* of the committed head */
 	int64_t revision;
 	struct map services;   /* name → struct zone_service: what the head names */
@@ -222,23 +223,24 @@ struct zone {
 	struct zone_machine *machines;
 	size_t n_machines;
 	struct zone_hosts hosts[4096]; /* by address */
-	struct watermark applied;      /* as of the last zone_apply */
 };
 struct zone *zone_new(void);
 void zone_free(struct zone *zone);
 DEFINE_CLEANUP(struct zone, zone_free);
-/* Takes the last entry of a subject; `data` NULL: it is gone. Answers change with zone_settle. 1;
- * 0 when the zone needs nothing of this subject; -EBADMSG when the entry cannot be decoded (the
- * last good one is kept, zone_error names it). */
+/* Takes the last entry of a subject; `data` NULL: it is gone. A head waits for zone_apply, and all
+ * answers change with zone_settle. 1; 0 when the zone needs nothing of this subject; -EBADMSG when
+ * the entry cannot be decoded (the last good one is kept, zone_error names it). */
 int zone_entry(struct zone *zone, const char *subject, uint64_t sequence, const char *data,
 	       size_t size);
-/* Everything up to `applied` was taken: heads whose facts are among it take effect with the next
- * zone_settle. */
+/* Everything up to `applied` was taken: heads whose facts are among it take effect (NULL: all). The
+ * streams of heads and facts have no common order. */
 void zone_apply(struct zone *zone, const struct watermark *applied);
+/* Whether a head of a namespace (NULL: of any) has not taken effect. */
+bool zone_waits(const struct zone *zone, const char *ns);
 /* Rebuilds what changed since; the number of namespaces rebuilt. */
 size_t zone_settle(struct zone *zone);
-/* Takes an earlier entry of a subject whose last one could not be decoded; the error stays. As
- * zone_entry. */
+/* Takes an earlier entry of a subject whose last one could not be decoded, or is a head that waits:
+ * it takes effect until that does, and the error stays. As zone_entry. */
 int zone_restore(struct zone *zone, const char *subject, const char *data, size_t size);
 /* Why the last entry of a subject could not be decoded, or NULL; borrowed. */
 const char *zone_error(const struct zone *zone, const char *subject);

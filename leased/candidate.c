@@ -75,6 +75,19 @@ static void ask_old(struct rollout *r, struct candidate *c, enum subject_id subj
 	rpc_ask(r, &c->rpc, subject, candidate_old_machine(c), &ref, AGENT_USEC);
 }
 
+/* PHASE_WAIT: until `limit_usec` after the first drain, or stop, was sent. */
+static enum phase_result wait_for_old(struct rollout *r, const struct candidate *c,
+				      uint64_t limit_usec, const char *what)
+{
+	if (r->now_usec - c->old_usec <= limit_usec)
+		return PHASE_WAIT;
+	return rollout_failf(r, FAILURE_FAILED,
+			     "the machine's engine or the store may be overloaded; deploy again",
+			     "cannot replace %s on machine %s: it is not %s after %llu s", c->slot->old,
+			     candidate_old_machine(c), what,
+			     (unsigned long long)((r->now_usec - c->old_usec) / 1000000));
+}
+
 static enum phase_result ended(struct rollout *r, const struct candidate *c,
 			       const struct instance *instance)
 {
@@ -161,9 +174,18 @@ static void enter_starting(struct rollout *r, struct candidate *c)
 	ask_start(r, c);
 }
 
+static void enter_stopping(struct rollout *r, struct candidate *c)
+{
+	rpc_clear(&c->rpc);
+	c->state = CANDIDATE_STOPPING;
+	c->old_usec = r->now_usec;
+	ask_old(r, c, SUBJECT_AGENT_STOP);
+}
+
 static enum phase_result poll_stop(struct rollout *r, struct candidate *c)
 {
 	const struct agent_instance *answer;
+	uint64_t limit = rollout_grace(r, c->slot->service) + REMOVE_EXTRA_USEC;
 
 	switch (rpc_verdict(&c->rpc, r->now_usec, NO_ANSWER_USEC)) {
 	case VERDICT_ERROR:
@@ -176,6 +198,8 @@ static enum phase_result poll_stop(struct rollout *r, struct candidate *c)
 			enter_starting(r, c);
 			return PHASE_WAIT;
 		}
+		if (wait_for_old(r, c, limit, "stopped") == PHASE_FAILED)
+			return PHASE_FAILED;
 		break;
 	case VERDICT_PENDING:
 		break;
@@ -207,9 +231,7 @@ static enum phase_result poll_drain(struct rollout *r, struct candidate *c)
 		if (draining_poll(c->draining) == PHASE_WAIT)
 			return PHASE_WAIT;
 		draining_free(steal(c->draining));
-		rpc_clear(&c->rpc);
-		c->state = CANDIDATE_STOPPING;
-		ask_old(r, c, SUBJECT_AGENT_STOP);
+		enter_stopping(r, c);
 		return PHASE_WAIT;
 	}
 	switch (rpc_verdict(&c->rpc, r->now_usec, NO_ANSWER_USEC)) {
@@ -222,6 +244,8 @@ static enum phase_result poll_drain(struct rollout *r, struct candidate *c)
 			begin_draining(r, c, answer->instance ? answer->sequence : 0);
 			return poll_drain(r, c);
 		}
+		if (wait_for_old(r, c, FACT_USEC, "known as draining") == PHASE_FAILED)
+			return PHASE_FAILED;
 		break;
 	case VERDICT_PENDING:
 		break;
@@ -236,6 +260,7 @@ static void begin(struct rollout *r, struct candidate *c)
 	if (c->action == SLOT_REPLACE && c->slot->update == UPDATE_STOP_FIRST && c->slot->old) {
 		c->state = CANDIDATE_DRAINING;
 		c->old_stopped = true;
+		c->old_usec = r->now_usec;
 		rollout_slot(r, c, "stopping", "the old instance is stopped first");
 		ask_old(r, c, SUBJECT_AGENT_DRAIN);
 	} else {

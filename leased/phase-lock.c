@@ -50,6 +50,21 @@ static const char *missing(const struct rollout *r, const struct participant *p)
 	return NULL;
 }
 
+/* Only one that runs may be kept when its image turns out to be the wanted one. */
+static void note_running(struct rollout *r, const struct participant *p)
+{
+	for (size_t i = 0; i < r->n_candidates; i++) {
+		struct candidate *c = r->candidates[i];
+		const struct instance *instance =
+			c->slot->old && streq(candidate_old_machine(c), p->machine)
+				? find(p->rpc.answer, c->slot->old)
+				: NULL;
+
+		if (instance)
+			c->old_runs = runs(instance);
+	}
+}
+
 static enum phase_result plan_again(struct rollout *r, const char *machine, const char *instance)
 {
 	if (r->plans >= PLAN_ATTEMPTS)
@@ -90,6 +105,7 @@ static enum phase_result lock_next(struct rollout *r)
 		instance = missing(r, p);
 		if (instance)
 			return plan_again(r, p->machine, instance);
+		note_running(r, p);
 	}
 	return PHASE_DONE;
 }

@@ -41,7 +41,8 @@ static void ask(struct rollout *r, struct candidate *c)
 	rpc_ask(r, &c->rpc, SUBJECT_AGENT_PREPARE, c->slot->machine, &prepare, AGENT_USEC);
 }
 
-/* A slot is kept if the resolved digest is the image that runs. */
+/* A slot is kept if the resolved digest is the image that runs; one whose instance has ended is
+ * replaced. */
 static void settle(struct rollout *r, struct candidate *c, const char *digest)
 {
 	const struct slot *old =
@@ -52,8 +53,8 @@ static void settle(struct rollout *r, struct candidate *c, const char *digest)
 	c->digest = xstrdup(digest);
 	free(c->hash);
 	c->hash = service_hash(c->service, digest);
-	if (c->action != SLOT_REPLACE || c->slot->digest || !old || !streq(old->hash, c->hash) ||
-	    !streq(old->machine, c->slot->machine))
+	if (c->action != SLOT_REPLACE || c->slot->digest || !old || !c->old_runs ||
+	    !streq(old->hash, c->hash) || !streq(old->machine, c->slot->machine))
 		return;
 	c->action = SLOT_KEEP;
 	c->state = CANDIDATE_READY;

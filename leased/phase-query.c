@@ -74,6 +74,15 @@ static enum phase_result not_ready(struct rollout *r, const struct candidate *c,
 			     instance && instance->reason ? instance->reason : "");
 }
 
+static enum phase_result not_stored(struct rollout *r, const struct candidate *c)
+{
+	return rollout_failf(r, FAILURE_FAILED,
+			     "`ployzctl store usage` shows whether PLOYZ_FACTS is full",
+			     "cannot commit: service %s, slot %lld on machine %s is ready, but its fact "
+			     "is not stored",
+			     c->service->name, (long long)c->slot->slot, c->slot->machine);
+}
+
 /* PHASE_WAIT: it may still become ready. */
 static enum phase_result judge(struct rollout *r, struct candidate *c,
 			       const struct agent_instance *answer)
@@ -84,8 +93,10 @@ static enum phase_result judge(struct rollout *r, struct candidate *c,
 		return not_ready(r, c, NULL);
 	switch ((enum instance_state)instance->state) {
 	case INSTANCE_READY:
+		/* What is never stored can never be routed. */
 		if (!answer->sequence)
-			return PHASE_WAIT;
+			return r->now_usec - r->phase_usec <= FACT_USEC ? PHASE_WAIT
+									: not_stored(r, c);
 		c->queried = true;
 		c->facts = answer->sequence;
 		free(c->address);

@@ -50,13 +50,27 @@ static void take_record(struct rollout *r, const char *deploy)
 	read_clear(&r->read);
 }
 
-static void add_leftover(struct rollout *r, const char *machine, const struct instance *instance)
+static void add_leftover(struct rollout *r, const char *machine, const char *instance,
+			 const char *service)
 {
 	struct leftover *left = array_add(r->leftovers, r->n_leftovers);
 
 	left->machine = xstrdup(machine);
-	left->instance = xstrdup(instance->id);
-	left->service = xstrdup(instance->service);
+	left->instance = xstrdup(instance);
+	left->service = xstrdup(service);
+}
+
+/* What an earlier clean-up left on a machine that was not listed now: only its record says so, and
+ * that record is not done before the machine has answered. */
+static void add_unlisted(struct rollout *r)
+{
+	for (size_t i = 0; r->previous && i < r->previous->n_left; i++) {
+		const struct left *left = &r->previous->left[i];
+		const struct participant *p = rollout_participant(r, left->machine);
+
+		if (p && !p->listed && !(r->base && head_instance(r->base, left->instance, NULL)))
+			add_leftover(r, left->machine, left->instance, NULL);
+	}
 }
 
 static void sort(struct rollout *r, const struct participant *p)
@@ -70,7 +84,7 @@ static void sort(struct rollout *r, const struct participant *p)
 			continue;
 		/* A pre_deploy container has no slot, and no head ever named it. */
 		if (instance->slot >= 0 && !strv_contains(r->never, instance->deploy)) {
-			add_leftover(r, p->machine, instance);
+			add_leftover(r, p->machine, instance->id, instance->service);
 			continue;
 		}
 		rollout_note(r, "removing %s, which deploy %s left on machine %s", instance->id,
@@ -131,6 +145,7 @@ enum phase_result phase_sweep_poll(struct rollout *r)
 		r->removal = removal_new(r);
 		for (size_t i = 0; i < r->n_participants; i++)
 			sort(r, r->participants[i]);
+		add_unlisted(r);
 	}
 	result = removal_poll(r->removal, &failure);
 	if (result == PHASE_LOST)

@@ -23,6 +23,7 @@
 #define APPLIED_USEC (2 * 1000000ull)	    /* one deferred answer of a gateway or resolver */
 #define CONFIRM_USEC (30 * 1000000ull)	    /* all confirmations; then the clean-up stays pending */
 #define REMOVE_EXTRA_USEC (30 * 1000000ull) /* time of the engine in addition to stop_grace */
+#define FACT_USEC (25 * 1000000ull)	    /* until a fact is stored that the rollout waits for */
 #define RESUME_USEC (20 * 1000000ull)	    /* resuming stopped instances */
 #define DEFAULT_GRACE_USEC (10 * 1000000ull) /* stop_grace of a service that the head lacks */
 #define PLAN_ATTEMPTS                                                                       \
@@ -191,11 +192,13 @@ struct candidate {
 	enum candidate_state state;
 	struct rpc rpc;	     /* request about the candidate or its old instance */
 	bool again;	     /* progress arrived: repeat the request */
+	bool old_runs;	     /* the old instance ran when its machine was locked */
 	bool prepared;	     /* its image is on its machine */
 	bool started;	     /* a start was sent: the instance may exist */
 	bool queried;	     /* the last query reported it ready */
 	int64_t facts;	     /* sequence of the fact that reported it ready */
 	uint64_t start_usec; /* boot-time clock, when its start was sent */
+	uint64_t old_usec;   /* the same of the first drain or stop of the old instance */
 	bool old_stopped;    /* a command to drain or stop the old instance may have been sent */
 	bool resumed;	     /* the old instance was resumed */
 	struct draining *draining;

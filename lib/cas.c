@@ -15,9 +15,9 @@ struct cas {
 	uint64_t began_usec, deadline_usec;
 	bool keeps_one; /* the stream keeps only the last entry of a subject */
 	bool eager;
-	bool doubtful;	/* the outcome of an attempt is unknown: read the log back */
-	bool paused;	/* CAS_REPEAT_USEC has passed since the last attempt to append */
-	bool named;	/* `waiting` was called with a reason that the store reported */
+	bool doubtful;	/* the outcome of an attempt is unknown: the log decides */
+	bool paused;	/* there was a pause since the last attempt to append */
+	bool named;	/* the store has named a reason, which `waiting` got */
 	uint64_t found; /* our own entry in the log; 0: not found */
 	loop_fn next;	/* after the pause: append or read back */
 	struct timer *pause;

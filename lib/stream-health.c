@@ -1,5 +1,4 @@
-/* Stream health: the health of the servers that hold the streams, and the meaning of their error
- * texts. */
+/* Health of the servers that keep the streams, and the meaning of their error texts. */
 #include <errno.h>
 
 #include "lib/str.h"
@@ -7,7 +6,7 @@
 #include "lib/stream.h"
 
 #define HEALTH "$HEALTH."
-#define STORE_NAME "store-" /* a store's server name is this prefix and the machine's id */
+#define STORE_NAME "store-" /* prefix of a store's server name, before the machine's id */
 
 struct health_call {
 	stream_health_fn fn;
@@ -19,18 +18,19 @@ char *stream_health_subject(const char *domain)
 	return xasprintf(HEALTH "%s", domain);
 }
 
-bool stream_disk_full(const char *text, const char *server, struct failure *failure)
+bool stream_disk_full(const char *message, const char *server, struct failure *failure)
 {
 	_cleanup_free_ char *where = NULL;
 
-	if (!strstr(text, "no space left on device") && !strstr(text, "disk quota exceeded"))
+	if (!strstr(message, "no space left on device") && !strstr(message, "disk quota exceeded"))
 		return false;
 	if (str_starts(server ? server : "", STORE_NAME))
 		where = xasprintf(" on machine %s", server + strlen(STORE_NAME));
-	failure_set(failure, FAILURE_REFUSED,
-		    "make room on that disk; writes continue then without a restart, and running "
-		    "containers are not affected (`ployzctl status` shows the disks)",
-		    "the store's disk%s is full: %s", where ? where : "", text);
+	failure_set(
+		failure, FAILURE_REFUSED,
+		"free space on that disk; writing then continues by itself, and running instances "
+		"are not affected (`ployzctl status` shows the disks)",
+		"the store's disk%s is full: %s", where ? where : "", message);
 	return true;
 }
 
@@ -56,7 +56,7 @@ static void on_health(int error, const struct bus_message *reply, void *userdata
 	call->fn(NULL, json_string_value(json_object_get(json_object_get(json, "server"), "name")),
 		 streq(status, "ok") ? NULL
 		 : message	     ? message
-				     : "no reason given",
+				     : "it names no reason",
 		 call->userdata);
 	free(call);
 }

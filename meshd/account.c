@@ -90,7 +90,7 @@ static char *namespace_of(const struct account *account, const char *subject)
 			continue;
 		if (first && str_starts(first, "<ns>"))
 			return steal(a);
-		if (b && strstr(first + 1, "<ns>"))
+		if (b && first && strstr(first + 1, "<ns>"))
 			return steal(b);
 		break;
 	}

@@ -33,7 +33,7 @@ void bootstrap_poll_within(struct meshd *meshd, uint64_t usec)
 
 /* --- steps that failed and are retried */
 
-static bool is_silence(const struct failure *failure)
+static bool is_unreachable(const struct failure *failure)
 {
 	return failure->code == FAILURE_NO_QUORUM || failure->code == FAILURE_UNREACHABLE ||
 	       failure->code == FAILURE_TIMEOUT;
@@ -53,7 +53,8 @@ static void report_failing(struct meshd *meshd, struct failing *failing, const c
 
 	if (!failing->since)
 		failing->since = now;
-	if (failing->reported || (is_silence(failure) && now - failing->since < STORE_SILENT_USEC))
+	if (failing->reported ||
+	    (is_unreachable(failure) && now - failing->since < STORE_UNREACHABLE_USEC))
 		return;
 	failing->reported = true;
 	meshd->settled = true;
@@ -322,13 +323,13 @@ static void act_take(struct meshd *meshd)
 	failure_clear(&failure);
 }
 
-static void act_silent(struct meshd *meshd)
+static void act_unreachable(struct meshd *meshd)
 {
 	records_stop(meshd);
 	memset(meshd->stalls, 0, sizeof(meshd->stalls));
 	if (!meshd->started)
 		set_step(meshd, BOOTSTRAP_POLL);
-	report_failing(meshd, &meshd->silence, "reach the store", &meshd->poll->silence);
+	report_failing(meshd, &meshd->unreachable, "reach the store", &meshd->poll->unanswered);
 	if (meshd->started)
 		timer_arm(meshd->timer, WATCH_ERROR_USEC);
 	else
@@ -375,9 +376,9 @@ static void act(struct meshd *meshd)
 {
 	enum store_state state = meshd->verdict.state;
 
-	if (state != STORE_SILENT)
-		recovered(&meshd->silence, "the store answers again");
-	if (!store_is_error(state) && state != STORE_SILENT) {
+	if (state != STORE_UNREACHABLE)
+		recovered(&meshd->unreachable, "the store answers again");
+	if (!store_is_error(state) && state != STORE_UNREACHABLE) {
 		meshd->suspected = STORE_UNKNOWN;
 		if (failure_is_set(&meshd->error))
 			log_notice("the store is usable again");
@@ -386,8 +387,8 @@ static void act(struct meshd *meshd)
 	switch (state) {
 	case STORE_UNKNOWN:
 		break;
-	case STORE_SILENT:
-		act_silent(meshd);
+	case STORE_UNREACHABLE:
+		act_unreachable(meshd);
 		break;
 	case STORE_UNINITIALISED:
 		act_uninitialised(meshd);

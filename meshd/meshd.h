@@ -46,10 +46,10 @@
 /* … and so many times without having been healthy in between. */
 #define SERVER_RESTARTS_MAX 3
 /* A store that does not answer is reported after this time. */
-#define STORE_SILENT_USEC 5000000ull
+#define STORE_UNREACHABLE_USEC 5000000ull
 /* How long an answer of store.usage and the steps of store.compact may take. */
-#define USAGE_USEC 20000000ull
-#define COMPACT_USEC 60000000ull
+#define USAGE_USEC 15000000ull
+#define COMPACT_USEC 30000000ull
 #define COMPACT_POLL_USEC 200000ull
 /* Manifests that a compaction keeps beyond the one that a head refers to: deploys that are aborted
  * meanwhile append more. */
@@ -224,7 +224,7 @@ int init_request_make(const char *state, const char *name);
 
 /* --- poll.c: the streams of the store and the local mirrors as STREAM.INFO shows them. */
 
-enum poll_result { POLL_SILENT, POLL_ABSENT, POLL_PRESENT };
+enum poll_result { POLL_UNANSWERED, POLL_ABSENT, POLL_PRESENT };
 struct polled_stream {
 	enum poll_result result;
 	int64_t generation; /* of its metadata; 0: none */
@@ -241,7 +241,7 @@ struct poll {
 	struct polled_stream mirrors[STREAMS_COUNT]; /* only where streams_rows says `mirrored` */
 	struct seen marked; /* the entry of PLOYZ_INTENT that the marker names last; 0: dropped, or
 			       not read */
-	struct failure silence; /* why a stream of the store is POLL_SILENT */
+	struct failure unanswered; /* why a stream of the store is POLL_UNANSWERED */
 };
 void poll_free(struct poll *poll);
 struct polling;
@@ -261,7 +261,7 @@ struct stall {
 
 enum store_state {
 	STORE_UNKNOWN,	     /* not polled yet */
-	STORE_SILENT,	     /* it does not answer */
+	STORE_UNREACHABLE,   /* it does not answer */
 	STORE_UNINITIALISED, /* no streams, no marker, no request to create them */
 	STORE_CREATE,	     /* requested streams are missing */
 	STORE_TAKE,	     /* good, and of another generation than the marker, or without one */
@@ -304,7 +304,10 @@ const char *store_accept_id(const struct marker *known, const struct init_reques
 int64_t store_accept_generation(const struct marker *known, const struct poll *poll);
 /* Whether a stream is over the alarm's line. */
 bool stream_alarm(uint64_t bytes, uint64_t max_bytes);
-/* The action that a local mirror requires while store and marker are good. */
+/* Whether changes will be refused soon: the same of a stream that does not drop its oldest
+ * entries. */
+bool stream_refuses(enum streams_id id, const struct polled_stream *stream);
+/* What has to be done about a local mirror, its store and the marker being good. */
 enum mirror_step {
 	MIRROR_LEAVE,
 	MIRROR_CREATE,	/* it starts with the stream */
@@ -451,14 +454,14 @@ struct meshd {
 	enum bootstrap_step step;
 	struct polling *polling;
 	struct operations *operations;
-	struct timer *timer;	/* of the next poll */
-	uint64_t retry_usec;	/* the next pause until the bootstrap is done */
-	struct failing silence; /* the store does not answer */
-	struct failing failing; /* a step that is repeated */
-	bool settled;		/* meshd may report READY=1 */
-	bool marker_failed;	/* reported that it cannot be written */
-	uint64_t lowered_since; /* boot time since when a limit has been too low; 0: none */
-	bool started;		/* the first complete bootstrap is done */
+	struct timer *timer;	    /* of the next poll */
+	uint64_t retry_usec;	    /* the next pause until the bootstrap is done */
+	struct failing unreachable; /* the store does not answer */
+	struct failing failing;	    /* a step that is repeated */
+	bool settled;		    /* there is nothing to wait for: meshd may be ready */
+	bool marker_failed;	    /* reported that it cannot be written */
+	uint64_t lowered_since;	    /* boot time since when a limit has been too low; 0: none */
+	bool started;		    /* the first complete bootstrap is done */
 
 	struct rebuilding *rebuilding;	    /* NULL: none */
 	struct stall stalls[STREAMS_COUNT]; /* of the local mirrors */
@@ -483,7 +486,7 @@ struct meshd {
 
 	/* watch.c */
 	bool alarmed[STREAMS_COUNT];	  /* reported */
-	bool mirror_silent;		  /* reported */
+	bool mirrors_unanswered;	  /* reported */
 	struct watched_server servers[2]; /* the store, the local bus */
 	uint64_t servers_polled;	  /* boot time of the last poll */
 

@@ -201,7 +201,8 @@ static void write_facts(struct meshd *meshd, const struct machine_facts *actual,
 	free(steal(meshd->wanted_why));
 	meshd->facts_wanted = plan_facts(actual, &machine, &meshd->wanted_why);
 	if (!meshd->facts_wanted) {
-		if (note_confirm(meshd, actual->nonce) == 0)
+		/* Without an entry there is always something to write. */
+		if (note_confirm(meshd, actual ? actual->nonce : NULL) == 0)
 			step(meshd, RECORD_MEMBER);
 	} else if (note_pending(meshd) == 0) {
 		append(meshd, STREAM_FACTS, subject, &machine_facts_schema, meshd->facts_wanted,

@@ -214,7 +214,7 @@ static void add_stream(struct store_usage *answer, enum streams_id id,
 	row->messages = (int64_t)stream->messages;
 	row->last_sequence = stream->last_sequence;
 	row->replicas = stream->replicas;
-	row->alarm = stream_alarm(stream->bytes, stream->max_bytes);
+	row->alarm = stream_refuses(id, stream);
 }
 
 static void on_polled(struct poll *poll, void *userdata)
@@ -227,8 +227,8 @@ static void on_polled(struct poll *poll, void *userdata)
 	for (size_t i = 0; i < STREAMS_COUNT && !failure_is_set(&failure); i++) {
 		if (poll->store[i].result == POLL_PRESENT)
 			add_stream(usage->answer, (enum streams_id)i, &poll->store[i]);
-		else if (poll->store[i].result == POLL_SILENT)
-			failure_copy(&failure, &poll->silence);
+		else if (poll->store[i].result == POLL_UNANSWERED)
+			failure_copy(&failure, &poll->unanswered);
 		else
 			failure_set(&failure, FAILURE_NOT_FOUND,
 				    "`ployzctl status` shows the store",

@@ -124,7 +124,7 @@ static void check_routes(struct check *c, const struct service *s)
 		const struct tcp_route *tcp = s->routes[i].tcp;
 
 		if (!s->routes[i].http == !tcp)
-			say(c, AT(s, "routes[%zu]", i), "wants exactly one of http, tcp");
+			say(c, AT(s, "routes[%zu]", i), "must have exactly one of http, tcp");
 		else if (tcp) {
 			_cleanup_free_ char *what = route_key_tcp(tcp->listen);
 
@@ -166,7 +166,7 @@ static void check_ready(struct check *c, const struct service *s)
 	if (!ready)
 		return;
 	if (!!ready->http + !!ready->tcp + !!ready->exec + !!ready->running > 1)
-		say(c, AT_KEY(s, "ready"), "wants at most one of http, tcp, exec, running");
+		say(c, AT_KEY(s, "ready"), "must have at most one of http, tcp, exec, running");
 	if (ready->http) {
 		refer(c, s, ready->http->port, PROTOCOL_TCP, AT_KEY(s, "ready.http.port"));
 		if (!route_path_valid(ready->http->path, "?"))
@@ -183,12 +183,12 @@ static void check_mount(struct check *c, const struct service *s, size_t i)
 	uint64_t bytes;
 
 	if (!!m->volume + !!m->tmpfs + !!m->bind != 1)
-		say(c, AT(s, "mounts[%zu]", i), "wants exactly one of volume, tmpfs, bind");
+		say(c, AT(s, "mounts[%zu]", i), "must have exactly one of volume, tmpfs, bind");
 	if (m->volume && !manifest_volume(c->manifest, m->volume))
 		say(c, AT(s, "mounts[%zu].volume", i),
 		    "there is no volume '%s' in the manifest's volumes", m->volume);
 	if (m->tmpfs && (size_parse(m->tmpfs, &bytes) < 0 || !bytes))
-		say(c, AT(s, "mounts[%zu].tmpfs", i), "wants a size such as 64M, not '%s'",
+		say(c, AT(s, "mounts[%zu].tmpfs", i), "must be a size such as 64M, not '%s'",
 		    m->tmpfs);
 	if (m->bind && !streq(c->manifest->ns, SYSTEM_NAMESPACE))
 		say(c, AT(s, "mounts[%zu].bind", i),
@@ -301,12 +301,12 @@ static bool owner_valid(const char *owner)
 static void check_volume(struct check *c, const struct volume *v)
 {
 	if (v->owner && !owner_valid(v->owner))
-		say(c, xasprintf("volumes.%s.owner", v->name), "wants uid:gid in numbers, not '%s'",
-		    v->owner);
+		say(c, xasprintf("volumes.%s.owner", v->name),
+		    "must be uid:gid in numbers, not '%s'", v->owner);
 	if (v->perm &&
 	    (strlen(v->perm) < 3 || strlen(v->perm) > 4 || v->perm[strspn(v->perm, "01234567")]))
 		say(c, xasprintf("volumes.%s.perm", v->name),
-		    "wants an octal mode such as \"0750\", not '%s'", v->perm);
+		    "must be an octal mode such as \"0750\", not '%s'", v->perm);
 }
 
 static void check_grants(struct check *c)

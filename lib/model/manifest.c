@@ -29,7 +29,7 @@ static int replicas_decode(const json_t *json, void *at, struct failure *failure
 	}
 	if (!json_is_integer(json) || n < 0 || n > REPLICAS_MAX)
 		return failure_set(failure, FAILURE_INVALID, NULL,
-				   "wants a whole number from 0 to %d, or global", REPLICAS_MAX);
+				   "must be a whole number from 0 to %d, or global", REPLICAS_MAX);
 	*(int64_t *)at = n;
 	return 0;
 }
@@ -67,8 +67,9 @@ static int status_decode(const json_t *json, void *at, struct failure *failure)
 		 int_parse(dash ? dash + 1 : first, 100, 599, &got.last) < 0)
 		got.first = 0;
 	if (got.first < 100 || got.last > 599 || got.first > got.last)
-		return failure_set(failure, FAILURE_INVALID, NULL,
-				   "wants an HTTP status such as 200, or a range such as 200-399");
+		return failure_set(
+			failure, FAILURE_INVALID, NULL,
+			"must be an HTTP status such as 200, or a range such as 200-399");
 	*range = got;
 	return 0;
 }
@@ -271,12 +272,12 @@ static int grants_decode(const json_t *json, void *at, struct failure *failure)
 
 	if (!json_is_object(json))
 		return failure_set(failure, FAILURE_INVALID, NULL,
-				   "wants an object: host to list of namespaces");
+				   "must be an object: host to list of namespaces");
 	json_object_foreach ((json_t *)json, host, list) {
 		struct grant *grant;
 
 		if (!json_is_array(list) || !json_array_size(list)) {
-			failure_set(failure, FAILURE_INVALID, NULL, "wants a list of namespaces");
+			failure_set(failure, FAILURE_INVALID, NULL, "must be a list of namespaces");
 			failure_prefix(failure, host);
 			return -EINVAL;
 		}
