@@ -1,4 +1,4 @@
-/* Confirmation: `applied` requests, and the stored view that they rest on.
+/* Confirmation: `applied` requests, and the stored view that they depend on.
  *
  * A view is stored before it is confirmed, and a restarted dnsd serves nothing older: neither a
  * local mirror that is behind the stored view nor, while nothing else is available, anything but
@@ -121,7 +121,7 @@ static void answer(struct dnsd *dnsd, const struct confirmation *waiting)
 	bus_call_ok(waiting->call, &applied);
 }
 
-/* Whether the request is done with. */
+/* Whether the request was answered. */
 static bool try_answer(struct dnsd *dnsd, const struct confirmation *waiting)
 {
 	const struct watermark *applied = dnsd_applied(dnsd), *wanted = &waiting->request->wanted;

@@ -84,7 +84,7 @@ struct dnsd_counts {
 	uint64_t answered;  /* from the zone */
 	uint64_t forwarded; /* sent to an upstream */
 	uint64_t failed;    /* SERVFAIL: no upstream answered */
-	uint64_t dropped;   /* no query, or its answer could not be sent */
+	uint64_t dropped;   /* not a query, or its answer could not be sent */
 };
 
 struct dnsd {
@@ -147,10 +147,10 @@ void view_put(struct view *view, const char *subject, const char *data, size_t s
 const struct view_entry *view_get(const struct view *view, const char *subject);
 /* The file's contents, owned by the caller. */
 char *view_encode(const struct view *view, size_t *ret_size);
-/* Reads them back; 0, or -EBADMSG when they are not whole. */
+/* Reads them back; 0, or -EBADMSG when they are incomplete. */
 int view_decode(const char *text, size_t size, struct view **ret);
 
-/* zone.c, pure: heads, members and facts in, what is answered out. */
+/* zone.c, pure: the zone built from heads, members and facts. */
 struct zone_slot {
 	int64_t slot;
 	char *instance;
@@ -393,7 +393,7 @@ enum forward_verdict {
 	FORWARD_USE_TCP, /* truncated: repeat over TCP */
 	FORWARD_NEXT,	 /* this upstream failed: try another */
 };
-/* Takes `upstreams`. */
+/* Takes ownership of `upstreams`. */
 struct forward *forward_new(struct address *upstreams, size_t count);
 void forward_free(struct forward *forward);
 /* A query that answer_make wants forwarded; NULL when its question section is malformed. `wire_id`
@@ -484,21 +484,21 @@ void upstream_free(struct dnsd *dnsd);
 typedef void (*save_fn)(int error, void *userdata);
 /* `path` is copied. `fn` gets 0 or the negative errno of each write. NULL: errno says why. */
 struct save *save_new(sd_event *loop, const char *path, save_fn fn, void *userdata);
-/* Takes `text`. Not while a write runs. */
+/* Takes ownership of `text`. Must not be called while a write runs. */
 void save_start(struct save *save, char *text, size_t size);
 bool save_is_running(const struct save *save);
 const char *save_path(const struct save *save);
 /* Waits for a write that runs. */
 void save_free(struct save *save);
 
-/* confirmation.c: `applied` requests, and the stored view that they rest on. */
+/* confirmation.c: `applied` requests, and the stored view that they depend on. */
 /* Reads the stored view. 0 or a negative errno after logging why. */
 int confirmation_start(struct dnsd *dnsd);
 /* The projection has started: the stored view is served if it does not settle in time. */
 void confirmation_follow(struct dnsd *dnsd);
 /* Serves the stored view unless a newer one is served. Whether any is. */
 bool confirmation_serve_stored(struct dnsd *dnsd, const char *why);
-/* Takes the call. */
+/* Takes ownership of the call. */
 void confirmation_add(struct dnsd *dnsd, struct bus_call *call);
 /* Answers every request that the stored view satisfies; stores the view for the others. */
 void confirmation_poll(struct dnsd *dnsd);

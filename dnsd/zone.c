@@ -1,4 +1,4 @@
-/* Zone (pure): the last entries of heads, members and facts, and what is answered from them. */
+/* Zone (pure): the last entries of heads, members and facts, and the tables that answer queries. */
 #include "dnsd/dnsd.h"
 
 #include <arpa/inet.h>
@@ -357,7 +357,7 @@ static void build_service(struct zone_namespace *ns, const struct head_service *
 		slot->address = ipv4(from->slots[i].address);
 	}
 	service_set_ports(service, from->ports, from->n_ports);
-	/* Names are unique in a head; were they not, the last one counts. */
+	/* Names are unique in a valid head; of duplicates the last one counts. */
 	drop_service(map_put(&ns->services, from->name, service));
 }
 
@@ -372,7 +372,7 @@ static void build_candidate(struct zone_namespace *ns, const char *machine,
 		service->name = xstrdup(fact->service);
 		map_put(&ns->candidates, fact->service, service);
 	}
-	/* A pre_deploy container serves nobody. */
+	/* A pre_deploy container has no service name. */
 	if (fact->slot < 0)
 		return;
 	if (!service->n_ports)

@@ -1,6 +1,6 @@
 /* Bootstrap: polls the store, judges it, and does what the verdict calls for. The streams of the
- * store are created once, on request; what has been seen of them is remembered, and a store that
- * contradicts it is reported and left alone. The same poll then watches the store. */
+ * store are created once, on request. The marker records what has been seen of them; a store that
+ * contradicts it is reported and not changed. The same poll then watches the store. */
 #include "meshd/meshd.h"
 
 static const char *const step_texts[] = {
@@ -31,7 +31,7 @@ void bootstrap_poll_within(struct meshd *meshd, uint64_t usec)
 	timer_arm_within(meshd->timer, usec);
 }
 
-/* --- what cannot be done now, and is retried */
+/* --- steps that failed and are retried */
 
 static bool is_unreachable(const struct failure *failure)
 {
@@ -45,8 +45,7 @@ static void pause_then_poll(struct meshd *meshd)
 	meshd->retry_usec = MIN2(meshd->retry_usec * 2, STORE_RETRY_MAX_USEC);
 }
 
-/* A machine starts its store at the same time: that it does not answer yet is reported later than
- * what it refuses. */
+/* The store starts at the same time as meshd: a missing answer is reported later than a refusal. */
 static void report_failing(struct meshd *meshd, struct failing *failing, const char *what,
 			   const struct failure *failure)
 {
@@ -59,8 +58,9 @@ static void report_failing(struct meshd *meshd, struct failing *failing, const c
 		return;
 	failing->reported = true;
 	meshd->settled = true;
-	log_warning("cannot %s: %s; retrying, what runs continues%s%s", what, failure->message,
-		    failure->hint ? "; " : "", failure->hint ? failure->hint : "");
+	log_warning("cannot %s: %s; retrying, running containers continue%s%s", what,
+		    failure->message, failure->hint ? "; " : "",
+		    failure->hint ? failure->hint : "");
 	daemon_status(meshd->daemon, "cannot %s: %s", what, failure->message);
 }
 
@@ -98,7 +98,7 @@ int bootstrap_mark(struct meshd *meshd, const struct poll *poll)
 	if (!changed)
 		return 0;
 	taken = !meshd->marker || meshd->marker->generation != marker->generation;
-	/* The facts of another generation are no evidence of another machine. */
+	/* Facts of another generation do not prove that another machine wrote them. */
 	if (taken && meshd->note && meshd->marker) {
 		facts_note_free(meshd->note);
 		meshd->note = codec_new(&facts_note_schema);
@@ -242,7 +242,7 @@ static bool may_raise_limits(struct meshd *meshd)
 	return !meshd->started || now - meshd->lowered_since >= LIMIT_REPAIR_USEC;
 }
 
-/* Whether there is something to update first. */
+/* Whether a stream must be updated first. */
 static bool update_streams(struct meshd *meshd)
 {
 	bool raise = may_raise_limits(meshd);
@@ -452,12 +452,12 @@ int bootstrap_require_good(const struct meshd *meshd, struct failure *failure)
 	if (failure_is_set(&meshd->error)) {
 		failure_copy(failure, &meshd->error);
 	} else if (!meshd->poll) {
-		failure_set(failure, FAILURE_NO_QUORUM, "try again in 2 s",
+		failure_set(failure, FAILURE_NO_QUORUM, "repeat the command in 2 s",
 			    "cannot use the store: it has not been polled yet");
 	} else if (meshd->verdict.state != STORE_GOOD) {
 		store_failure(&meshd->verdict, meshd->known, meshd->init, meshd->poll, failure);
 		if (!failure_is_set(failure))
-			failure_set(failure, FAILURE_NO_QUORUM, "try again in 2 s",
+			failure_set(failure, FAILURE_NO_QUORUM, "repeat the command in 2 s",
 				    "cannot use the store: %s", step_texts[meshd->step]);
 	}
 	return failure_is_set(failure) ? -EAGAIN : 0;

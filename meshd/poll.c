@@ -139,7 +139,7 @@ static void on_marked(_unused_ const struct failure *failure, const struct strea
 	struct polling *polling = userdata;
 
 	polling->marked_request = NULL;
-	/* A later entry: the one that was seen has been dropped since. */
+	/* A later entry: the one that was seen was dropped. */
 	if (entry && (int64_t)entry->sequence == polling->marked.sequence)
 		polling->poll->marked = (struct seen){
 			.sequence = polling->marked.sequence,

@@ -1,5 +1,5 @@
-/* What the streams of the store, this machine's marker and its local mirrors together say about the
- * store. */
+/* Verdict (pure): judges the store from its streams, this machine's marker and its local mirrors.
+ */
 #include "meshd/meshd.h"
 
 const char *const store_state_names[] = {
@@ -178,7 +178,7 @@ static struct store_verdict judge_requested(const struct init_request *request,
 	return verdict_of(STORE_TAKE, 0, 0, 0);
 }
 
-/* A machine that knows nothing takes the store that it finds, when that is whole. */
+/* A machine without a marker adopts the store that it finds, if that is complete. */
 static struct store_verdict judge_unknown(const struct poll *poll)
 {
 	size_t missing = first_with(poll, POLL_ABSENT);

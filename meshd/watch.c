@@ -1,5 +1,5 @@
-/* What a poll of the store shows, in the log and in the status: how full each stream is, how far
- * the local mirrors are. */
+/* Watch: reports the results of a poll in log and status: how full each stream is, and how far each
+ * local mirror is. */
 #include "meshd/meshd.h"
 
 static void report_usage(struct meshd *meshd, enum streams_id id)

@@ -1,5 +1,5 @@
-/* Each phase as a table: a model and events in, a result and commands out. tests/rollouts/script.h
- * describes the lines. */
+/* Tests each phase with a table of scripts: a model and events as input, a result and commands as
+ * output. tests/rollouts/script.h describes the lines. */
 #include "tests/rollouts/script.h"
 
 #include "tests/tap.h"
@@ -116,7 +116,7 @@ static const struct {
 	  ">\n"
 	  "lease released\n"
 	  "state record done" },
-	{ "but not while something is left of a dead deploy",
+	{ "but not while a dead deploy's instances are left",
 	  { .manifest = WEB, .head = HEAD },
 	  "enter preview\n"
 	  "> m1 placerd.plan\n"
@@ -262,7 +262,7 @@ static const struct {
 	  "< m1 remove {}\n"
 	  "= plan\n"
 	  "state leftovers 0" },
-	{ "what an earlier head may have named is left for after the commit",
+	{ "an instance that an earlier head may have named is removed after the commit",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
 	  "enter list\n"
 	  "> m1 agentd.list\n"
@@ -403,7 +403,7 @@ static const struct {
 	  "> m2 agentd.start\n"
 	  "< m2 start " STATE("shop-web-1-d2", "ready") "\n"
 	  "= manifest" },
-	{ "one that something else removed fails the deploy",
+	{ "a candidate that was removed from outside fails the deploy",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter start\n"
 	  "> m2 agentd.start\n"
@@ -411,7 +411,7 @@ static const struct {
 	  "fails FAILED stopped or removed it\n"
 	  "= abort\n"
 	  "> m2 agentd.remove" },
-	{ "what an agent reports makes the rollout ask at once",
+	{ "progress of an agent makes the rollout repeat its request at once",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter start\n"
 	  "> m2 agentd.start\n"
@@ -566,7 +566,7 @@ static const struct {
 	  "< m2 probe {\"instances\":[{\"instance\":{\"id\":\"shop-web-1-d2\",\"namespace\":\"shop\",\"service\":\"web\",\"state\":\"failed\",\"reason\":\"exit 3\"},\"sequence\":8}]}\n"
 	  "fails FAILED exit 3\n"
 	  "= close" },
-	{ "and waits for one that is not ready again, within its limit",
+	{ "and waits for an unready candidate within its limit",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter lock\n"
 	  "< m1 lock {\"instances\":[" INSTANCE("shop-web-0-d1", "ready") "]}\n"
@@ -623,7 +623,7 @@ static const struct {
 	  "state unknown yes\n"
 	  "state record unknown\n"
 	  ">" },
-	{ "also when the lease is lost while it is on its way",
+	{ "also when the lease is lost before its answer",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter commit\n"
 	  "> append\n"
@@ -684,7 +684,7 @@ static const struct {
 	  "< m1 remove {}\n"
 	  "< m2 remove {}\n"
 	  "= release" },
-	{ "one that does not answer leaves the clean-up pending and names what is left",
+	{ "a missing confirmation leaves the clean-up pending and the instances recorded",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
 	  "enter commit\n"
 	  "write done 6\n"
@@ -726,7 +726,7 @@ static const struct {
 	  "write done 6\n"
 	  "> m3 routed.applied\n"
 	  "> m3 dnsd.applied" },
-	{ "a machine view that is not live: nobody is removed",
+	{ "a machine view that is not live: nothing is removed",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
 	  "enter commit\n"
 	  "> append\n"
@@ -762,7 +762,7 @@ static const struct {
 	  "= end\n"
 	  ">\n"
 	  "state record failed" },
-	{ "so does a lease whose term is over, though nobody reported it",
+	{ "so does a lease whose term is over without a report",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
 	  "enter start\n"
 	  "tick 28\n"

@@ -1,4 +1,4 @@
-/* Agents: the participants of a deploy, as the design's table of participants has them. */
+/* Agents: simulates agentd as a participant of deploys, by the design's table of participants. */
 #include "tests/rollouts/world.h"
 
 #include <stdio.h>
@@ -48,7 +48,8 @@ static struct sim_instance *candidate_of(struct sim_agent *a, const struct sim_i
 	return NULL;
 }
 
-/* The lock of the deploy that stopped something has lapsed or was superseded: the head decides. */
+/* The lock of the deploy that stopped an instance has lapsed or was superseded: the head decides.
+ */
 static void settle(struct world *w, struct sim_agent *a, const char *ns)
 {
 	const struct log_entry *entry = store_head(w, ns);
@@ -70,7 +71,7 @@ static void settle(struct world *w, struct sim_agent *a, const char *ns)
 				set_state(w, old, INSTANCE_READY);
 		} else if (candidate && candidate->aborted &&
 			   head_instance(entry->head, candidate->id, NULL)) {
-			/* The commit was stored late: reversed. */
+			/* The commit was stored late: reverses the abort. */
 			if (old->state == INSTANCE_READY)
 				set_state(w, old, INSTANCE_STOPPED);
 			if (candidate->state == INSTANCE_STOPPED)
@@ -132,7 +133,7 @@ void agent_renew(struct world *w, struct sim_lock *lock)
 	world_at(w, LEASE_TERM_USEC, on_lapse, lock, NULL);
 }
 
-/* --- admission: what the head shows, read from the leader */
+/* --- admission, by the head as read from the leader */
 
 static bool fenced(struct failure *failure)
 {
@@ -208,7 +209,7 @@ static void *instance_answer(const struct sim_instance *instance)
 	return answer;
 }
 
-/* --- the life of an instance */
+/* --- the states of an instance */
 
 static void on_died(struct world *w, void *userdata)
 {

@@ -1,4 +1,4 @@
-/* What must never happen. */
+/* Checks: the invariants that no rollout may violate. */
 #include "tests/rollouts/world.h"
 
 #include "lib/str.h"
@@ -11,8 +11,8 @@ static struct holder *holder_of_deploy(struct world *w, const char *deploy)
 	return NULL;
 }
 
-/* A commit: two of one revision, one of an older epoch, or of a candidate that the last query did
- * not report ready. */
+/* At a commit: no second commit of a revision, none of an older epoch, none with a candidate that
+ * the last query did not report ready. */
 static void check_commit(struct world *w, const struct log_entry *entry)
 {
 	const struct head *head = entry->head;
@@ -57,7 +57,7 @@ void check_append(struct world *w, const struct log_entry *entry)
 		check_commit(w, entry);
 }
 
-/* A gateway whose view names it may still send traffic there. */
+/* A gateway whose view names an instance may still send it traffic. */
 void check_removed(struct world *w, const struct sim_agent *agent,
 		   const struct sim_instance *instance)
 {
@@ -182,7 +182,7 @@ void check_end(struct world *w)
 	for (int i = 0; i < HOLDERS; i++)
 		if (w->holders[i].started)
 			check_outcome(w, &w->holders[i]);
-	/* Where no last holder cleans up, a dead one leaves what the next would find. */
+	/* Without a last holder that cleans up, the state that a dead one left is permitted. */
 	if (shop && w->holders[0].started) {
 		check_committed(w, shop->head);
 		if (shop->head->open)

@@ -1,4 +1,4 @@
-/* placerd and the gateways. */
+/* Neighbours: simulates placerd and the gateways. */
 #include "tests/rollouts/world.h"
 
 #include "lib/str.h"
