@@ -180,7 +180,7 @@ check-quick: setup-check
 
 # Where threads hand over: lib/bus, driven hard, and the daemons on top of it. A build of its own; each report is a
 # failed test.
-THREAD_TESTS := $(patsubst %,tests/%.t,handover bus leased placerd dnsd routed meshd agentd)
+THREAD_TESTS := $(patsubst %,tests/%.t,handover bus leased placerd dnsd routed meshd meshd-store meshd-machine agentd)
 check-thread:
 	@tests/setup/packages -l $(LOG) build run check
 	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes SAN=thread BUILD=build-thread all tools

@@ -196,7 +196,7 @@ bool aborting_head(const struct stopped *stopped, const struct head *head, uint6
 		*ret = ABORTING_COMMITTED;
 	else if (open || sequence < (uint64_t)stopped->opened)
 		/* The store is behind what the deploy was opened in, and the instance was
-		 * committed later still: this entry says nothing about it. */
+		 * committed later still: this entry decides nothing about it. */
 		return false;
 	else
 		*ret = ABORTING_DROPPED;

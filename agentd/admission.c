@@ -2,7 +2,7 @@
  * stored epoch and the lock. */
 #include "agentd/agentd.h"
 
-/* What a head says about who may command: the open deploy or, once it is closed, the writer of the
+/* Who may command according to a head: the open deploy or, once it is closed, the writer of the
  * entry. */
 struct shown {
 	const char *deploy;

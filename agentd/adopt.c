@@ -70,8 +70,8 @@ static void adopt_fact(struct instance *fact, void *userdata)
 		control_new(agentd, fact);
 }
 
-/* What the list does not show may have been made after it: only an inspection says that a container
- * is lost. */
+/* What the list does not show may have been made after it: only an inspection proves that a
+ * container is lost. */
 static void take_up(struct control *control)
 {
 	if (control->container || control->request || control->order || control->want != WANT_RUN)
@@ -124,8 +124,8 @@ void adopt_begin(struct agentd *agentd)
 }
 
 /* Whether an end that an event reports may be that before the last start: events and answers do not
- * come in one order (seen with Podman 5.4: a stop's after the start that followed it). What an
- * inspection says is so now. */
+ * come in one order (seen with Podman 5.4: a stop's after the start that followed it). An
+ * inspection shows the present state. */
 static bool is_doubtful(const struct control *control, const json_t *event)
 {
 	json_int_t nanoseconds = json_integer_value(json_object_get(event, "timeNano"));

@@ -51,7 +51,8 @@ static void on_head(const struct head_seen *seen, const struct failure *failure,
 		commands_unread(agentd->commands, seen, failure);
 		return;
 	}
-	if (locks_shown(&agentd->locks, seen->ns, admission_epoch(seen->head)))
+	if (locks_shown(&agentd->locks, seen->ns, admission_epoch(seen->head),
+			seen->head && seen->head->open ? seen->head->open->deploy : NULL))
 		agentd->locks.unsaved = true;
 	abort_unlocked(agentd->aborts);
 	abort_head(agentd->aborts, seen);
@@ -107,7 +108,7 @@ static bool may_end(void *userdata)
 
 void agentd_made(struct agentd *agentd)
 {
-	if (agentd->daemon->told && !agentd->engine->making)
+	if (agentd->daemon->stopping && !agentd->engine->making)
 		sd_event_exit(agentd->daemon->loop, 0);
 }
 

@@ -140,8 +140,8 @@ char *container_run_name(const struct agent_run *order);
 /* The engine's name of a volume; owned by the caller. */
 char *container_volume(const char *ns, const char *volume);
 
-/* container-read.c (pure): what a container says of itself (an item of /containers/json or an
- * inspection) */
+/* container-read.c (pure): a container as the engine describes it (an item of /containers/json or
+ * an inspection) */
 struct container_seen {
 	char *id;		   /* the engine's */
 	char *name;		   /* the engine's, without the slash */
@@ -152,7 +152,7 @@ struct container_seen {
 	bool running;
 	bool created;	      /* made and never started */
 	bool engine_restarts; /* the engine restarts it when it ends; only of an inspection */
-	char *started_at;     /* as the engine says it; NULL in a list */
+	char *started_at;     /* as the engine writes it; NULL in a list */
 	char *address;	      /* on our network */
 	int64_t exit_code;    /* -1: none */
 	struct host_port *host_ports; /* without their owner */
@@ -176,8 +176,8 @@ void records_made(struct records *records, const char *name, const char *id);
 void records_remove(struct records *records, const char *name);
 /* The engine's id of the container of this name; NULL: not known. Borrowed. */
 const char *records_id(const struct records *records, const char *name);
-/* Whether agentd made this container: by the recorded engine id or, where no answer told it, by
- * label and name. */
+/* Whether agentd made this container: by the recorded engine id or, where no answer contained it,
+ * by label and name. */
 bool records_owner(const struct records *records, const struct container_seen *seen,
 		   const char *machine);
 /* Ids of this process and of the last one that wrote facts (NULL: none); borrowed. */
@@ -515,7 +515,7 @@ int agentd_new(struct daemon *daemon, const struct agentd_config *config, struct
 void agentd_free(struct agentd *agentd);
 DEFINE_CLEANUP(struct agentd, agentd_free);
 int agentd_start(struct agentd *agentd);
-/* The engine has answered: when agentd was told to end and nothing is being made, it ends. */
+/* The engine has answered: when agentd is being stopped and nothing is being made, it ends. */
 void agentd_made(struct agentd *agentd);
 struct control *agentd_control(const struct agentd *agentd, const char *instance);
 /* Something that instances wait for is there. */

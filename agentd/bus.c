@@ -26,7 +26,7 @@ static bool engine_there(struct bus_call *call, const struct agentd *agentd)
 {
 	const char *machine = agentd->config->daemon.machine;
 
-	if (agentd->daemon->told) {
+	if (agentd->daemon->stopping) {
 		bus_call_failf(call, FAILURE_UNREACHABLE, "retry when it has started again",
 			       "cannot execute a command on machine %s: its agentd is stopping",
 			       machine);
@@ -424,7 +424,7 @@ static json_t *status(void *userdata)
 	if (agentd->network.subnet)
 		json_object_set_new(network, "subnet", json_string(agentd->network.subnet));
 	if (agentd->network.error)
-		json_object_set_new(network, "error", json_words(agentd->network.error));
+		json_object_set_new(network, "error", json_utf8(agentd->network.error));
 	for (struct map_item *i = NULL; (i = map_next(&agentd->locks.map, i));)
 		json_object_set_new(locks, i->key, lock_status(i->value));
 	return json_pack("{s:o, s:o, s:o, s:o, s:b, s:I}", "engine", engine_status(agentd->engine),

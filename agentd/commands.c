@@ -205,11 +205,11 @@ static void on_again(void *userdata)
 	struct commands *commands = userdata;
 	struct waiting *waiting;
 
-	TAILQ_FOREACH(waiting, &commands->list, link)
-	if (waiting->again) {
-		waiting->again = false;
-		waiting->read = 0;
-	}
+	TAILQ_FOREACH (waiting, &commands->list, link)
+		if (waiting->again) {
+			waiting->again = false;
+			waiting->read = 0;
+		}
 	commands_poll(commands);
 }
 

@@ -1,5 +1,5 @@
-/* Container (pure): what a container of the engine says of itself. Its labels may be an image's, or
- * anybody's: whether agentd made it is known from records.c alone. */
+/* Container (pure): a container as the engine describes it. Its labels may be an image's or another
+ * program's: only records.c knows whether agentd made it. */
 #include "agentd/agentd.h"
 
 #define LABEL "ployz."

@@ -70,7 +70,7 @@ void control_start(struct control *control)
 
 	control->start_wanted = true;
 	if (control->request || !control->container || !control->agentd->engine->up ||
-	    control->agentd->daemon->told || is_blocked(control))
+	    control->agentd->daemon->stopping || is_blocked(control))
 		return;
 	/* Whatever it was before, this is not the engine's own doing. */
 	free(steal(control->started_at));
@@ -222,7 +222,7 @@ void control_create(struct control *control)
 
 	/* Each is waited for: control_take_up or control_create comes when it is there. */
 	if (control->request || control->volumes || !control->order || !agentd->engine->up ||
-	    !agentd->network.ready || agentd->daemon->told)
+	    !agentd->network.ready || agentd->daemon->stopping)
 		return;
 	/* A listing has shown it already. */
 	if (control->container) {

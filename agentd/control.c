@@ -188,7 +188,7 @@ bool control_verdict(struct control *control, enum event event, const char *reas
 	return true;
 }
 
-/* The engine restarts it where it could be told to; otherwise it is found dead when this timer
+/* The engine restarts it where its policy could be set; otherwise it is found dead when this timer
  * ends, and agentd starts it. */
 static void on_restart(void *userdata)
 {
@@ -314,6 +314,11 @@ static bool judge(struct control *control, struct container_seen *seen)
 {
 	bool restarted = take_seen(control, seen);
 
+	/* dockerd starts a container with policy `always` when it starts itself. */
+	if (seen->running && control->fact->state == INSTANCE_STOPPED && !control->start_wanted) {
+		control->want = MAX2(control->want, WANT_STOP);
+		return control_event(control, EVENT_RESTARTED, "it was started from outside");
+	}
 	if (control->want != WANT_RUN || control->start_wanted)
 		return true;
 	if (seen->running) {

@@ -383,8 +383,8 @@ json_t *engine_status(const struct engine *engine)
 	json_t *status = json_pack("{s:b, s:s}", "reachable", engine->up, "socket", engine->socket);
 
 	if (engine->version)
-		json_object_set_new(status, "version", json_words(engine->version));
+		json_object_set_new(status, "version", json_utf8(engine->version));
 	if (engine->error)
-		json_object_set_new(status, "error", json_words(engine->error));
+		json_object_set_new(status, "error", json_utf8(engine->error));
 	return status;
 }

@@ -100,7 +100,7 @@ void list_instances(const struct agentd *agentd, const char *ns, struct instance
 	}
 }
 
-/* `<ns>/<service>` of a container that agentd made; owned by the caller; NULL: somebody else's. */
+/* `<ns>/<service>` of a container that agentd made; owned by the caller; NULL: not agentd's. */
 static char *owner_of(const struct agentd *agentd, const struct container_seen *seen)
 {
 	if (!seen->instance ||

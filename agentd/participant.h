@@ -158,8 +158,9 @@ struct lock *locks_add(struct locks *locks, const char *ns);
 int64_t locks_epoch(const struct locks *locks, const char *ns);
 /* Whether this deploy holds the lock. `lock` may be NULL. */
 bool locks_held(const struct lock *lock, const char *deploy, uint64_t now);
-/* A head shows this epoch. True: it is higher than the stored one; an earlier lock has ended. */
-bool locks_shown(struct locks *locks, const char *ns, int64_t epoch);
+/* A head shows this epoch, and this open deploy (NULL: none). True: it is higher than the stored
+ * one; the lock of another deploy has ended. */
+bool locks_shown(struct locks *locks, const char *ns, int64_t epoch, const char *open);
 /* True: another deploy than the namespace's last one. */
 bool locks_take(struct locks *locks, const struct agent_lock *want, uint64_t now);
 /* A message of the holder renews its lock. */

@@ -18,7 +18,7 @@ struct run {
 	struct engine_request *request;
 	struct engine_request *output;
 	struct lines lines;
-	char *last; /* line of output: it often says why */
+	char *last; /* line of output: often the reason */
 	struct timer *limit;
 	bool timed_out;
 };
@@ -242,7 +242,7 @@ static void on_output_end(_unused_ const struct http_answer *answer, void *userd
 
 	run->output = NULL;
 	lines_flush(&run->lines);
-	/* While it is inspected for its address, that answer goes on. */
+	/* While it is inspected for its address, that answer continues. */
 	if (!run->request)
 		wait_for_end(run);
 }

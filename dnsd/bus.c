@@ -136,7 +136,7 @@ static json_t *errors(const struct zone *zone)
 
 		json_array_append_new(list, json_pack("{s:s*, s:s*, s:o}", "namespace", error->ns,
 						      "machine", error->machine, "error",
-						      json_words(error->text)));
+						      json_utf8(error->text)));
 	}
 	return list;
 }

@@ -1,17 +1,17 @@
-/* How far a deploy is, and what became of one whose outcome nobody has recorded. A deploy that is
- * executed here, or ended recently, is answered from memory; any other from its status record. If
- * that record has no end and no lease names the deploy, the log decides: the first entry after the
- * deploy's opening one. If there is none, a sweep appends one, which fences a late commit. */
+/* Attach: reports a deploy's record, and resolves an outcome that was not recorded. The record of a
+ * deploy that runs here or ended recently is in memory; any other is read from the status stream.
+ * If that record has no end and no lease names the deploy, the log decides: the first entry after
+ * the deploy's opening one. If there is none, a sweep appends one, which fences a late commit. */
 #include "leased/leased.h"
 
 struct attaching {
 	LIST_ENTRY(attaching) entry;
 	struct leased *leased;
-	struct bus_call *call;		/* NULL: answered, the rest goes out as progress */
-	struct deploy_request *request; /* of a deploy to be executed; NULL: only attached */
+	struct bus_call *call;		/* NULL: answered; the outcome is sent as progress */
+	struct deploy_request *request; /* the deploy to execute; NULL: attach only */
 	char *deploy;
 	struct deploy *record;
-	uint64_t until_usec; /* reading the record is repeated until then */
+	uint64_t until_usec; /* deadline for reading the record */
 	bool swept;
 	struct bus_request *reading;
 	struct timer *again;
@@ -73,12 +73,13 @@ static void fail(struct attaching *a, const struct failure *failure)
 static void on_concluded(enum stream_outcome outcome, _unused_ uint64_t sequence,
 			 const struct failure *failure, _unused_ void *userdata)
 {
-	/* The log decides again with the next attach. */
+	/* The next attach resolves the outcome again. */
 	if (outcome != STREAM_DONE)
-		log_warning("cannot store the end of a deploy: %s", failure->message);
+		log_warning("cannot store the end of a deploy: %s; the next attach repeats it",
+			    failure->message);
 }
 
-/* The end is known: it is recorded and reported. */
+/* Records and reports the end. */
 static void conclude(struct attaching *a)
 {
 	_cleanup_free_ char *subject =
@@ -178,7 +179,7 @@ static void read_next(struct attaching *a)
 		    (uint64_t)a->record->opened + 1, CAS_STORE_USEC, on_next, a, &a->reading);
 }
 
-/* By another machine's leased: what this one executes, it knows. */
+/* Whether another machine's leased executes it; the deploys of this one are in memory. */
 static bool is_executed(const struct attaching *a)
 {
 	const struct lease_seen *seen = map_get(lease_watch_all(a->leased->watch), a->record->ns);
@@ -199,7 +200,7 @@ static void take_record(struct attaching *a)
 	} else if (a->record->opened) {
 		read_next(a);
 	} else {
-		/* Its opening was never acknowledged: the sweep's entry decides. */
+		/* The opening entry was not acknowledged: the sweep's entry decides. */
 		sweep(a);
 	}
 }

@@ -12,8 +12,7 @@ static int check_id(const struct deploy_request *request, struct failure *failur
 			   request->deploy);
 }
 
-/* A manifest that came over the bus is checked against every rule again: the client may be of
- * another version. */
+/* Checks a manifest against every rule again: the client may be of another version. */
 static int check_manifest(const struct deploy_request *request, struct failure *failure)
 {
 	_cleanup_json_ json_t *json = NULL;
@@ -49,7 +48,7 @@ static void answer_record(struct bus_call *call, const struct deploy *record)
 	bus_call_ok(call, &accepted);
 }
 
-/* `verb`: what the record says; NULL: what the request says. */
+/* `verb`: the verb to record; NULL: the request's. */
 static void execute(struct leased *leased, struct bus_call *call, struct deploy_request *request,
 		    const char *verb,
 		    int (*check)(const struct deploy_request *request, struct failure *failure))
@@ -77,7 +76,7 @@ static void on_deploy(struct bus_call *call, void *request, void *userdata)
 {
 	struct deploy_request *asked = request;
 
-	/* A manifest without a stored release of its own is neither of these. */
+	/* A request with a manifest is neither a rollback nor a sweep, whatever its verb says. */
 	execute(userdata, call, asked,
 		streq(asked->verb, "rollback") || streq(asked->verb, "sweep") ? "deploy" : NULL,
 		check_manifest);

@@ -58,18 +58,20 @@ void participants_ask(struct rollout *r, struct participant *p, struct rpc *rpc)
 	rpc_ask(r, rpc, SUBJECT_AGENT_LOCK, p->machine, &lock, AGENT_USEC);
 }
 
-/* Takes up the answers of the renewals that were sent last. */
+/* Handles the answers to the last renewals. */
 static enum phase_result take_renewal(struct rollout *r, struct participant *p)
 {
 	if (p->renewal.state == RPC_ANSWERED) {
-		p->locked_usec = p->renewal.asked_usec;
+		p->locked_usec = p->renewal.sent_usec;
 		rpc_clear(&p->renewal);
 	} else if (p->renewal.state == RPC_FAILED) {
 		if (p->renewal.failure.code == FAILURE_FENCED)
 			return rollout_lose(r, &p->renewal.failure);
-		/* Its answer is needed before the commit: participants_are_locked(). */
-		rollout_note(r, "cannot renew the lock on machine %s: %s", p->machine,
-			     p->renewal.failure.message);
+		/* participants_are_locked() requires the answer before the commit. */
+		rollout_note(r,
+			     "cannot renew the lock on machine %s: %s; repeating with the next "
+			     "renewal of the lease",
+			     p->machine, p->renewal.failure.message);
 		rpc_clear(&p->renewal);
 	}
 	return PHASE_WAIT;
@@ -78,7 +80,7 @@ static enum phase_result take_renewal(struct rollout *r, struct participant *p)
 enum phase_result participants_renew(struct rollout *r)
 {
 	r->renewed = false;
-	/* What is being released is not taken again. */
+	/* A lock that is being released is not renewed. */
 	if (r->phase >= PHASE_CLOSE)
 		return PHASE_WAIT;
 	for (size_t i = 0; i < r->n_participants; i++) {
@@ -99,9 +101,9 @@ bool participants_are_locked(const struct rollout *r, const char **ret_machine)
 		const struct participant *p = r->participants[i];
 		uint64_t locked =
 			MAX2(p->locked_usec,
-			     p->renewal.state == RPC_ANSWERED ? p->renewal.asked_usec : 0);
+			     p->renewal.state == RPC_ANSWERED ? p->renewal.sent_usec : 0);
 
-		if (!p->needed || (p->locked && r->now_usec - locked < SILENT_USEC))
+		if (!p->needed || (p->locked && r->now_usec - locked < NO_ANSWER_USEC))
 			continue;
 		*ret_machine = p->machine;
 		return false;

@@ -1,4 +1,4 @@
-/* What the status records of other deploys mean (pure). */
+/* Records (pure): interprets the status records of other deploys. */
 #include "leased/rollout.h"
 
 bool record_is_pending(const struct deploy *record)

@@ -1,4 +1,4 @@
-/* Typed questions: one daemon, or the same daemon of many machines. */
+/* Typed requests: to one daemon, or to the same daemon of many machines. */
 #include <errno.h>
 
 #include "lib/bus-private.h"
@@ -12,8 +12,7 @@ struct ask {
 	void *userdata;
 };
 
-/* Lives as long as its requests; a request that is cancelled must free its ask, so the handle that
- * the asker gets is the bus_request and the ask hangs on it. */
+/* Freed with its request: the caller's handle is the bus_request, which owns the ask. */
 static void ask_free(void *p)
 {
 	struct ask *ask = p;
@@ -134,9 +133,9 @@ struct scatter_part {
 struct bus_scatter {
 	struct scatter_part *parts;
 	size_t n_parts, pending;
-	bool telling; /* inside the asker's callback: a cancel is carried out after it */
+	bool calling; /* inside the caller's callback: a cancellation takes effect after it */
 	bool cancelled;
-	struct timer *nobody; /* tells the end where there was nobody to ask */
+	struct timer *empty; /* reports the end where there was no machine to ask */
 	bus_gather_fn fn;
 	void *userdata;
 };
@@ -147,7 +146,7 @@ static void scatter_destroy(struct bus_scatter *scatter)
 		bus_request_cancel(scatter->parts[i].request);
 		free(scatter->parts[i].machine);
 	}
-	timer_free(scatter->nobody);
+	timer_free(scatter->empty);
 	free(scatter->parts);
 	free(scatter);
 }
@@ -156,18 +155,18 @@ void bus_scatter_cancel(struct bus_scatter *scatter)
 {
 	if (!scatter)
 		return;
-	if (scatter->telling)
+	if (scatter->calling)
 		scatter->cancelled = true;
 	else
 		scatter_destroy(scatter);
 }
 
-static void scatter_tell(struct bus_scatter *scatter, const char *machine,
+static void scatter_call(struct bus_scatter *scatter, const char *machine,
 			 const struct failure *failure, void *answer)
 {
-	scatter->telling = true;
+	scatter->calling = true;
 	scatter->fn(machine, failure, answer, scatter->userdata);
-	scatter->telling = false;
+	scatter->calling = false;
 }
 
 static void scatter_end(void *userdata)
@@ -175,7 +174,7 @@ static void scatter_end(void *userdata)
 	struct bus_scatter *scatter = userdata;
 
 	if (!scatter->cancelled)
-		scatter_tell(scatter, NULL, NULL, NULL);
+		scatter_call(scatter, NULL, NULL, NULL);
 	scatter_destroy(scatter);
 }
 
@@ -186,7 +185,7 @@ static void on_part(const struct failure *failure, void *answer, void *userdata)
 
 	part->request = NULL;
 	scatter->pending--;
-	scatter_tell(scatter, part->machine, failure, answer);
+	scatter_call(scatter, part->machine, failure, answer);
 	if (scatter->cancelled)
 		scatter_destroy(scatter);
 	else if (scatter->pending == 0)
@@ -212,8 +211,8 @@ void bus_scatter(struct bus *bus, enum subject_id subject, char *const *machines
 			&part->request);
 	}
 	if (!scatter->n_parts) {
-		scatter->nobody = timer_new(bus->loop, scatter_end, scatter);
-		timer_arm(scatter->nobody, 0);
+		scatter->empty = timer_new(bus->loop, scatter_end, scatter);
+		timer_arm(scatter->empty, 0);
 	}
 	if (ret)
 		*ret = scatter;

@@ -111,11 +111,11 @@ void bus_call_fail(struct bus_call *call, const struct failure *failure)
 	headers.values[0] = failure->message ? failure->message : "";
 	headers.values[1] = number;
 	json_object_set_new(error, "code", json_string(failure_code_names[failure->code]));
-	json_object_set_new(error, "message", json_words(failure->message ? failure->message : ""));
+	json_object_set_new(error, "message", json_utf8(failure->message ? failure->message : ""));
 	if (failure->hint)
-		json_object_set_new(error, "hint", json_words(failure->hint));
+		json_object_set_new(error, "hint", json_utf8(failure->hint));
 	if (failure->path)
-		json_object_set_new(error, "path", json_words(failure->path));
+		json_object_set_new(error, "path", json_utf8(failure->path));
 	if (call->endpoint) {
 		call->endpoint->errors++;
 		free(call->endpoint->last_error);
@@ -231,7 +231,7 @@ static json_t *endpoint_json(const struct endpoint *endpoint, bool stats)
 	json_object_set_new(json, "num_requests", json_integer((json_int_t)endpoint->requests));
 	json_object_set_new(json, "num_errors", json_integer((json_int_t)endpoint->errors));
 	json_object_set_new(json, "last_error",
-			    json_words(endpoint->last_error ? endpoint->last_error : ""));
+			    json_utf8(endpoint->last_error ? endpoint->last_error : ""));
 	json_object_set_new(json, "processing_time",
 			    json_integer((json_int_t)endpoint->usec * 1000));
 	json_object_set_new(json, "average_processing_time",

@@ -17,7 +17,7 @@ struct cas {
 	bool eager;
 	bool doubtful;	/* the outcome of an attempt is unknown: the log decides */
 	bool paused;	/* there was a pause since the last attempt to append */
-	bool named;	/* the store has named a reason, and `waiting` was told */
+	bool named;	/* the store has named a reason, which `waiting` got */
 	uint64_t found; /* our own entry in the log; 0: not found */
 	loop_fn next;	/* after the pause: append or read back */
 	struct timer *pause;

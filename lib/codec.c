@@ -1,3 +1,4 @@
+/* Decoding: JSON to structs, checked against the rows of their schemas. */
 #include "lib/codec.h"
 
 #include <errno.h>
@@ -175,7 +176,7 @@ static int decode_string(const struct codec_field *field, const json_t *json, ch
 	if (!s)
 		return wrong_type(json_is_number(json) ? "a string: put it in quotes" : "a string",
 				  json, failure);
-	/* A zero byte would cut the text short for everyone who reads it later. */
+	/* A zero byte would end the text early for later readers. */
 	if (strlen(s) != json_string_length(json))
 		return failure_set(failure, FAILURE_INVALID, NULL, "holds a zero byte");
 	if (field->type == CODEC_NAME && !name_valid(s))
@@ -308,7 +309,7 @@ static int decode_pairs(const json_t *json, struct pairs *at, struct failure *fa
 	return 0;
 }
 
-/* `object` owns what was decoded so far; its clear frees it when this fails. */
+/* `object` owns what was decoded so far; clearing it frees that on failure. */
 static int decode_list(const struct codec_field *field, const json_t *json, enum codec_mode mode,
 		       void *object, struct failure *failure)
 {

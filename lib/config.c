@@ -1,3 +1,4 @@
+/* Configuration: defaults, file and command line into a struct, by its rows. */
 #include "lib/config.h"
 
 #include <ctype.h>
@@ -118,7 +119,8 @@ void config_clear(const struct config_row *rows, void *config)
 	}
 }
 
-/* A list's first value from a new source replaces what was there: the default, or the file's. */
+/* A list's first value from a new source replaces the values of an earlier one: of the default or
+ * of the file. */
 static void list_begin(const struct config_row *row, void *config, uint64_t *begun,
 		       const struct config_row *rows)
 {

@@ -43,7 +43,7 @@ static void enter(struct held_lease *held, enum held_state state)
 	held->ops->changed(held->userdata);
 }
 
-static void wait_told(const char *why, void *userdata)
+static void report_waiting(const char *why, void *userdata)
 {
 	struct held_lease *held = userdata;
 
@@ -71,7 +71,7 @@ static void write_lease(struct held_lease *held, enum write what, uint64_t deadl
 	held->writing = what;
 	held->sending_usec = boot_now_usec();
 	cas_free(steal(held->write));
-	held->write = cas_append(held->bus, &options, on_written, wait_told, held);
+	held->write = cas_append(held->bus, &options, on_written, report_waiting, held);
 }
 
 static void lose(struct held_lease *held, const char *hint, const char *format, ...) _printf_(3, 4);
@@ -168,7 +168,7 @@ static void on_renewed(struct held_lease *held, enum cas_outcome outcome, uint64
 		/* It is held until the deadline all the same. */
 		failure_copy(&held->failure, failure);
 		if (outcome == CAS_REFUSED)
-			wait_told(failure->message, held);
+			report_waiting(failure->message, held);
 		timer_arm(held->next, CAS_REPEAT_USEC);
 	} else if (held->raise_above >= 0) {
 		write_raise(held);
@@ -243,7 +243,7 @@ static void on_read(const struct failure *failure, const struct stream_entry *en
 	held->reading = NULL;
 	if (failure) {
 		failure_copy(&held->failure, failure);
-		wait_told(failure->message, held);
+		report_waiting(failure->message, held);
 		timer_arm(held->next, CAS_REPEAT_USEC);
 		return;
 	}

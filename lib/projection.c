@@ -57,7 +57,7 @@ struct projection {
 	struct watermark applied, expected;
 	int64_t served_generation;
 	uint64_t stale_since; /* CLOCK_REALTIME; 0: live */
-	bool stale_told;
+	bool stale_reported;
 	char *reason;
 	struct timer *mirror_timer, *expect_timer;
 	struct deferred *settle;
@@ -117,9 +117,9 @@ static void now_stale(struct projection *p, const char *reason, const char *hint
 	p->reason = xasprintf("%s%s%s", reason, hint ? "; " : "", hint ? hint : "");
 	if (!p->stale_since)
 		p->stale_since = time_now_usec();
-	if (p->stale_told)
+	if (p->stale_reported)
 		return;
-	p->stale_told = true;
+	p->stale_reported = true;
 	if (p->ops->stale)
 		p->ops->stale(true, p->userdata);
 }
@@ -129,7 +129,7 @@ static void now_fresh(struct projection *p)
 	if (!p->stale_since)
 		return;
 	p->stale_since = 0;
-	p->stale_told = false;
+	p->stale_reported = false;
 	free(steal(p->reason));
 	if (p->ops->stale)
 		p->ops->stale(false, p->userdata);
@@ -289,7 +289,7 @@ static void on_store_lost(const struct failure *why, void *userdata)
 	struct projection *p = part->projection;
 
 	/* When a machine boots, the store starts beside this daemon: that is no failure. */
-	if (part->loaded && (!p->stale_told || !streq(part->why, why->message)))
+	if (part->loaded && (!p->stale_reported || !streq(part->why, why->message)))
 		log_warning("cannot follow %s: %s; serving the last known state%s%s", part->stream,
 			    why->message, why->code == FAILURE_REFUSED ? ": " : "",
 			    why->code == FAILURE_REFUSED ? why->hint : "");
@@ -575,6 +575,6 @@ json_t *projection_status(const struct projection *p)
 		json_object_set_new(json, "stale_since", json_string(since));
 	}
 	if (p->reason)
-		json_object_set_new(json, "stale_reason", json_words(p->reason));
+		json_object_set_new(json, "stale_reason", json_utf8(p->reason));
 	return json;
 }

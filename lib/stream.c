@@ -1,3 +1,4 @@
+/* Streams: appending to, reading from and describing them, through JetStream's wire API. */
 #include "lib/stream.h"
 
 #include <errno.h>
@@ -12,7 +13,7 @@
 #define APPEND_USEC 5000000ull
 #define MANAGE_USEC 10000000ull /* creating a stream syncs its directory */
 
-/* A request to JetStream's API or to a stream's subject, and whom to tell. */
+/* A request to JetStream's API or to a stream's subject, and its callback. */
 struct js_call {
 	char *what; /* for messages: the subject or the stream */
 	union {
@@ -124,7 +125,7 @@ static void on_appended(int error, const struct bus_message *reply, void *userda
 		} else if (code != 0) {
 			outcome = is_temporary(json) ? STREAM_UNKNOWN : STREAM_REFUSED;
 		} else if (!sequence) {
-			/* Neither an acknowledgement nor an error: as good as no answer. */
+			/* Neither an acknowledgement nor an error: treated as no answer. */
 			outcome = STREAM_UNKNOWN;
 			failure_set(&failure, FAILURE_NO_QUORUM, "the store's log says more",
 				    "cannot decode the store's answer for %s", call->what);
@@ -299,7 +300,8 @@ void stream_info_subjects(struct bus *bus, const char *domain, const char *strea
 			  uint64_t timeout_usec, stream_info_fn fn, void *userdata,
 			  struct bus_request **ret)
 {
-	info_get(bus, domain, stream, "{\"subjects_filter\":\">\"}", timeout_usec, fn, userdata, ret);
+	info_get(bus, domain, stream, "{\"subjects_filter\":\">\"}", timeout_usec, fn, userdata,
+		 ret);
 }
 
 /* stream_ensure: create; where the name is in use with another configuration, update. */

@@ -6,7 +6,7 @@
 #include "lib/bus.h"
 #include "lib/stream-seen.h"
 
-/* JetStream's error codes that decisions rest on (server/errors.json). */
+/* JetStream's error codes that this library distinguishes (server/errors.json). */
 #define JS_ERR_WRONG_LAST_SEQUENCE 10071
 #define JS_ERR_WRONG_LAST_SEQUENCE_CONSTANT 10164
 #define JS_ERR_NO_MESSAGE 10037
@@ -62,7 +62,7 @@ void stream_next(struct bus *bus, const char *domain, const char *stream, const 
 void stream_at(struct bus *bus, const char *domain, const char *stream, uint64_t sequence,
 	       uint64_t timeout_usec, stream_entry_fn fn, void *userdata, struct bus_request **ret);
 
-/* Makes the stream of this configuration (JetStream's StreamConfig) or updates it to it. */
+/* Creates the stream of this configuration (JetStream's StreamConfig) or updates it. */
 typedef void (*stream_done_fn)(const struct failure *failure, void *userdata);
 void stream_ensure(struct bus *bus, const char *domain, const json_t *config, stream_done_fn fn,
 		   void *userdata);
@@ -82,18 +82,19 @@ void stream_info_subjects(struct bus *bus, const char *domain, const char *strea
 			  uint64_t timeout_usec, stream_info_fn fn, void *userdata,
 			  struct bus_request **ret);
 
-/* Whether the server that keeps the streams of a domain says that it is well. `server` is its name,
- * `trouble` in its own words or NULL; with `failure` nobody has said anything. A server of 2.14 or
- * newer keeps nothing more after a write that failed, answers no append, and says here why. */
+/* Asks the server that keeps the streams of a domain for its health. `server` is its name, `error`
+ * its error text, or NULL when it is well; `failure` is set when it did not answer. A server
+ * of 2.14 or newer stores nothing more after a failed write, answers no append, and names the
+ * reason here. */
 typedef void (*stream_health_fn)(const struct failure *failure, const char *server,
-				 const char *trouble, void *userdata);
+				 const char *error, void *userdata);
 void stream_health(struct bus *bus, const char *domain, uint64_t timeout_usec, stream_health_fn fn,
 		   void *userdata, struct bus_request **ret);
-/* The subject of that question (the servers' configuration imports it); owned by the caller. */
+/* The subject of that request (the servers' configuration imports it); owned by the caller. */
 char *stream_health_subject(const char *domain);
-/* Whether these words of a server say that its disk is full; then `failure` (may be NULL) says so
- * in an operator's words. `server` may be NULL. */
-bool stream_disk_full(const char *words, const char *server, struct failure *failure);
+/* Whether a server's error text says that its disk is full; `failure` (may be NULL) is the message
+ * for the operator then. `server` may be NULL. */
+bool stream_disk_full(const char *message, const char *server, struct failure *failure);
 
 /* Follows a stream in order without a gap: an ephemeral push consumer with heartbeats, which is
  * replaced by one from the last sequence on when a heartbeat or a delivery is missing or the

@@ -9,6 +9,7 @@ struct accepting {
 	struct polling *polling;
 	struct operations *operations;
 	int64_t generation; /* the new one; 0: not decided yet */
+	bool foreign;	    /* the store is used instead of the one that was requested */
 };
 
 static void finish(struct accepting *accepting, const struct failure *failure)
@@ -54,6 +55,10 @@ static void on_updated(const struct failure *failure, void *userdata)
 	struct accepting *accepting = userdata;
 
 	operations_free(steal(accepting->operations));
+	if (!failure && accepting->foreign) {
+		init_request_remove(accepting->meshd->config->daemon.state);
+		init_request_free(steal(accepting->meshd->init));
+	}
 	if (failure)
 		finish(accepting, failure);
 	else
@@ -110,6 +115,7 @@ static void on_polled(struct poll *poll, void *userdata)
 		finish(accepting, &failure);
 		return;
 	}
+	accepting->foreign = verdict.state == STORE_FOREIGN;
 	accepting->generation = store_accept_generation(known, poll);
 	log_notice("accepting the store as generation %lld, for %s%s%s: %s",
 		   (long long)accepting->generation,

@@ -192,9 +192,11 @@ static struct store_verdict judge_unknown(const struct poll *poll)
 }
 
 /* Sequences and entries, within one generation. */
-static struct store_verdict judge_content(const struct marker *known, const struct poll *poll)
+static struct store_verdict judge_content(const struct marker *marker, const struct marker *known,
+					  const struct poll *poll)
 {
-	const struct seen *intent = &known->seen[STREAMS_INTENT], *marked = &poll->marked;
+	const struct seen *intent = marker ? &marker->seen[STREAMS_INTENT] : NULL;
+	const struct seen *marked = &poll->marked;
 
 	for (size_t i = 0; i < STREAMS_COUNT; i++)
 		if (poll->store[i].last_sequence < known->seen[i].sequence)
@@ -209,8 +211,10 @@ static struct store_verdict judge_content(const struct marker *known, const stru
 		    seen->time_usec && stream->last_time_usec != seen->time_usec)
 			return verdict_of(STORE_DIVERGED, i, seen->sequence, seen->sequence);
 	}
-	if (marked->sequence && marked->sequence == intent->sequence && intent->time_usec &&
-	    marked->time_usec != intent->time_usec)
+	/* A mirror may have followed the store past that entry: only the marker knows what it was.
+	 */
+	if (intent && marked->sequence && marked->sequence == intent->sequence &&
+	    intent->time_usec && marked->time_usec != intent->time_usec)
 		return verdict_of(STORE_DIVERGED, STREAMS_INTENT, intent->sequence,
 				  intent->sequence);
 	return verdict_of(STORE_GOOD, 0, 0, 0);
@@ -243,7 +247,7 @@ struct store_verdict store_judge(const struct marker *marker, const struct marke
 		return verdict_of(STORE_OLDER, 0, known->generation, generation);
 	if (generation > known->generation)
 		return verdict_of(STORE_TAKE, 0, known->generation, generation);
-	verdict = judge_content(known, poll);
+	verdict = judge_content(marker, known, poll);
 	if (verdict.state == STORE_GOOD && !marker)
 		verdict.state = STORE_TAKE;
 	return verdict;

@@ -108,8 +108,8 @@ static void add_error(json_t *json, const struct failure *failure)
 {
 	if (!failure_is_set(failure))
 		return;
-	json_object_set_new(json, "error", json_words(failure->message));
-	json_object_set_new(json, "hint", json_words(failure->hint));
+	json_object_set_new(json, "error", json_utf8(failure->message));
+	json_object_set_new(json, "hint", json_utf8(failure->hint));
 }
 
 json_t *watch_status(const struct meshd *meshd)

@@ -253,6 +253,14 @@ static void comes_back(void)
 	   "the answer shows what became of its instances");
 	pass(10 * SECOND);
 	is_restored("nothing is stopped again by itself");
+	ask_ref(SUBJECT_AGENT_STOP, &d1, OLD);
+	ask_ref(SUBJECT_AGENT_RESUME, &d1, NEW);
+	pass(10 * SECOND);
+	ok(streq(engine_state(OLD), "exited") && streq(engine_state(NEW), "running"),
+	   "the holder's commands count again");
+	ask_ref(SUBJECT_AGENT_STOP, &d1, NEW);
+	ask_ref(SUBJECT_AGENT_RESUME, &d1, OLD);
+	pass(5 * SECOND);
 	ask_ref(SUBJECT_AGENT_REMOVE, &d1, NEW);
 	ask_ref(SUBJECT_AGENT_RESUME, &d1, OLD);
 	write_head(&d1, false, "d0", NAMES_OLD);
@@ -288,6 +296,59 @@ static void own_abort(void)
 	pass(5 * SECOND);
 	is_restored("one that unlocks without resuming");
 	is_state(NEW, "gone", "its candidate is removed");
+	world_end();
+}
+
+/* The holder that has locked again resumes its candidate: that is not undone. */
+static void comes_back_and_resumes(void)
+{
+	updated();
+	pass(LOCK_TERM_USEC + 5 * SECOND);
+	take_lock(&d1);
+	ask_ref(SUBJECT_AGENT_RESUME, &d1, NEW);
+	pass(10 * SECOND);
+	ok(streq(engine_state(NEW), "running"), "a candidate that its holder resumes runs");
+	world_end();
+}
+
+/* The holder dies after it has resumed the instance, before that runs. */
+static void resumed_in_doubt(void)
+{
+	updated();
+	engine.hold = "/start";
+	ask_ref(SUBJECT_AGENT_RESUME, &d1, OLD);
+	pass(LOCK_TERM_USEC + 5 * SECOND);
+	ok(strstr(log_lines, "resumed → doubt"), "a resumption that is not reached is in doubt");
+	engine.hold = NULL;
+	pass(5 * SECOND);
+	is_restored("resumed by a holder that died");
+	world_end();
+}
+
+/* What is recorded is shown, until it is reached. */
+static void status(void)
+{
+	json_t *json;
+	char *text;
+
+	updated();
+	engine.hold = "DELETE";
+	open_deploy(&d2, "d0", NAMES_OLD);
+	ask(SUBJECT_AGENT_LIST, "{%s}", command(&d2));
+	pass(5 * SECOND);
+	json = status_fn(agentd);
+	text = json_text(json);
+	ok(strstr(text, "\"state\":\"closed\"") && strstr(text, OLD),
+	   "the status shows what is under way: %s", text);
+	free(text);
+	json_decref(json);
+	engine.hold = NULL;
+	pass(5 * SECOND);
+	json = status_fn(agentd);
+	text = json_text(json);
+	ok(!strstr(text, "\"state\":\"closed\""), "until it is done: %s", text);
+	free(text);
+	json_decref(json);
 	world_end();
 }
 
@@ -368,6 +429,9 @@ int main(void)
 	store_away();
 	store_away_committed();
 	comes_back();
+	comes_back_and_resumes();
+	resumed_in_doubt();
+	status();
 	own_abort();
 	drained();
 	port_moves();

@@ -216,6 +216,30 @@ static void policy_races(void)
 	world_end();
 }
 
+/* What a deploy has stopped is not to run, whoever starts it. */
+static void started_outside(void)
+{
+	world_with_deploy(&d1);
+	ask_start(&d1, "web", 0, RUNNING);
+	pass(3 * SECOND);
+	ask_ref(SUBJECT_AGENT_STOP, &d1, WEB);
+	pass(SECOND);
+	container_start(engine_find(WEB));
+	pass(SECOND);
+	is(engine_state(WEB), "exited",
+	   "a stopped instance that is started from outside is stopped");
+	is_state(WEB, "stopped", "again");
+	agentd_kill();
+	container_start(engine_find(WEB));
+	agentd_begin();
+	pass(SECOND);
+	is(engine_state(WEB), "exited", "also while agentd is away");
+	ask_ref(SUBJECT_AGENT_RESUME, &d1, WEB);
+	pass(5 * SECOND);
+	is_state(WEB, "ready", "its deploy can resume it");
+	world_end();
+}
+
 /* --- identity */
 
 static void copies(void)
@@ -477,6 +501,7 @@ int main(void)
 	missed_restart();
 	own_restarts();
 	policy_races();
+	started_outside();
 	copies();
 	strangers();
 	lost_answers();

@@ -32,6 +32,16 @@
 #define STOP_FIRST                            \
 	PLAN(ROW("web", "0", "replace", "m1", \
 		 ",\"old\":\"shop-web-0-d1\",\"update\":\"stop-first\""))
+#define PENDING                                                                                   \
+	"{\"deploy\":\"d1\",\"namespace\":\"shop\",\"phase\":\"cleanup_pending\",\"sequence\":3," \
+	"\"left\":[{\"instance\":\"shop-web-1-d0\",\"machine\":\"m2\"}]}"
+#define ALWAYS \
+	"{\"namespace\":\"shop\",\"services\":{\"web\":{\"image\":\"w:2\",\"pull\":\"always\"}}}"
+#define HEAD_ALWAYS                                                                               \
+	"{\"namespace\":\"shop\",\"revision\":3,\"deploy\":\"d1\",\"writer\":\"d1\",\"epoch\":2," \
+	"\"generation\":1,\"services\":[{\"name\":\"web\",\"digest\":\"sha256:1\",\"slots\":[{"   \
+	"\"slot\":0,\"instance\":\"shop-web-0-d1\",\"machine\":\"m1\",\"hash\":"                  \
+	"\"b730661005ecbc743981adff9d47253dd49422f492811e59ce9f12cd44488c7a\"}]}]}"
 #define INSTANCE(id, state)                                                                  \
 	"{\"id\":\"" id                                                                      \
 	"\",\"namespace\":\"shop\",\"service\":\"web\",\"deploy\":\"d2\",\"state\":\"" state \
@@ -253,6 +263,20 @@ static const struct {
 	  ">\n"
 	  "= plan\n"
 	  "state leftovers 1" },
+	{ "what an earlier clean-up left on a machine that does not answer is not forgotten",
+	  { .head = HEAD, .verb = "sweep" },
+	  "enter preview\n"
+	  "read 3 " PENDING "\n"
+	  "< m1 list {}\n"
+	  "! m2 list UNREACHABLE\n"
+	  "= open\n"
+	  "write done 5\n"
+	  "> read last\n"
+	  "< m1 list {}\n"
+	  "tick 11\n"
+	  "! m2 list UNREACHABLE gone\n"
+	  "state leftovers 1\n"
+	  "= confirm" },
 	/* --- plan, lock */
 	{ "a plan made from another entry than the opened one is not executed",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
@@ -343,6 +367,20 @@ static const struct {
 	  "< m2 prepare {\"state\":\"failed\",\"reason\":\"no space\"}\n"
 	  "fails FAILED no space\n"
 	  "= close" },
+	{ "an instance that has ended is replaced though its image has not changed",
+	  { .manifest = ALWAYS, .head = HEAD_ALWAYS, .plan = STOP_FIRST },
+	  "enter lock\n"
+	  "< m1 lock {\"instances\":[" INSTANCE("shop-web-0-d1", "failed") "]}\n"
+	  "= prepare\n"
+	  "> m1 agentd.prepare\n"
+	  "< m1 prepare {\"state\":\"ready\",\"digest\":\"sha256:1\"}\n"
+	  "= start" },
+	{ "one that runs is kept then",
+	  { .manifest = ALWAYS, .head = HEAD_ALWAYS, .plan = STOP_FIRST },
+	  "enter lock\n"
+	  "< m1 lock {\"instances\":[" INSTANCE("shop-web-0-d1", "unready") "]}\n"
+	  "< m1 prepare {\"state\":\"ready\",\"digest\":\"sha256:1\"}\n"
+	  "= manifest" },
 	{ "a candidate is ready once its fact is stored",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter start\n"
@@ -367,9 +405,9 @@ static const struct {
 	  "> m2 agentd.start\n"
 	  "< m2 start {\"instance\":" INSTANCE("shop-web-1-d2", "starting") "}\n"
 	  ">\n"
-	  "heard shop-web-1-d2 starting\n"
+	  "progress shop-web-1-d2 starting\n"
 	  ">\n"
-	  "heard shop-web-1-d2 ready\n"
+	  "progress shop-web-1-d2 ready\n"
 	  "> m2 agentd.start" },
 	{ "an agent without an answer for 25 s fails the deploy",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
@@ -429,6 +467,33 @@ static const struct {
 	  "> m1 agentd.resume\n"
 	  "< m1 resume " STATE("shop-web-0-d1", "ready") "\n"
 	  "= close" },
+	{ "an old instance that does not stop ends the deploy",
+	  { .manifest = WEB, .head = HEAD, .plan = STOP_FIRST },
+	  "enter start\n"
+	  "< m1 drain " STATE("shop-web-0-d1", "draining") "\n"
+	  "< m1 drained {}\n"
+	  "< m2 drained {}\n"
+	  "> m1 agentd.stop\n"
+	  "< m1 stop " STATE("shop-web-0-d1", "draining") "\n"
+	  "lease held\n"
+	  "tick 20\n"
+	  "< m1 stop " STATE("shop-web-0-d1", "draining") "\n"
+	  "lease held\n"
+	  "tick 20\n"
+	  "< m1 stop " STATE("shop-web-0-d1", "draining") "\n"
+	  "fails FAILED it is not stopped after" },
+	{ "one whose draining nobody can learn, too",
+	  { .manifest = WEB, .head = HEAD, .plan = STOP_FIRST },
+	  "enter start\n"
+	  "< m1 drain {\"instance\":" INSTANCE("shop-web-0-d1", "draining") "}\n"
+	  "tick 20\n"
+	  "< m1 drain {\"instance\":" INSTANCE("shop-web-0-d1", "draining") "}\n"
+	  "= start\n"
+	  "lease held\n"
+	  "tick 6\n"
+	  "< m1 drain {\"instance\":" INSTANCE("shop-web-0-d1", "draining") "}\n"
+	  "fails FAILED it is not known as draining after\n"
+	  "= resume" },
 	/* --- manifest, query, commit */
 	{ "the release is appended after the namespace's last one",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
@@ -490,6 +555,20 @@ static const struct {
 	  "! m1 lock TIMEOUT\n"
 	  "< m2 probe {\"instances\":[" STATE("shop-web-1-d2", "ready") "]}\n"
 	  "fails FAILED has not confirmed its lock" },
+	{ "a last query of what is ready without its fact ends",
+	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
+	  "enter start\n"
+	  "< m2 start " STATE("shop-web-1-d2", "ready") "\n"
+	  "enter query\n"
+	  "< m2 probe {\"instances\":[{\"instance\":" INSTANCE("shop-web-1-d2", "ready") "}]}\n"
+	  "lease held\n"
+	  "tick 25\n"
+	  "lease held\n"
+	  "tick 25\n"
+	  "lease held\n"
+	  "tick 25\n"
+	  "< m2 probe {\"instances\":[{\"instance\":" INSTANCE("shop-web-1-d2", "ready") "}]}\n"
+	  "fails FAILED is not stored" },
 	{ "the commit is compare-and-set on the opening entry",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter commit\n"

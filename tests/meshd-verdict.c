@@ -164,6 +164,9 @@ static const struct {
 	  STORE_GOOD, 0, 0, 0 },
 	{ "reverted, and grown past what was seen", "s:1 intent=7@3", NULL,
 	  "all=s:1:0 intent=s:1:9@5 marked=7@4", STORE_DIVERGED, STREAMS_INTENT, 7, 7 },
+	{ "reverted, and a mirror has followed it", "s:1 intent=7@3", NULL,
+	  "all=s:1:0 intent=s:1:9@5 m.intent=s:1:9@5 marked=7@4", STORE_DIVERGED, STREAMS_INTENT, 7,
+	  7 },
 	/* The mirrors as evidence. */
 	{ "a mirror knows more than marker and store", "s:1 intent=7@3", NULL,
 	  "all=s:1:0 intent=s:1:7@3 m.intent=s:1:8@4", STORE_BEHIND, STREAMS_INTENT, 8, 7 },

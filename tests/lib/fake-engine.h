@@ -24,11 +24,14 @@ static struct {
 	const char *refusal; /* … which is this one */
 	bool away;	     /* every request breaks off */
 	bool podman;
-	bool no_update;	 /* it has no such request */
-	bool quiet;	 /* no events */
-	bool sick;	 /* HTTP probes are answered with 503 */
-	unsigned number; /* of the last container or start */
-	char *output;	 /* of containers, in frames; NULL: none */
+	bool no_update;	  /* it has no such request */
+	bool quiet;	  /* no events */
+	bool sick;	  /* HTTP probes are answered with 503 */
+	int exec_code;	  /* of a command in a container */
+	bool no_image;	  /* until it is pulled … */
+	const char *pull; /* … with this output */
+	unsigned number;  /* of the last container or start */
+	char *output;	  /* of containers, in frames; NULL: none */
 } engine;
 
 static struct container *engine_find(const char *word)
@@ -59,7 +62,8 @@ static void engine_event(const struct container *c, const char *action)
 			  "Attributes", attributes);
 	text = json_text(event);
 	line = xasprintf("%s\n", text);
-	for (struct http_request *r = agentd->http->requests; r && !engine.quiet; r = r->next)
+	for (struct http_request *r = agentd ? agentd->http->requests : NULL; r && !engine.quiet;
+	     r = r->next)
 		if (strstr(r->url, "/events")) {
 			fake_piece(r, 200, line, strlen(line));
 			return;
@@ -140,7 +144,7 @@ static struct container *engine_make(const char *name, const json_t *labels)
 	c->image = xstrdup("sha256:1");
 	c->policy = xstrdup("no");
 	c->state = "created";
-	c->labels = json_copy((json_t *)labels);
+	c->labels = labels ? json_copy((json_t *)labels) : json_object();
 	*at = c;
 	return c;
 }
@@ -177,6 +181,28 @@ static json_t *inspect(const struct container *c)
 			 "Config", "Labels", c->labels, "NetworkSettings", networks_of(c));
 }
 
+/* The ports that it publishes, as it was asked to. */
+static json_t *ports_of(const struct container *c)
+{
+	const json_t *bindings = json_object_get(json_object_get(c->body, "HostConfig"),
+						 "PortBindings"),
+		     *binding;
+	json_t *ports = json_array();
+	const char *key;
+	json_t *list;
+	size_t i;
+
+	json_object_foreach ((json_t *)bindings, key, list)
+		json_array_foreach (list, i, binding)
+			json_array_append_new(
+				ports, json_pack("{s:i, s:s, s:O}", "PublicPort",
+						 atoi(json_string_value(
+							 json_object_get(binding, "HostPort"))),
+						 "Type", strchr(key, '/') + 1, "IP",
+						 json_object_get(binding, "HostIp")));
+	return ports;
+}
+
 static json_t *list_containers(void)
 {
 	json_t *all = json_array();
@@ -184,10 +210,11 @@ static json_t *list_containers(void)
 	for (const struct container *c = engine.containers; c; c = c->next) {
 		_cleanup_free_ char *name = xasprintf("/%s", c->name);
 
-		json_array_append_new(all, json_pack("{s:s, s:[s], s:s, s:O, s:s, s:[], s:o}", "Id",
-						     c->id, "Names", name, "ImageID", c->image,
-						     "Labels", c->labels, "State", c->state,
-						     "Ports", "NetworkSettings", networks_of(c)));
+		json_array_append_new(all,
+				      json_pack("{s:s, s:[s], s:s, s:O, s:s, s:o, s:o}", "Id",
+						c->id, "Names", name, "ImageID", c->image, "Labels",
+						c->labels, "State", c->state, "Ports", ports_of(c),
+						"NetworkSettings", networks_of(c)));
 	}
 	return all;
 }
@@ -256,6 +283,8 @@ static bool container_request(struct http_request *request, const char *rest)
 		fake_end(request, 0, runs ? 304 : 204);
 	} else if (streq(verb, "stop")) {
 		stop(request, c);
+	} else if (streq(verb, "exec")) {
+		respond(request, 201, json_pack("{s:s}", "Id", "e1"));
 	} else if (streq(verb, "update")) {
 		update(request, c);
 	} else if (streq(verb, "wait") || (streq(verb, "logs") && request->on_body)) {
@@ -273,6 +302,30 @@ static bool container_request(struct http_request *request, const char *rest)
 		respond_message(request, 501, "not here");
 	}
 	return true;
+}
+
+static void exec_request(struct http_request *request, const char *rest)
+{
+	if (strstr(rest, "/start")) {
+		fake_piece(request, 200, "it says why", strlen("it says why"));
+		fake_end(request, 0, 200);
+	} else {
+		respond(request, 200, json_pack("{s:i}", "ExitCode", engine.exec_code));
+	}
+}
+
+static void image_request(struct http_request *request, const char *rest)
+{
+	if (str_starts(rest, "create")) {
+		engine.no_image = false;
+		if (engine.pull)
+			fake_piece(request, 200, engine.pull, strlen(engine.pull));
+		fake_end(request, 0, 200);
+	} else if (engine.no_image) {
+		respond_message(request, 404, "no such image");
+	} else {
+		respond(request, 200, json_pack("{s:s}", "Id", "sha256:1"));
+	}
 }
 
 static void volume_request(struct http_request *request, const char *name)
@@ -307,8 +360,10 @@ static bool engine_respond(struct http_request *request, const char *path)
 		return container_request(request, path + strlen("/containers/"));
 	else if (str_starts(path, "/volumes/"))
 		volume_request(request, path + strlen("/volumes/"));
+	else if (str_starts(path, "/exec/"))
+		exec_request(request, path + strlen("/exec/"));
 	else if (str_starts(path, "/images/"))
-		respond(request, 200, json_pack("{s:s}", "Id", "sha256:1"));
+		image_request(request, path + strlen("/images/"));
 	else
 		respond_message(request, 501, "not here");
 	return true;

@@ -62,6 +62,16 @@ static struct progress_line {
 } * progress;
 static size_t n_progress;
 
+static void progress_clear(void)
+{
+	for (size_t i = 0; i < n_progress; i++) {
+		free(progress[i].id);
+		free(progress[i].text);
+	}
+	free(steal(progress));
+	n_progress = 0;
+}
+
 int daemon_serve(_unused_ struct daemon *daemon, const struct bus_endpoint *served, size_t count,
 		 bus_status_fn status, _unused_ void *userdata)
 {
@@ -72,6 +82,13 @@ int daemon_serve(_unused_ struct daemon *daemon, const struct bus_endpoint *serv
 }
 
 static char *status_text;
+static bool loop_ended;
+
+int sd_event_exit(_unused_ sd_event *loop, _unused_ int code)
+{
+	loop_ended = true;
+	return 0;
+}
 
 void daemon_status(_unused_ struct daemon *daemon, const char *format, ...)
 {
@@ -170,7 +187,7 @@ int socket(_unused_ int domain, _unused_ int type, _unused_ int protocol)
 /* The oldest request of the engine that is not held is answered. */
 static bool engine_answer(void)
 {
-	struct http_request *found[256];
+	struct http_request *found[256] = { NULL };
 	size_t n = 0;
 
 	for (struct http_request *r = agentd->http->requests; r && n < ARRAY_SIZE(found);
@@ -302,12 +319,7 @@ static void world_end(void)
 	store_clear();
 	strv_free(steal(engine.volumes));
 	strbuf_clear(&engine.asked);
-	for (size_t i = 0; i < n_progress; i++) {
-		free(progress[i].id);
-		free(progress[i].text);
-	}
-	free(steal(progress));
-	n_progress = 0;
+	progress_clear();
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", state_directory, files[i]);
 
@@ -317,6 +329,7 @@ static void world_end(void)
 	strcpy(state_directory + strlen(state_directory) - 6, "XXXXXX");
 	free(steal(log_lines));
 	free(steal(status_text));
+	loop_ended = false;
 	memset(&engine, 0, sizeof(engine));
 	memset(&store, 0, sizeof(store));
 	fake_url_max = 0;

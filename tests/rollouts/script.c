@@ -386,7 +386,7 @@ static void line_members(struct script *s, char *line)
 	poll_rollout(s);
 }
 
-static void line_heard(struct script *s, char *line)
+static void line_progress(struct script *s, char *line)
 {
 	char *instance = word(&line);
 	const struct progress p = {
@@ -396,7 +396,7 @@ static void line_heard(struct script *s, char *line)
 		.machine = (char *)"m1",
 	};
 
-	rollout_heard(s->rollout, &p);
+	rollout_on_progress(s->rollout, &p);
 	poll_rollout(s);
 }
 
@@ -520,8 +520,8 @@ static void run_line(struct script *s, char *line)
 		line_lease(s, line);
 	else if (streq(kind, "members"))
 		line_members(s, line);
-	else if (streq(kind, "heard"))
-		line_heard(s, line);
+	else if (streq(kind, "progress"))
+		line_progress(s, line);
 	else if (streq(kind, "tick"))
 		line_tick(s, line);
 	else if (streq(kind, "state"))

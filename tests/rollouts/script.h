@@ -12,7 +12,7 @@
  *                          unknown, at sequence N
  *   lease STATE [EPOCH]    held, lost, refused, released; `renewed` moves its deadline
  *   members M…             the machine view from now on; `members -` is not live
- *   heard INSTANCE STATE   progress of an agent
+ *   progress INSTANCE STATE   progress of an agent
  *   cancel                 by an operator
  *   tick SECONDS           time passes, one poll each second
  *   = PHASE                the current phase
