@@ -36,15 +36,16 @@ static void transport_failure(const struct ask *ask, int error, struct failure *
 		return;
 	case -ETIMEDOUT:
 		waited = duration_human(ask->timeout_usec);
-		hint = xasprintf("look at its log: journalctl -u ployz-%s", owner);
+		hint = xasprintf("read its log: journalctl -u ployz-%s", owner);
 		failure_set(failure, FAILURE_TIMEOUT, hint,
 			    "%s of machine %s did not answer within %s", owner, machine, waited);
 		return;
 	case -EMSGSIZE:
-		failure_set(failure, FAILURE_TOO_LARGE,
-			    "make the manifest smaller: its files and env count",
-			    "the request to %s is larger than the bus's limit of %u MiB", owner,
-			    BUS_PAYLOAD_MAX >> 20);
+		failure_set(
+			failure, FAILURE_TOO_LARGE,
+			"make the manifest smaller: its files and env count",
+			"cannot send the request to %s: it is larger than the bus limit of %u MiB",
+			owner, BUS_PAYLOAD_MAX >> 20);
 		return;
 	default:
 		failure_set(failure, FAILURE_UNREACHABLE, "is nats-server running on this machine?",
@@ -66,7 +67,7 @@ static int answer_decode(enum subject_id subject, const struct bus_message *repl
 		hint = json_string_value(json_object_get(error, "hint"));
 		path = json_string_value(json_object_get(error, "path"));
 		failure_set(failure, FAILURE_BUG, hint, "%s",
-			    message ? message : "refused without a reason");
+			    message ? message : "the request was refused without a reason");
 		for (int i = 1; code && failure_code_names[i]; i++)
 			if (streq(code, failure_code_names[i]))
 				failure->code = i;
@@ -81,8 +82,8 @@ static int answer_decode(enum subject_id subject, const struct bus_message *repl
 					 : xstrdup("it is neither ok nor error");
 
 		return failure_set(failure, FAILURE_BUG,
-				   "are all of this cluster's programs of one version?",
-				   "%s answered %s with something that cannot be read: %s",
+				   "check that all programs of this cluster have one version",
+				   "cannot decode the answer of %s to %s: %s",
 				   subjects[subject].owner, subject_verb(subject), why);
 	}
 	return 0;

@@ -129,18 +129,20 @@ int bus_program_check(const char *program, struct failure *failure)
 	int r = versions_run(&v, program);
 
 	if (r == -ENOENT) {
-		failure_set(failure, FAILURE_FAILED, NATS_CURE, "%s is not installed", program);
+		failure_set(failure, FAILURE_FAILED, NATS_CURE,
+			    "cannot run %s: it is not installed", program);
 	} else if (r < 0) {
 		failure_set(failure, FAILURE_FAILED, NATS_CURE, "cannot run %s: %s", program,
 			    strerror(-r));
 	} else if (v.status != 0) {
-		r = failure_set(failure, FAILURE_FAILED, NATS_CURE, "%s --version %s", program,
-				v.status < 0 ? "does not end" : "does not work");
+		r = failure_set(failure, FAILURE_FAILED, NATS_CURE, "cannot use %s: `--version` %s",
+				program, v.status < 0 ? "does not exit" : "fails");
 	} else {
 		version = version_of(v.text.text);
 		if (!version || !bus_version_suits(version))
 			r = failure_set(failure, FAILURE_FAILED, NATS_CURE,
-					"%s is version %s, too old to keep what it acknowledges",
+					"cannot use %s: version %s is too old, acknowledged writes "
+					"would not be on disk",
 					program, version ? version : "unknown");
 	}
 	strbuf_clear(&v.text);

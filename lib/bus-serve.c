@@ -81,7 +81,8 @@ static void answer(struct bus_call *call, const char *key, json_t *value,
 	if (call->reply) {
 		r = bus_publish(call->service->bus, call->reply, NULL, headers, text, strlen(text));
 		if (r == -EMSGSIZE)
-			log_error("an answer of %zu bytes is over the bus's limit and was not sent",
+			log_error("cannot send an answer of %zu bytes: it is larger than the bus "
+				  "limit",
 				  strlen(text));
 	}
 	if (call->endpoint) {
@@ -172,8 +173,9 @@ static void refuse_unknown(struct bus_service *service, const char *word, struct
 	for (size_t i = 0; i < service->n_endpoints; i++)
 		strbuf_printf(&known, "%s, ", subject_verb(service->endpoints[i].row.subject));
 	strbuf_puts(&known, STATUS_VERB);
-	bus_call_failf(call, FAILURE_INVALID, "are all of this cluster's programs of one version?",
-		       "%s knows no verb '%s' (it has %s)", service->daemon, word, known.text);
+	bus_call_failf(call, FAILURE_INVALID,
+		       "check that all programs of this cluster have one version",
+		       "%s has no verb '%s' (it has %s)", service->daemon, word, known.text);
 	strbuf_clear(&known);
 }
 
@@ -206,8 +208,8 @@ static void on_request(const struct bus_message *message, void *userdata)
 			CODEC_LENIENT, &call->request, &failure);
 	if (r < 0) {
 		bus_call_failf(call, FAILURE_INVALID,
-			       "are all of this cluster's programs of one version?",
-			       "request %s: %s %s", word,
+			       "check that all programs of this cluster have one version",
+			       "cannot decode request %s: %s %s", word,
 			       failure.path ? failure.path : "the request", failure.message);
 		failure_clear(&failure);
 		return;
@@ -276,7 +278,7 @@ static void on_services(const struct bus_message *message, void *userdata)
 	}
 	text = json_text(json);
 	if (bus_publish(service->bus, message->reply, NULL, NULL, text, strlen(text)) < 0)
-		log_debug("could not answer %s", message->subject);
+		log_debug("cannot answer %s: the bus is not connected", message->subject);
 }
 
 int bus_serve(struct bus *bus, const char *daemon, const char *machine,

@@ -83,8 +83,8 @@ static void on_native_error(_unused_ natsConnection *nc, _unused_ natsSubscripti
 	natsStatus last = NATS_OK;
 	const char *text = nats_GetLastError(&last);
 
-	log_warning("the bus reports: %s%s%s", natsStatus_GetText(status),
-		    text && *text ? ": " : "", text ? text : "");
+	log_warning("bus error: %s%s%s", natsStatus_GetText(status), text && *text ? ": " : "",
+		    text ? text : "");
 }
 
 static void request_unlink(struct bus_request *request)
@@ -172,9 +172,9 @@ static void connection_changed(struct bus *bus, bool connected)
 		return;
 	bus->connected = connected;
 	if (connected)
-		log_info("the bus is back");
+		log_info("bus connected again");
 	else
-		log_warning("the bus is gone, trying to reconnect");
+		log_warning("bus connection lost; reconnecting");
 	if (!connected)
 		fail_pending(bus);
 	for (size_t i = 0; i < bus->n_watchers; i++) {
@@ -193,8 +193,8 @@ static void connection_closed(struct bus *bus)
 
 	connection_changed(bus, false);
 	natsConnection_GetLastError(bus->native, &text);
-	log_error("the bus has refused this program for good%s%s; start it again, with the "
-		  "credentials of today",
+	log_error("cannot sign in to the bus again%s%s; exiting, so that a new start reads the "
+		  "current credentials",
 		  text && *text ? ": " : "", text ? text : "");
 	sd_event_exit(bus->loop, -EACCES);
 }
@@ -472,15 +472,18 @@ static natsStatus native_options(natsOptions *o, const struct bus_options *optio
 static int connect_failure(natsStatus s, const struct bus_options *options, struct failure *failure)
 {
 	if (s == NATS_CONNECTION_AUTH_FAILED)
-		failure_set(failure, FAILURE_UNREACHABLE,
-			    "the credentials are of another bus: run `meshd --prepare` and start "
-			    "this again",
-			    "the bus at %s does not know user %s", options->url,
-			    options->user ? options->user : "(none)");
+		failure_set(
+			failure, FAILURE_UNREACHABLE,
+			"run `meshd --prepare`, which writes current credentials, and start this "
+			"program again",
+			"cannot sign in to the bus at %s as user %s: it is unknown, or its "
+			"password is another",
+			options->url, options->user ? options->user : "(none)");
 	else
 		failure_set(failure, FAILURE_UNREACHABLE,
 			    "start it (ployz-nats.service, or `ployzctl dev`)",
-			    "no bus answers at %s: %s", options->url, natsStatus_GetText(s));
+			    "cannot connect to the bus at %s: %s", options->url,
+			    natsStatus_GetText(s));
 	return s == NATS_CONNECTION_AUTH_FAILED ? -EACCES : -ECONNREFUSED;
 }
 
@@ -494,15 +497,15 @@ static int check_version(const struct bus_options *options, uint64_t connect_use
 	if (r < 0) {
 		failure_set(failure, FAILURE_UNREACHABLE,
 			    "start it (ployz-nats.service, or `ployzctl dev`)",
-			    "no bus answers at %s: %s", options->url, strerror(-r));
+			    "cannot connect to the bus at %s: %s", options->url, strerror(-r));
 		return r;
 	}
 	if (!bus_version_suits(version)) {
-		failure_set(
-			failure, FAILURE_INVALID,
-			"install nats-server 2.10 or newer (Debian 13 has it)",
-			"nats-server %s at %s is too old: acknowledged writes would not be on disk",
-			version, options->url);
+		failure_set(failure, FAILURE_INVALID,
+			    "install nats-server 2.10 or newer (Debian 13 has it)",
+			    "cannot use nats-server %s at %s: it is too old, acknowledged writes "
+			    "would not be on disk",
+			    version, options->url);
 		return -EPROTONOSUPPORT;
 	}
 	return 0;

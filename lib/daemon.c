@@ -47,7 +47,7 @@ static int configure(const struct config_row *rows, void *config, int argc, char
 	if (r < 0)
 		return r;
 	if (rest < argc)
-		return failure_set(failure, FAILURE_INVALID, "--help lists what it takes",
+		return failure_set(failure, FAILURE_INVALID, "`--help` lists the options",
 				   "'%s' is not an option", argv[rest]);
 	r = config_read(rows, config, common->config, true, failure);
 	if (r < 0 && r != -ENOENT)
@@ -129,7 +129,7 @@ int daemon_new(const char *name, const char *summary, const struct config_row *r
 		return 0;
 	}
 	if (common->check) {
-		printf("%s: the configuration is good\n", name);
+		printf("%s: configuration valid\n", name);
 		return 0;
 	}
 	if (find_machine(common) == 0)
@@ -141,7 +141,7 @@ int daemon_new(const char *name, const char *summary, const struct config_row *r
 	r = loop_new_signals(&daemon->loop, on_signal, daemon);
 	if (r < 0) {
 		daemon_free(daemon);
-		return log_errno(LOG_ERR, r, "no event loop");
+		return log_errno(LOG_ERR, r, "cannot create the event loop");
 	}
 	*ret = daemon;
 	return 1;
@@ -155,13 +155,14 @@ static int take_lock(struct daemon *daemon)
 
 	r = directory_make(daemon->config->state, 0700);
 	if (r < 0)
-		return log_errno(LOG_ERR, r, "cannot make the state directory %s",
+		return log_errno(LOG_ERR, r, "cannot create the state directory %s",
 				 daemon->config->state);
 	daemon->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (daemon->lock < 0)
 		return log_errno(LOG_ERR, errno, "cannot open %s", path);
 	if (flock(daemon->lock, LOCK_EX | LOCK_NB) < 0) {
-		log_error("another %s holds %s: stop it first", daemon->name, path);
+		log_error("cannot start %s: another process holds %s; stop it first", daemon->name,
+			  path);
 		return -EBUSY;
 	}
 	return 0;
@@ -241,8 +242,9 @@ int daemon_open_bus(struct daemon *daemon)
 	int r;
 
 	if (!daemon->config->machine) {
-		log_error("this machine has no id yet: run `meshd --prepare` first, or give "
-			  "--machine ID");
+		log_error("cannot start %s: this machine has no id; run `meshd --prepare`, or give "
+			  "--machine ID",
+			  daemon->name);
 		return -ENXIO;
 	}
 	r = take_lock(daemon);
@@ -284,7 +286,7 @@ int daemon_loop(struct daemon *daemon)
 	/* A client may send a request as soon as this daemon is ready: the server must know its
 	 * subscriptions. */
 	if (daemon->bus && bus_flush(daemon->bus, READY_USEC) < 0)
-		log_debug("the bus does not answer yet");
+		log_debug("the bus has not confirmed the subscriptions yet");
 	sd_notify(false, "READY=1");
 	log_info("ready");
 	r = sd_event_loop(daemon->loop);

@@ -565,9 +565,9 @@ const char *projection_stale_reason(const struct projection *p)
 
 json_t *projection_status(const struct projection *p)
 {
-	json_t *json = json_pack("{s:I, s:o}", "subjects",
-				 (json_int_t)(p->parts[0].items.count + p->parts[1].items.count),
-				 "applied", codec_encode(&watermark_schema, &p->applied));
+	size_t count = p->parts[0].items.count + p->parts[1].items.count;
+	json_t *json = json_pack("{s:I, s:o}", "subjects", (json_int_t)count, "applied",
+				 codec_encode(&watermark_schema, &p->applied));
 
 	if (p->stale_since) {
 		_cleanup_free_ char *since = time_format(p->stale_since);

@@ -452,7 +452,7 @@ static void begin(struct stream_follow *f)
 
 static void begin_anew(struct stream_follow *f, const char *why)
 {
-	log_notice("%s %s: reading it from the beginning", f->stream, why);
+	log_notice("%s %s; reading it from the beginning", f->stream, why);
 	f->last = 0;
 	if (f->from == STREAM_FROM_NEW)
 		f->start = 0;

@@ -26,10 +26,11 @@ bool stream_disk_full(const char *message, const char *server, struct failure *f
 		return false;
 	if (str_starts(server ? server : "", STORE_NAME))
 		where = xasprintf(" on machine %s", server + strlen(STORE_NAME));
-	failure_set(failure, FAILURE_REFUSED,
-		    "make room on that disk; writing goes on by itself then, and until then what "
-		    "runs goes on (`ployzctl status` shows the disks)",
-		    "the store's disk%s is full: %s", where ? where : "", message);
+	failure_set(
+		failure, FAILURE_REFUSED,
+		"free space on that disk; writing then continues by itself, and running instances "
+		"are not affected (`ployzctl status` shows the disks)",
+		"the store's disk%s is full: %s", where ? where : "", message);
 	return true;
 }
 
@@ -55,7 +56,7 @@ static void on_health(int error, const struct bus_message *reply, void *userdata
 	call->fn(NULL, json_string_value(json_object_get(json_object_get(json, "server"), "name")),
 		 streq(status, "ok") ? NULL
 		 : message	     ? message
-				     : "it does not say what is wrong",
+				     : "it names no reason",
 		 call->userdata);
 	free(call);
 }

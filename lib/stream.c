@@ -55,16 +55,16 @@ int stream_transport_failure(int error, const char *what, struct failure *failur
 		return failure_set(failure, FAILURE_NO_QUORUM,
 				   "is the store running and linked to the local bus? `ployzctl "
 				   "status` shows it",
-				   "the store does not answer for %s", what);
+				   "cannot use %s: the store does not answer", what);
 	case -ETIMEDOUT:
 		return failure_set(failure, FAILURE_NO_QUORUM,
-				   "it may be choosing a leader: try again in 10 s",
-				   "the store did not answer in time for %s", what);
+				   "it may be electing a leader: try again in 10 s",
+				   "cannot use %s: the store did not answer in time", what);
 	case -EMSGSIZE:
-		return failure_set(failure, FAILURE_TOO_LARGE,
-				   "make it smaller: files and env count",
-				   "the entry for %s is over the bus's limit of %u MiB", what,
-				   BUS_PAYLOAD_MAX >> 20);
+		return failure_set(
+			failure, FAILURE_TOO_LARGE, "shorten it: files and env count",
+			"cannot append to %s: the entry is larger than the bus limit of %u MiB",
+			what, BUS_PAYLOAD_MAX >> 20);
 	default:
 		return failure_set(failure, FAILURE_UNREACHABLE,
 				   "is nats-server running on this machine?",
@@ -83,8 +83,8 @@ int stream_api_error(const json_t *json, const char *what, struct failure *failu
 	if (code == JS_ERR_STORE_FAILED && text && stream_disk_full(text, NULL, failure))
 		return code;
 	failure_set(failure, code == JS_ERR_STREAM_NOT_FOUND ? FAILURE_NOT_FOUND : FAILURE_REFUSED,
-		    "`ployzctl status` shows the store's room; its log says more",
-		    "the store refuses %s: %s (JetStream error %d)", what,
+		    "`ployzctl status` shows the store's free space; read its log",
+		    "cannot use %s: the store refuses it: %s (JetStream error %d)", what,
 		    text ? text : "no reason given", code);
 	return code ? code : -1;
 }
@@ -127,7 +127,7 @@ static void on_appended(int error, const struct bus_message *reply, void *userda
 		} else if (!sequence) {
 			/* Neither an acknowledgement nor an error: treated as no answer. */
 			outcome = STREAM_UNKNOWN;
-			failure_set(&failure, FAILURE_NO_QUORUM, "the store's log says more",
+			failure_set(&failure, FAILURE_NO_QUORUM, "read the store's log",
 				    "cannot decode the store's answer for %s", call->what);
 		}
 	}
@@ -200,7 +200,7 @@ static void on_message(int error, const struct bus_message *reply, void *userdat
 			failure_clear(&failure);
 		else if (code == 0 &&
 			 entry_decode(json_object_get(json, "message"), &entry, &data) < 0)
-			failure_set(&failure, FAILURE_BUG, "the store's log says more",
+			failure_set(&failure, FAILURE_BUG, "read the store's log",
 				    "cannot decode the store's answer for %s", call->what);
 	}
 	call->fn.entry(failure_is_set(&failure) ? &failure : NULL, data ? &entry : NULL,
@@ -264,7 +264,7 @@ static void on_info(int error, const struct bus_message *reply, void *userdata)
 	} else {
 		json = json_loadb(reply->data, reply->size, 0, NULL);
 		if (!json_is_object(json))
-			failure_set(&failure, FAILURE_BUG, "the store's log says more",
+			failure_set(&failure, FAILURE_BUG, "read the store's log",
 				    "cannot decode the store's answer for %s", call->what);
 		else
 			stream_api_error(json, call->what, &failure);

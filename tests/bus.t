@@ -113,6 +113,6 @@ kill -9 "$user_pid"
 within 5 gone "$user_pid"
 user_start second
 ok 'a program whose user is refused while it runs ends' within 20 gone "$refused_pid"
-like "$(cat "$log")" 'refused this program for good: .*start it again' 'and says why'
+like "$(cat "$log")" 'cannot sign in to the bus again: .*; exiting' 'and says why'
 
 done_testing

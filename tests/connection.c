@@ -11,6 +11,7 @@
 #include "lib/loop.h"
 #include "lib/str.h"
 #include "tests/fuzz/fake/log.h"
+#include "tests/lib/blocks.h"
 #include "tests/tap.h"
 
 #define PATIENCE_USEC 10000000ull
@@ -439,7 +440,7 @@ static void test_loss(void)
 	count = 0;
 	ok(until(1) && again.calls == 1 && again.error == -ENOTCONN,
 	   "a request that is made then fails too, once");
-	ok(strstr(fake_log_line, "trying to reconnect"), "the log says so");
+	ok(strstr(fake_log_line, "connection lost; reconnecting"), "the log says so");
 	bus_watch_state(bus, on_state, two);
 	states[0] = '\0';
 	count = 0;
@@ -460,6 +461,7 @@ static void test_loss(void)
 	bus_subscription_free(echo);
 
 	kill(server, SIGSTOP);
+	waitpid(server, NULL, WUNTRACED);
 	ok(bus_flush(bus, 200000) == -ETIMEDOUT, "what does not reach the server: a time-out");
 	kill(server, SIGCONT);
 	ok(bus_flush(bus, 5000000) == 0, "and afterwards it does");
@@ -495,6 +497,55 @@ static void test_free(void)
 	bus_free(NULL);
 }
 
+static json_t *no_status(_unused_ void *userdata)
+{
+	return json_object();
+}
+
+/* A bus with much of everything, opened and freed. */
+static void cycle(void)
+{
+	static const struct bus_endpoint none[1];
+	struct bus_subscription *subscriptions[100];
+	_cleanup_free_ char *error = NULL;
+	struct asked asked[100];
+	int r;
+
+	bus = open_as(NULL, NULL, &r, &error);
+	HOLDS(bus);
+	for (int i = 0; i < 50; i++)
+		HOLDS(bus_serve(bus, "test", "m1", none, 0, no_status, NULL) == 0);
+	for (size_t i = 0; i < ARRAY_SIZE(subscriptions); i++)
+		HOLDS(bus_subscribe(bus, i ? "c.other" : "c.x", on_nothing, NULL,
+				    &subscriptions[i]) == 0);
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++)
+		request(&asked[i], "c.x", "?", 60000000);
+	for (size_t i = 0; i < 50; i++)
+		bus_request_cancel(asked[i].handle);
+	for (int i = 0; i < 300; i++)
+		publish("c.x", "y");
+	for (size_t i = 50; i < ARRAY_SIZE(subscriptions); i++)
+		bus_subscription_free(subscriptions[i]);
+	for (int i = 0; i < 10; i++) {
+		publish("c.x", "y");
+		run_for(5000);
+	}
+	bus_free(steal(bus));
+	run_for(50000);
+}
+
+static void test_memory(void)
+{
+	long before;
+
+	cycle();
+	cycle();
+	before = blocks_live;
+	cycle();
+	ok(blocks_live - before < 40, "a freed bus leaves nothing behind (%ld blocks)",
+	   blocks_live - before);
+}
+
 static void test_users(void)
 {
 	_cleanup_free_ char *message = NULL;
@@ -504,7 +555,7 @@ static void test_users(void)
 	server_kill();
 	server_start("authorization { users [ { user: u, password: p } ] }");
 	bus = open_as("u", "wrong", &r, &message);
-	ok(!bus && r == -EACCES && strstr(message, "user u"), "a wrong password: %s", message);
+	ok(!bus && r == -EACCES && strstr(message, "as user u"), "a wrong password: %s", message);
 	free(steal(message));
 	bus = open_as(NULL, NULL, &r, &message);
 	ok(!bus && r == -EACCES && strstr(message, "(none)"), "no user: %s", message);
@@ -546,6 +597,7 @@ int main(void)
 	test_requests();
 	test_loss();
 	test_free();
+	test_memory();
 	test_users();
 	sd_event_unref(loop);
 	strbuf_clear(&heard);

@@ -35,7 +35,7 @@ unlike "$("$bus" "$bus_url" request ployz.v1.m1.agentd.list '{}')" 'web-[0-9]*-b
 # Bad requests.
 like "$(ask m1 deploy '{"deploy":"x","manifest":{"namespace":"shop","services":{"web":{}}}}')" 'services.web.image is missing' 'a manifest that breaks a rule is refused naming the field'
 like "$(ask m1 attach '{"deploy":"nosuch"}')" 'NOT_FOUND.*cannot attach to deploy nosuch' 'an unknown deploy'
-like "$(ask m1 frobnicate '{}')" 'leased knows no verb' 'an unknown verb'
+like "$(ask m1 frobnicate '{}')" 'leased has no verb' 'an unknown verb'
 ask m1 deploy '{"deploy":"stale","plan_seq":1,"manifest":{"namespace":"shop","services":{}}}' >"$work/out"
 ok 'a plan made from another state' within 10 ended m1 stale refused
 like "$(record m1 stale)" 'STALE.*namespace shop has changed since' 'is refused as stale'

@@ -1241,7 +1241,7 @@ static void test_connection(void)
 	for (const char *callback = "elrsx"; *callback; callback++) {
 		follow_begin();
 		fill();
-		free_in = *callback;
+		free_in = (unsigned char)*callback;
 		start(STREAM_FROM_ALL, NULL);
 		store_run();
 		if (*callback == 'r')
