@@ -197,6 +197,10 @@ static void add_mirror(struct meshd *meshd, enum streams_id id)
 	case MIRROR_REBUILD:
 		if (meshd->rebuilding || meshd->compaction)
 			break;
+		/* The old mirror goes only where there is room for the new one. */
+		if (mirror->result == POLL_PRESENT &&
+		    !server_has_room(&meshd->servers[1], stream->bytes))
+			break;
 		if (stalled)
 			log_notice("the local mirror of %s has stopped at entry %lld of %lld",
 				   streams_rows[id].name, (long long)mirror->last_sequence,
@@ -357,7 +361,6 @@ static void act_error(struct meshd *meshd)
 	enum store_state suspected = meshd->suspected;
 
 	records_stop(meshd);
-	rebuild_free(meshd);
 	meshd->suspected = meshd->verdict.state;
 	if (suspected != meshd->verdict.state) {
 		timer_arm(meshd->timer, STORE_CONFIRM_USEC);

@@ -543,6 +543,8 @@ enum server_step {
 	SERVER_GIVE_UP, /* it was restarted often enough */
 };
 enum server_step server_decide(const struct watched_server *server, uint64_t now);
+/* Whether the server can store `bytes` more, twice over (pure). */
+bool server_has_room(const struct watched_server *server, uint64_t bytes);
 
 /* bus.c: the endpoints. 0 or negative errno. */
 int meshd_serve(struct meshd *meshd);

@@ -21,6 +21,13 @@ enum server_step server_decide(const struct watched_server *server, uint64_t now
 	return server->restarts < SERVER_RESTARTS_MAX ? SERVER_RESTART : SERVER_GIVE_UP;
 }
 
+bool server_has_room(const struct watched_server *server, uint64_t bytes)
+{
+	if (server->error || server->full)
+		return false;
+	return !server->size || server->room >= 2 * bytes + DISK_ROOM_BYTES;
+}
+
 /* Whether a process is a nats-server that runs with this configuration. Its arguments are separated
  * by zero bytes. */
 static bool is_server(const char *pid, const char *rendered)
