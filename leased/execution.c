@@ -242,7 +242,8 @@ struct execution *execution_new(struct leased *leased, const struct deploy_reque
 	execution->poll = deferred_new(leased->daemon->loop, on_poll, execution);
 	execution->tick = timer_new(leased->daemon->loop, on_tick, execution);
 	execution->rollout = rollout_new(&ops, execution, leased->machine, request);
-	if (bus_subscribe(leased->daemon->bus, subject, on_progress, execution, &execution->progress) < 0)
+	if (bus_subscribe(leased->daemon->bus, subject, on_progress, execution,
+			  &execution->progress) < 0)
 		log_warning("cannot subscribe to the progress of deploy %s; polling its agents "
 			    "once a second",
 			    request->deploy);
@@ -270,9 +271,9 @@ struct execution *execution_find(const struct leased *leased, const char *deploy
 {
 	struct execution *execution;
 
-	LIST_FOREACH(execution, &leased->executions, entry)
-	if (streq(execution->rollout->request->deploy, deploy))
-		return execution;
+	LIST_FOREACH (execution, &leased->executions, entry)
+		if (streq(execution->rollout->request->deploy, deploy))
+			return execution;
 	return NULL;
 }
 

@@ -13,8 +13,8 @@ static int on_removed(_unused_ sd_event_source *source, _unused_ const struct in
 	struct leased *leased = userdata;
 	struct execution *execution;
 
-	LIST_FOREACH(execution, &leased->executions, entry)
-	deferred_schedule(execution->poll);
+	LIST_FOREACH (execution, &leased->executions, entry)
+		deferred_schedule(execution->poll);
 	return 0;
 }
 

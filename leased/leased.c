@@ -77,6 +77,7 @@ struct leased *leased_new(struct daemon *daemon, const struct leased_config *con
 	leased->incarnation = id_new();
 	LIST_INIT(&leased->executions);
 	LIST_INIT(&leased->attachings);
+	LIST_INIT(&leased->breakings);
 	return leased;
 }
 
@@ -117,6 +118,7 @@ void leased_free(struct leased *leased)
 	while (!LIST_EMPTY(&leased->executions))
 		execution_free(LIST_FIRST(&leased->executions));
 	attachings_free(leased);
+	breakings_free(leased);
 	for (size_t i = 0; i < leased->n_ended; i++)
 		deploy_free(leased->ended[i]);
 	lease_watch_free(leased->watch);

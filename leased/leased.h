@@ -18,6 +18,7 @@ struct leased_config {
 
 struct execution;
 struct attaching;
+struct breaking;
 
 struct leased {
 	struct daemon *daemon;
@@ -29,6 +30,7 @@ struct leased {
 	struct map members;		    /* ids of the machines that take part → any value */
 	LIST_HEAD(, execution) executions;  /* rollouts under way */
 	LIST_HEAD(, attaching) attachings;  /* deploys whose records are being read or resolved */
+	LIST_HEAD(, breaking) breakings;    /* leases that are being broken */
 	struct deploy *ended[RECORDS_KEPT]; /* records of the last ended deploys, oldest first */
 	size_t n_ended;
 	uint64_t executed;		  /* deploys since the start */
@@ -47,6 +49,7 @@ int64_t leased_generation(const struct leased *leased);
 
 /* bus.c: the endpoints. 0 or negative errno after the reason was logged. */
 int leased_serve(struct leased *leased);
+void breakings_free(struct leased *leased);
 
 /* failpoint.c: stops a rollout at a phase, for tests */
 /* Watches the directory that PLOYZ_FAILPOINT names, if it does. 0 or negative errno after the

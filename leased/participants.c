@@ -54,6 +54,7 @@ void participants_ask(struct rollout *r, struct participant *p, struct rpc *rpc)
 		participants_reserve(r, p->machine);
 	struct agent_lock lock = { .holder = (char *)r->self, .reserve = *reserve };
 
+	p->lock_sent = true;
 	rollout_command(r, &lock.command);
 	rpc_ask(r, rpc, SUBJECT_AGENT_LOCK, p->machine, &lock, AGENT_USEC);
 }
@@ -99,9 +100,8 @@ bool participants_are_locked(const struct rollout *r, const char **ret_machine)
 {
 	for (size_t i = 0; i < r->n_participants; i++) {
 		const struct participant *p = r->participants[i];
-		uint64_t locked =
-			MAX2(p->locked_usec,
-			     p->renewal.state == RPC_ANSWERED ? p->renewal.sent_usec : 0);
+		uint64_t locked = MAX2(p->locked_usec,
+				       p->renewal.state == RPC_ANSWERED ? p->renewal.sent_usec : 0);
 
 		if (!p->needed || (p->locked && r->now_usec - locked < NO_ANSWER_USEC))
 			continue;

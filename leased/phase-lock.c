@@ -96,6 +96,7 @@ static enum phase_result lock_next(struct rollout *r)
 				participants_ask(r, p, &p->rpc);
 			return PHASE_WAIT;
 		case VERDICT_ERROR:
+			p->lock_sent = failure_is_no_answer(&p->rpc.failure);
 			return rollout_rpc_error(r, &p->rpc);
 		case VERDICT_ANSWER:
 			break;
@@ -142,7 +143,8 @@ enum phase_result phase_unlock_start(struct rollout *r)
 		struct participant *p = r->participants[i];
 
 		rpc_clear(&p->renewal);
-		if (p->locked)
+		/* A lock whose answer was lost may be held all the same. */
+		if (p->locked || p->lock_sent)
 			rpc_ask(r, &p->rpc, SUBJECT_AGENT_UNLOCK, p->machine, &unlock, AGENT_USEC);
 	}
 	return phase_unlock_poll(r);

@@ -78,13 +78,14 @@ static enum phase_result take(struct rollout *r, struct candidate *c)
 	if (!streq(prepared->state, "ready"))
 		return PHASE_WAIT;
 	if (pinned && !streq(prepared->digest, pinned))
-		return rollout_failf(r, FAILURE_FAILED,
-				     "name the image by its digest in the manifest, or deploy a "
-				     "manifest instead of rolling back",
-				     "cannot roll back service %s on machine %s: image %s is %s now, "
-				     "that revision ran %s",
-				     c->service->name, c->slot->machine, c->service->image,
-				     prepared->digest ? prepared->digest : "(unknown)", pinned);
+		return rollout_failf(
+			r, FAILURE_FAILED,
+			"name the image by its digest in the manifest, or deploy a "
+			"manifest instead of rolling back",
+			"cannot roll back service %s on machine %s: image %s is %s now, "
+			"that revision ran %s",
+			c->service->name, c->slot->machine, c->service->image,
+			prepared->digest ? prepared->digest : "(unknown)", pinned);
 	for (size_t i = 0; i < r->n_candidates; i++)
 		if (same_image(c, r->candidates[i]))
 			settle(r, r->candidates[i], prepared->digest);

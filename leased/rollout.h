@@ -9,9 +9,9 @@
 /* --- limits; all in µs of the boot-time clock */
 
 #define REPEAT_USEC 1000000ull /* a request without a final answer is repeated after this */
-#define PLAN_USEC                                                                                \
-	(10 * 1000000ull)	    /* one plan: placerd reads the store and probes all machines \
-				     */
+#define PLAN_USEC                                                                      \
+	(10 * 1000000ull) /* one plan: placerd reads the store and probes all machines \
+			   */
 #define AGENT_USEC \
 	(5 * 1000000ull) /* agentd answers at once; it accepts long work and reports it later */
 #define STORE_READ_USEC (5 * 1000000ull) /* one read of several entries from the leader */
@@ -29,7 +29,7 @@
 #define PLAN_ATTEMPTS                                                                       \
 	5 /* plans of one rollout: the preview, the plan, and three more if a lock's answer \
 	     contradicts it */
-#define RELEASES_MAX 8 /* releases of earlier holders that arrive late */
+#define RELEASES_MAX 8		/* releases of earlier holders that arrive late */
 #define RELEASES_BEFORE_COPY 48 /* of the 64 that PLOYZ_MANIFESTS keeps per namespace */
 
 struct rollout;
@@ -222,6 +222,7 @@ struct participant {
 	bool unreachable;   /* it did not answer its list */
 	bool needed;	    /* the plan names it */
 	bool locked;
+	bool lock_sent;	      /* a lock was sent: it may be held */
 	uint64_t locked_usec; /* when the last acknowledged lock was sent */
 };
 /* An instance that the sweep found and that a committed head may have named. */
