@@ -342,7 +342,7 @@ static void its_end(void)
 	ask_start(&d1, "web", 0, RUNNING);
 	pass(SECOND);
 	ok(!daemon_.may_end(daemon_.may_end_userdata), "while the engine makes something it waits");
-	daemon_.told = true;
+	daemon_.stopping = true;
 	ask_start(&d1, "web", 1, RUNNING);
 	is_answer("UNREACHABLE", "and begins nothing");
 	ok(!loop_ended, "it has not ended");
@@ -356,7 +356,7 @@ static void its_end(void)
 	ask_start(&d1, "web", 0, RUNNING);
 	pass(SECOND);
 	daemon_.may_end(daemon_.may_end_userdata);
-	daemon_.told = true;
+	daemon_.stopping = true;
 	pass(ENGINE_MAKING_USEC - SECOND);
 	ok(!loop_ended, "it waits for a time");
 	pass(2 * SECOND);

@@ -190,11 +190,11 @@ static void test_refused(void)
 	is_at("error/code", "INVALID", "is refused");
 	has_at("error/message", "lease.show: namespace is missing", "with the field");
 	ask_own("lease.show", "nonsense");
-	has_at("error/message", "request lease.show: the request", "or as a whole");
+	has_at("error/message", "cannot decode request lease.show: the request", "or as a whole");
 	ask_own("lease.what", "{}");
 	is_at("error/code", "INVALID", "an unknown one too");
 	has_at("error/message",
-	       "leased knows no verb 'lease.what' (it has lease.show, lease.list, "
+	       "leased has no verb 'lease.what' (it has lease.show, lease.list, "
 	       "status)",
 	       "with those that exist");
 	ok(calls == 0 && streq(fake_last.values[1], "2"), "and calls nothing");
@@ -513,22 +513,29 @@ static void test_versions(void)
 /* A listener that says this to one client, in two pieces where there is a `|`; NULL: nothing. */
 static pid_t greet(int family, const char *greeting, char *port, size_t room)
 {
-	struct sockaddr_storage address = { .ss_family = (sa_family_t)family };
+	union {
+		struct sockaddr any;
+		struct sockaddr_in four;
+		struct sockaddr_in6 six;
+	} address = { .six = { .sin6_family = (sa_family_t)family } };
 	socklen_t size = sizeof(address);
 	int fd = socket(family, SOCK_STREAM, 0), client;
 	const char *cut = greeting ? strchr(greeting, '|') : NULL;
 	pid_t pid;
 
 	if (family == AF_INET)
-		((struct sockaddr_in *)&address)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		address.four.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	else
-		((struct sockaddr_in6 *)&address)->sin6_addr = in6addr_loopback;
-	if (bind(fd, (struct sockaddr *)&address, size) < 0 || listen(fd, 1) < 0) {
+		address.six.sin6_addr = in6addr_loopback;
+	if (bind(fd, &address.any, size) < 0 || listen(fd, 1) < 0) {
 		close(fd);
 		return -1;
 	}
-	getsockname(fd, (struct sockaddr *)&address, &size);
-	snprintf(port, room, "%d", ntohs(((struct sockaddr_in *)&address)->sin_port));
+	if (getsockname(fd, &address.any, &size) < 0) {
+		close(fd);
+		return -1;
+	}
+	snprintf(port, room, "%d", ntohs(address.four.sin_port));
 	fflush(stdout);
 	pid = fork();
 	if (pid > 0) {

@@ -205,7 +205,7 @@ settled() {
 }
 
 held() {
-	grep -q "held before phase $1\$" "$work/mid.out"
+	grep -q "waiting before phase $1\$" "$work/mid.out"
 }
 
 a_candidate_starts() {

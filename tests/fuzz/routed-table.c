@@ -59,7 +59,7 @@ static void set_keys(json_t *head)
 			     : route_key_tcp(json_integer_value(json_object_get(route, "listen")));
 
 		if (json_is_object(route))
-			json_object_set_new(route, "key", json_words(key));
+			json_object_set_new(route, "key", json_utf8(key));
 	}
 }
 

@@ -114,7 +114,7 @@ int bus_publish(struct bus *bus, const char *subject, _unused_ const char *reply
 {
 	if (size > BUS_PAYLOAD_MAX)
 		return -EMSGSIZE;
-	/* A header ends at its line. */
+	/* A header cannot contain a line break. */
 	for (size_t i = 0; headers && i < headers->count; i++)
 		HOLDS(headers->keys[i] && headers->values[i] &&
 		      !strpbrk(headers->values[i], "\r\n"));
@@ -226,7 +226,7 @@ int bus_status(const struct bus_message *message)
 	return headers && headers->status ? atoi(headers->status) : 0;
 }
 
-/* The bytes end with a zero byte, as lib/bus.h has it, and nothing lies behind that. */
+/* The bytes end with a zero byte, as in lib/bus.h, and nothing follows it. */
 static inline void fake_deliver(struct bus_subscription *sub, const char *subject,
 				const char *reply, const struct fake_headers *headers,
 				const void *data, size_t size)
@@ -274,7 +274,7 @@ static inline struct bus_subscription *fake_listening(size_t n)
 	return sub;
 }
 
-/* All that waited is told at once, as lib/bus.c does. */
+/* Pending requests fail at once, as in lib/bus.c. */
 static inline void fake_connection(bool connected)
 {
 	if (fake_bus.connected == connected)
