@@ -9,9 +9,9 @@
 /* --- limits; all in µs of the boot-time clock */
 
 #define REPEAT_USEC 1000000ull /* a request without a final answer is repeated after this */
-#define PLAN_USEC                                                                                \
-	(10 * 1000000ull)	    /* one plan: placerd reads the store and probes all machines \
-				     */
+#define PLAN_USEC                                                                      \
+	(10 * 1000000ull) /* one plan: placerd reads the store and probes all machines \
+			   */
 #define AGENT_USEC \
 	(5 * 1000000ull) /* agentd answers at once; it accepts long work and reports it later */
 #define STORE_READ_USEC (5 * 1000000ull) /* one read of several entries from the leader */
