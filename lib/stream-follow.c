@@ -413,9 +413,8 @@ static void begin(struct stream_follow *f)
 	create(f);
 }
 
-static void begin_anew(struct stream_follow *f, const char *why)
+static void begin_anew(struct stream_follow *f)
 {
-	log_notice("%s %s; reading it from the beginning", f->stream, why);
 	f->last = 0;
 	if (f->from == STREAM_FROM_NEW)
 		f->start = 0;
@@ -440,7 +439,10 @@ static void on_evidence(const struct failure *failure, const struct stream_entry
 		stream_seen_reverted(&f->seen, f->stream, &reverted);
 		lost(f, &reverted);
 	} else if (!entry && f->last && f->from == STREAM_FROM_LAST_PER_SUBJECT) {
-		begin_anew(f, "has dropped the last entry that was read");
+		log_debug("%s has dropped the last entry that was read; reading it from the "
+			  "beginning",
+			  f->stream);
+		begin_anew(f);
 	} else {
 		begin(f);
 	}
@@ -466,7 +468,9 @@ static void on_info(const struct failure *failure, const json_t *info, void *use
 		lost(f, &foreign);
 		return;
 	case STREAM_NEWER:
-		begin_anew(f, "is of a higher store generation");
+		log_notice("%s is of store generation %lld now; reading it from the beginning",
+			   f->stream, (long long)f->now.generation);
+		begin_anew(f);
 		return;
 	case STREAM_SAME:
 		if (f->seen.time_usec && f->now.sequence > f->seen.sequence) {

@@ -137,7 +137,8 @@ struct stream_follow_options {
 	enum stream_from from;
 	uint64_t sequence;
 	uint64_t heartbeat_usec; /* 0: 5 s */
-	bool once;		 /* no retry: `lost` is called once, `live` ends it */
+	bool once; /* no retry, except on a replica that is behind: `lost` is called once, `live`
+		      ends it */
 	bool headers_only; /* `data` of an entry is empty, `size` is that of the stored data */
 	const struct stream_seen *seen; /* what the reader knew before, or NULL; copied */
 };
