@@ -60,7 +60,7 @@ static void record_fact(struct instance *fact, void *userdata)
 		records_made(agentd->records, fact->id, fact->container);
 }
 
-/* A fact without a container: what was never created can still be ordered again. */
+/* A fact without a container: an instance that was never created can be started again. */
 static void adopt_fact(struct instance *fact, void *userdata)
 {
 	struct agentd *agentd = userdata;
@@ -98,7 +98,7 @@ static void on_listed(const struct engine_answer *answer, void *userdata)
 	runs_adopt(agentd->runs, &running);
 	map_clear(&running, NULL);
 	agentd->adopted = true;
-	/* What a deploy's record wants comes before what the containers show. */
+	/* A deploy's record takes precedence over the containers' states. */
 	abort_begin(agentd->aborts);
 	for (struct map_item *i = NULL; (i = map_next(&agentd->controls, i));)
 		take_up(i->value);
@@ -164,7 +164,7 @@ void adopt_engine_event(struct agentd *agentd, const json_t *event)
 
 	if (action && container && run && *run && is_end(action))
 		runs_died(agentd->runs, container);
-	/* An event of another container with the same label is none of the instance's. */
+	/* Events of another container with the same label do not concern the instance. */
 	if (!action || !control || !control->container || !streq(control->container, container))
 		return;
 	log_debug("%s: the engine reports %s", id, action);

@@ -1,4 +1,4 @@
-/* agentd: options, start and end; what follows from a change. */
+/* agentd: options, start, end, and the reactions to a change. */
 #include "agentd/agentd.h"
 
 #define SUMMARY "controls this machine's containers"
@@ -42,8 +42,8 @@ static void on_lapse(void *userdata)
 		timer_arm(agentd->lapse, next - now);
 }
 
-/* A higher epoch ends an earlier holder's lock; the same entry decides what becomes of what that
- * one has stopped. The epoch is stored before any command is executed. */
+/* A higher epoch ends an earlier holder's lock; the same entry decides about the instances that
+ * this holder has stopped. The epoch is stored before any command is executed. */
 static void on_head(const struct head_seen *seen, const struct failure *failure,
 		    struct agentd *agentd)
 {
@@ -101,7 +101,8 @@ static bool may_end(void *userdata)
 
 	if (!agentd->engine->making)
 		return true;
-	log_info("stopping when the container engine has made what it was asked for");
+	log_info("stopping once the container engine has answered all requests to create "
+		 "containers");
 	timer_arm(agentd->end, ENGINE_MAKING_USEC);
 	return false;
 }
@@ -116,8 +117,8 @@ static void on_end(void *userdata)
 {
 	struct agentd *agentd = userdata;
 
-	log_warning("the container engine has not answered whether it has made what it was asked "
-		    "for; the next start finds it");
+	log_warning("the container engine has not answered requests to create containers; the next "
+		    "start of agentd adopts them");
 	sd_event_exit(agentd->daemon->loop, 0);
 }
 

@@ -62,7 +62,7 @@ static bool read_restarts(const json_t *json)
 	return name && *name && !streq(name, "no");
 }
 
-/* What labels name becomes a path, a subject, an entry of the store. */
+/* Labels are checked because their values become paths, subjects and entries of the store. */
 static bool is_instance(const json_t *labels)
 {
 	const char *instance = label_get(labels, "instance");
@@ -72,7 +72,7 @@ static bool is_instance(const json_t *labels)
 	       name_valid(label_get(labels, "service"));
 }
 
-/* One that listens on all addresses has none. */
+/* A port on all addresses has no address. */
 static void add_host_port(struct container_seen *seen, int64_t number, bool udp,
 			  const char *address)
 {

@@ -142,7 +142,7 @@ static void on_containers(const struct engine_answer *answer, void *userdata)
 		add_host_ports(listing, &seen);
 		container_clear(&seen);
 	}
-	/* Taken now: it includes what was being made when the engine was asked. */
+	/* Read now: it includes containers that were being created when the engine was asked. */
 	list_instances(listing->agentd, listing->ns, &listed->instances, &listed->n_instances);
 	finish(listing);
 }

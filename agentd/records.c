@@ -1,6 +1,6 @@
 /* Records: which containers agentd has made, by name and engine id. Labels alone identify none: an
- * image committed from a container carries them too. A name is recorded before its container is
- * asked for, so that a container whose answer was lost is still known. */
+ * image committed from a container carries them too. A name is recorded before the request to
+ * create its container, so that a container whose answer was lost is still known. */
 #include "agentd/agentd.h"
 
 #define RECORDS_MAX_BYTES (16 * 1024 * 1024)

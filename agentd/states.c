@@ -1,4 +1,4 @@
-/* States (pure): what becomes of an instance when something happens to it. */
+/* States (pure): the transitions of an instance's state. */
 #include "agentd/agentd.h"
 
 const char *const event_names[] = {

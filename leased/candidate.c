@@ -83,8 +83,8 @@ static enum phase_result wait_for_old(struct rollout *r, const struct candidate 
 		return PHASE_WAIT;
 	return rollout_failf(r, FAILURE_FAILED,
 			     "the machine's engine or the store may be overloaded; deploy again",
-			     "cannot replace %s on machine %s: it is not %s after %llu s", c->slot->old,
-			     candidate_old_machine(c), what,
+			     "cannot replace %s on machine %s: it is not %s after %llu s",
+			     c->slot->old, candidate_old_machine(c), what,
 			     (unsigned long long)((r->now_usec - c->old_usec) / 1000000));
 }
 

@@ -2,6 +2,9 @@
  * there are none or the grace period is over. */
 #include "leased/rollout.h"
 
+/* One question: a gateway refuses to wait for hours, and one that is restarted forgets it. */
+#define ASK_USEC (30 * 1000000ull)
+
 struct drained_gateway {
 	char *machine;
 	struct rpc rpc;
@@ -52,20 +55,23 @@ static void ask(struct draining *draining, struct drained_gateway *gateway)
 {
 	struct rollout *r = draining->rollout;
 	uint64_t left = r->now_usec < draining->until_usec ? draining->until_usec - r->now_usec : 0;
+	uint64_t wait = MIN2(left, ASK_USEC);
 	const struct drained_request request = {
 		.instances = draining->instances,
 		.wanted = draining->wanted,
-		.wait_ms = (int64_t)(left / 1000),
+		.wait_ms = (int64_t)(wait / 1000),
 	};
 
 	rpc_ask(r, &gateway->rpc, SUBJECT_ROUTED_DRAINED, gateway->machine, &request,
-		left + AGENT_USEC);
+		wait + AGENT_USEC);
 }
 
 static void take(struct draining *draining, struct drained_gateway *gateway)
 {
 	const struct drained *drained = gateway->rpc.answer;
 
+	if (drained->connections > 0 && draining->rollout->now_usec < draining->until_usec)
+		return;
 	gateway->done = true;
 	if (drained->connections > 0)
 		rollout_note(draining->rollout,

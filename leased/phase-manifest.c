@@ -157,6 +157,16 @@ static enum phase_result take_write(struct rollout *r)
 	return PHASE_DONE;
 }
 
+/* An earlier holder's release arrived late. The lease is ours, so ours follows it. */
+static enum phase_result read_again(struct rollout *r)
+{
+	if (++r->releases >= RELEASES_MAX)
+		return rollout_fail(r, &r->write.failure);
+	write_clear(&r->write);
+	r->copy_after = 0;
+	return phase_manifest_start(r);
+}
+
 enum phase_result phase_manifest_poll(struct rollout *r)
 {
 	switch (r->read.state) {
@@ -177,6 +187,7 @@ enum phase_result phase_manifest_poll(struct rollout *r)
 	case WRITE_SUPERSEDED:
 		return take_write(r);
 	case WRITE_CONFLICT:
+		return read_again(r);
 	case WRITE_REFUSED:
 	case WRITE_UNKNOWN:
 		return rollout_fail(r, &r->write.failure);

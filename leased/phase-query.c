@@ -76,11 +76,11 @@ static enum phase_result not_ready(struct rollout *r, const struct candidate *c,
 
 static enum phase_result not_stored(struct rollout *r, const struct candidate *c)
 {
-	return rollout_failf(r, FAILURE_FAILED,
-			     "`ployzctl store usage` shows whether PLOYZ_FACTS is full",
-			     "cannot commit: service %s, slot %lld on machine %s is ready, but its fact "
-			     "is not stored",
-			     c->service->name, (long long)c->slot->slot, c->slot->machine);
+	return rollout_failf(
+		r, FAILURE_FAILED, "`ployzctl store usage` shows whether PLOYZ_FACTS is full",
+		"cannot commit: service %s, slot %lld on machine %s is ready, but its fact "
+		"is not stored",
+		c->service->name, (long long)c->slot->slot, c->slot->machine);
 }
 
 /* PHASE_WAIT: it may still become ready. */

@@ -245,7 +245,7 @@ static void on_record(const struct failure *failure, const struct stream_entry *
 		return;
 	}
 	record = decoded;
-	if (record_is_pending(record) || record->phase == DEPLOY_UNKNOWN) {
+	if (record_is_pending(record)) {
 		left = record->left;
 		n_left = record->n_left;
 		change(closing, record);

@@ -29,6 +29,7 @@
 #define PLAN_ATTEMPTS                                                                       \
 	5 /* plans of one rollout: the preview, the plan, and three more if a lock's answer \
 	     contradicts it */
+#define RELEASES_MAX 8 /* releases of earlier holders that arrive late */
 #define RELEASES_BEFORE_COPY 48 /* of the 64 that PLOYZ_MANIFESTS keeps per namespace */
 
 struct rollout;
@@ -286,6 +287,7 @@ struct rollout {
 	struct leftover *leftovers;
 	size_t n_leftovers;
 	struct claiming *claiming;
+	int releases;	     /* appends of a release that another writer preceded */
 	uint64_t copy_after; /* append the committed release again, after this sequence; 0: no */
 	char **never;	     /* deploys that certainly did not commit */
 	char **perhaps;	     /* deploys that may have committed */
@@ -393,6 +395,8 @@ struct head *head_next(const struct rollout *rollout, const char *now, const cha
  * namespace after that (NULL: there is none) and sets the record's end. False: it is not decided.
  */
 bool record_resolve(struct deploy *record, const struct head *next, uint64_t sequence);
+/* Sets the record's end to failed: no entry of its namespace is the deploy's. */
+void record_unopened(struct deploy *record);
 /* Whether the deploy has committed by its record and its clean-up is not finished. */
 bool record_is_pending(const struct deploy *record);
 /* Whether the deploy certainly did not commit. */

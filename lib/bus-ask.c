@@ -48,7 +48,7 @@ static void transport_failure(const struct ask *ask, int error, struct failure *
 			owner, BUS_PAYLOAD_MAX >> 20);
 		return;
 	default:
-		failure_set(failure, FAILURE_UNREACHABLE, "is nats-server running on this machine?",
+		failure_set(failure, FAILURE_UNREACHABLE, "start nats-server on this machine",
 			    "the local bus is not connected");
 	}
 }

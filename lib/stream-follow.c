@@ -1,5 +1,5 @@
 /* Following a stream: an ephemeral push consumer of JetStream (nats-server 2.10:
- * $JS.API.CONSUMER.CREATE; deliveries name their place in their reply subject, ADR-15) that is
+ * $JS.API.CONSUMER.CREATE; the reply subject of a delivery has its sequences, ADR-15) that is
  * replaced by one from the last sequence on whenever something is missing: a heartbeat, a delivery,
  * the connection, or an entry that the leader has. */
 #include <errno.h>
@@ -11,14 +11,23 @@
 #include "lib/stream-private.h"
 
 #define HEARTBEAT_USEC 5000000ull
-#define ATTACH_USEC 5000000ull	   /* for each request of an attachment */
-#define RETRY_FIRST_USEC 100000ull /* doubled from try to try */
+#define ATTACH_USEC 5000000ull	   /* time limit of each request of an attachment */
+#define RETRY_FIRST_USEC 100000ull /* doubled after each attempt */
 #define RETRY_MAX_USEC 5000000ull
+<<<<<<< HEAD
 #define LAG_USEC 1000000ull	/* without a delivery: the consumer's replica is behind */
 #define LAG_ONCE_MAX 5		/* consumers that a follower with `once` replaces for that */
 #define VERIFY_USEC 30000000ull /* between two questions to the leader while live */
+=======
+#define INACTIVE_USEC 60000000ull /* the server deletes a consumer without a subscriber */
+#define LAG_USEC                                                                        \
+	1000000ull /* without a delivery for this long the consumer's replica is behind \
+		    */
+#define VERIFY_USEC 30000000ull /* between two requests to the leader while live */
+#define ALL_SUBJECTS ">"
+>>>>>>> protocol
 
-/* The question for the last entry of one filter. */
+/* The request for the last entry of one filter. */
 struct target {
 	struct stream_follow *follow;
 	struct bus_request *request;
@@ -29,24 +38,24 @@ struct stream_follow {
 	char *domain, *stream;
 	char **filters; /* NULL: all */
 	enum stream_from from;
-	uint64_t start; /* first sequence that is wanted; 0: not known, or any */
+	uint64_t start; /* first wanted sequence; 0: unknown, or any */
 	uint64_t heartbeat_usec;
 	bool once;
 	bool headers_only;
 	const struct stream_follow_ops *ops;
 	void *userdata;
 
-	bool dead;		    /* freed while one of its callbacks runs */
-	int busy;		    /* callbacks that run now */
-	struct stream_seen seen;    /* the stream as it is known */
-	struct stream_seen now;	    /* as the leader has just described it */
+	bool dead;		 /* freed while one of its callbacks runs: destroyed afterwards */
+	int busy;		 /* number of callbacks that run now */
+	struct stream_seen seen; /* the stream as known from earlier attachments */
+	struct stream_seen now;	 /* the stream as the leader last described it */
 	uint64_t last;		    /* last stream sequence that was handed over */
 	uint64_t consumer_sequence; /* last delivery of this consumer */
 	bool attached;		    /* the consumer's creation was answered */
 	bool live;
-	bool checking;		/* the leader was asked while live */
-	uint64_t head;		/* the stream's last sequence when the leader was asked … */
-	uint64_t target;	/* … and then its last for the filters */
+	bool checking;		/* a request to the leader is pending while live */
+	uint64_t head;		/* the stream's last sequence when the leader answered */
+	uint64_t target;	/* the leader's last sequence for the filters */
 	size_t targets_pending; /* filters whose last entry is not known yet */
 	struct target *targets;
 	uint64_t lag_last; /* `last` when the lag timer was armed */
@@ -69,7 +78,7 @@ static void consumer_delete(struct stream_follow *f)
 	if (!f->consumer)
 		return;
 	api = stream_api(f->domain, "CONSUMER.DELETE", f->stream, f->consumer);
-	/* Nobody waits for the answer: a consumer that stays behind ends by itself. */
+	/* The answer is not needed: the server deletes an unused consumer after INACTIVE_USEC. */
 	if (bus_publish(f->bus, api, NULL, NULL, "", 0) < 0)
 		log_debug("cannot delete consumer %s of %s: the bus is not connected", f->consumer,
 			  f->stream);
@@ -155,14 +164,15 @@ static void on_silence(void *userdata)
 	struct stream_follow *f = userdata;
 	_cleanup_(failure_clear) struct failure why = FAILURE_INIT;
 
-	failure_set(&why, FAILURE_NO_QUORUM, "is the store running and linked to the local bus?",
+	failure_set(&why, FAILURE_NO_QUORUM,
+		    "`ployzctl status` shows whether the store is reachable",
 		    "no heartbeat of %s for %llu s", f->stream,
 		    (unsigned long long)(f->heartbeat_usec * 5 / 2 / 1000000));
 	f->retry_usec = 0;
 	lost(f, &why);
 }
 
-/* --- whether everything that the leader has was delivered --- */
+/* --- comparing deliveries with the leader's entries --- */
 
 static bool is_complete(const struct stream_follow *f)
 {
@@ -177,7 +187,7 @@ static void lag_arm(struct stream_follow *f)
 	timer_arm(f->lag, LAG_USEC);
 }
 
-/* An attachment, or a question to the leader, may have come to its end. */
+/* Ends an attachment or a request to the leader if everything was delivered. */
 static void check_complete(struct stream_follow *f)
 {
 	uint64_t reached = MAX2(f->last, f->head);
@@ -218,8 +228,8 @@ static void on_lag(void *userdata)
 		return;
 	}
 	failure_set(&why, FAILURE_NO_QUORUM, "retrying",
-		    "a replica of %s is behind: %llu was delivered, the leader has %llu", f->stream,
-		    (unsigned long long)f->last, (unsigned long long)f->target);
+		    "a replica of %s is behind: delivered up to %llu, the leader has %llu",
+		    f->stream, (unsigned long long)f->last, (unsigned long long)f->target);
 	lost(f, &why);
 }
 
@@ -240,8 +250,8 @@ static void on_target(const struct failure *failure, const struct stream_entry *
 	check_complete(f);
 }
 
-/* `now` is adopted; what the leader has for the filters is asked after that, so that everything up
- * to `head` is covered. */
+/* Adopts `now`, then requests the leader's last entries for the filters, so that every entry up to
+ * `head` is covered. */
 static void ask_targets(struct stream_follow *f)
 {
 	stream_seen_copy(&f->seen, &f->now);
@@ -265,7 +275,7 @@ static void on_check_info(const struct failure *failure, const json_t *info, voi
 	}
 	stream_seen_clear(&f->now);
 	stream_seen_parse(info, &f->now);
-	/* What else has become of it is the attachment's to find out. */
+	/* The next attachment handles every other change. */
 	if (stream_seen_compare(&f->seen, &f->now, f->stream, NULL) == STREAM_SAME)
 		ask_targets(f);
 	else
@@ -282,8 +292,33 @@ static void on_verify(void *userdata)
 
 /* --- deliveries --- */
 
+<<<<<<< HEAD
 /* A control message: flow control needs an answer on its reply subject; a heartbeat says how many
  * deliveries there were, and where to answer when the consumer stalls. */
+=======
+/* $JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<consumer sequence>.<time>.<pending>, or with
+ * <domain>.<account> before the stream and a token at the end (ADR-15). */
+static int delivery_parse(const char *reply, uint64_t *sequence, uint64_t *consumer_sequence,
+			  uint64_t *time_nsec)
+{
+	_cleanup_(strv_freep) char **words = strv_split(reply ? reply : "", ".");
+	size_t n = strv_count(words), base = n >= 11 ? 6 : 4;
+	int64_t values[3];
+
+	if (n < 9 || !streq(words[0], "$JS") || !streq(words[1], "ACK"))
+		return -EBADMSG;
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
+		if (int_parse(words[base + 1 + i], 0, INT64_MAX, &values[i]) < 0)
+			return -EBADMSG;
+	*sequence = (uint64_t)values[0];
+	*consumer_sequence = (uint64_t)values[1];
+	*time_nsec = (uint64_t)values[2];
+	return 0;
+}
+
+/* A control message: a flow control message must be answered on its reply subject; a heartbeat has
+ * the number of deliveries and, if the consumer has stalled, the subject to answer on. */
+>>>>>>> protocol
 static void on_control(struct stream_follow *f, const struct bus_message *message)
 {
 	const char *stalled = bus_header(message, "Nats-Consumer-Stalled");
@@ -316,7 +351,7 @@ static void on_delivery(const struct bus_message *message, void *userdata)
 		on_control(f, message);
 		return;
 	}
-	if (status) { /* 409 and the like: the consumer or its leader is gone */
+	if (status) { /* for example 409: the consumer or its leader is gone */
 		log_info("the server ended the consumer of %s (status %d); attaching again",
 			 f->stream, status);
 		stream_follow_kick(f);
@@ -325,7 +360,7 @@ static void on_delivery(const struct bus_message *message, void *userdata)
 	if (stream_delivery_parse(message->reply, &entry.sequence, &consumer_sequence, &time_nsec) <
 	    0)
 		return;
-	/* Readers rely on the order. */
+	/* Readers depend on the order. */
 	if (consumer_sequence != f->consumer_sequence + 1 || entry.sequence <= f->last) {
 		log_info("a delivery of %s was skipped or repeated; attaching again", f->stream);
 		stream_follow_kick(f);
@@ -425,7 +460,8 @@ static void begin_anew(struct stream_follow *f)
 		begin(f);
 }
 
-/* The entry that is the last one known: what follows it continues what was handed over. */
+/* The last known entry: if it is unchanged, the entries after it continue those that were handed
+ * over. */
 static void on_evidence(const struct failure *failure, const struct stream_entry *entry,
 			void *userdata)
 {
@@ -462,7 +498,7 @@ static void on_info(const struct failure *failure, const json_t *info, void *use
 	stream_seen_parse(info, &f->now);
 	switch (stream_seen_compare(&f->seen, &f->now, f->stream, &foreign)) {
 	case STREAM_FOREIGN:
-		/* A generation above this one is the operator's decision for it. */
+		/* A higher generation was set by an operator, who has accepted the store. */
 		if (!f->seen.generation)
 			f->seen.generation = f->now.generation;
 		lost(f, &foreign);
@@ -518,7 +554,7 @@ static void on_bus(bool connected, void *userdata)
 		stream_follow_kick(f);
 		return;
 	}
-	failure_set(&why, FAILURE_UNREACHABLE, "is nats-server running on this machine?",
+	failure_set(&why, FAILURE_UNREACHABLE, "start nats-server on this machine",
 		    "the local bus is not connected");
 	lost(f, &why);
 }

@@ -67,7 +67,7 @@ int stream_transport_failure(int error, const char *what, struct failure *failur
 			what, BUS_PAYLOAD_MAX >> 20);
 	default:
 		return failure_set(failure, FAILURE_UNREACHABLE,
-				   "is nats-server running on this machine?",
+				   "start nats-server on this machine",
 				   "the local bus is not connected");
 	}
 }

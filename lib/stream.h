@@ -1,5 +1,5 @@
-/* Streams: JetStream through its wire API (nats-server 2.10: $JS.API.…, ADR-1 and ADR-17), as
- * requests on the bus, so that nothing blocks. `domain` is STORE_DOMAIN or a machine's id. */
+/* Streams: non-blocking requests to JetStream's wire API (nats-server 2.10: $JS.API.…, ADR-1 and
+ * ADR-17). `domain` is STORE_DOMAIN or a machine's id. */
 #ifndef PLOYZ_STREAM_H
 #define PLOYZ_STREAM_H
 
@@ -18,9 +18,9 @@
 enum stream_outcome {
 	STREAM_DONE,	 /* stored at `sequence` */
 	STREAM_CONFLICT, /* not stored: another writer's entry is there; never repeat */
-	STREAM_UNKNOWN,	 /* no answer, or one that leaves it open (FAILURE_REFUSED: the store names
-			    its reason, for example a full disk): read the subject back */
-	STREAM_REFUSED,	 /* not stored: `failure` says why (full, too large …) */
+	STREAM_UNKNOWN,	 /* no answer, or an inconclusive one (FAILURE_REFUSED: with the store's
+			    reason, for example a full disk): read the subject back */
+	STREAM_REFUSED,	 /* not stored: `failure` has the reason (full, too large …) */
 };
 typedef void (*stream_append_fn)(enum stream_outcome outcome, uint64_t sequence,
 				 const struct failure *failure, void *userdata);
@@ -40,13 +40,13 @@ void stream_append(struct bus *bus, const struct stream_append *append, stream_a
 struct stream_entry {
 	const char *subject;
 	uint64_t sequence;
-	uint64_t time_usec; /* when the store took it, CLOCK_REALTIME */
+	uint64_t time_usec; /* when the store stored it, CLOCK_REALTIME */
 	const char *data;   /* zero-terminated beyond `size` */
 	size_t size;
 };
 /* Reads from the stream's leader the last entry of a subject or of all subjects that match a
- * filter. `entry` NULL with no failure: there is none. Decisions still rest on the write's answer.
- */
+ * filter. `entry` NULL with no failure: there is none. Another writer may append meanwhile: only
+ * the answer of a compare-and-set write is conclusive. */
 typedef void (*stream_entry_fn)(const struct failure *failure, const struct stream_entry *entry,
 				void *userdata);
 void stream_last(struct bus *bus, const char *domain, const char *stream, const char *filter,
@@ -123,8 +123,8 @@ struct stream_follow_ops {
 	 * be NULL. May free the follower. */
 	void (*reached)(uint64_t sequence, void *userdata);
 	/* Everything is handed over from the beginning: the generation is higher, or (with
-	 * STREAM_FROM_LAST_PER_SUBJECT) the last entry that was handed over is not there any more.
-	 * May be NULL. */
+	 * STREAM_FROM_LAST_PER_SUBJECT) the last entry that was handed over was dropped. May be
+	 * NULL. */
 	void (*restart)(void *userdata);
 	/* Not attached: the follower retries by itself (0.1 s, 0.2 s, … 5 s). May be NULL. */
 	void (*lost)(const struct failure *why, void *userdata);
@@ -137,27 +137,32 @@ struct stream_follow_options {
 	enum stream_from from;
 	uint64_t sequence;
 	uint64_t heartbeat_usec; /* 0: 5 s */
+<<<<<<< HEAD
 	bool once; /* no retry, except on a replica that is behind: `lost` is called once, `live`
 		      ends it */
+=======
+	bool once;		 /* no retry: it ends with the first `lost` or `live` */
+>>>>>>> protocol
 	bool headers_only; /* `data` of an entry is empty, `size` is that of the stored data */
-	const struct stream_seen *seen; /* what the reader knew before, or NULL; copied */
+	const struct stream_seen *seen; /* what the reader knows already, or NULL; copied */
 };
 struct stream_follow *stream_follow_new(struct bus *bus,
 					const struct stream_follow_options *options,
 					const struct stream_follow_ops *ops, void *userdata);
-/* Ends it; the consumer on the server is deleted (best effort: it also ends by itself). */
+/* Ends it and deletes the consumer on the server (best effort: the server deletes it when it is
+ * inactive). */
 void stream_follow_free(struct stream_follow *follow);
 DEFINE_CLEANUP(struct stream_follow, stream_follow_free);
-/* Attaches anew at once, from the last sequence on. */
+/* Attaches again at once, from the last sequence on. */
 void stream_follow_kick(struct stream_follow *follow);
-/* Asks the leader at once whether everything has been handed over: `reached` says so, and where
- * entries are missing it attaches anew. One that is not attached retries at once. */
+/* Compares at once with the leader's last entries: calls `reached`, or attaches again when entries
+ * are missing. A follower that is not attached retries at once. */
 void stream_follow_check(struct stream_follow *follow);
-/* Attached and nothing missed. */
+/* Whether it is attached and has missed no entry. */
 bool stream_follow_is_live(const struct stream_follow *follow);
 /* What is known of the stream; borrowed. */
 const struct stream_seen *stream_follow_seen(const struct stream_follow *follow);
-/* The reader learned elsewhere (from a local mirror) of entries up to seen->sequence. */
+/* The reader has entries up to seen->sequence from elsewhere (a local mirror). */
 void stream_follow_learn(struct stream_follow *follow, const struct stream_seen *seen);
 
 #endif

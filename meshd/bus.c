@@ -1,4 +1,4 @@
-/* Endpoints: what meshd is asked.
+/* Bus: the endpoints of meshd.
  *
  * It appends intent.member.<own id>, intent.subnet.*, intent.region.* and facts.<own id>. */
 #include "meshd/meshd.h"

@@ -18,7 +18,7 @@ static void on_settled(const struct watermark *applied, void *userdata)
 
 	routed->partial = false;
 	view_settle(&routed->view, applied, routed->last_good);
-	/* From here on the view has every last good entry itself. */
+	/* Now the view contains every last good entry. */
 	json_decref(steal(routed->last_good));
 	sync_table(routed, applied);
 }

@@ -71,8 +71,8 @@ void view_clear(struct view *view);
 /* NULL: there is none. Borrowed. */
 const struct head *view_head(const struct view *view, const char *ns);
 const struct view_item *view_claim(const struct view *view, const char *key);
-/* The key that a claim's token stands for, or NULL: another spelling must not be taken for it.
- * Owned by the caller. */
+/* The key that a claim's token encodes, or NULL: a token that is not the canonical encoding is
+ * refused. Owned by the caller. */
 char *view_claim_key(const char *token);
 /* An instance as its machine reports it. NULL also for a machine that is removed: its facts count
  * as absent. Borrowed. */
@@ -92,8 +92,8 @@ char *claims_refuse(const struct view *view, const struct head *head,
 enum route_kind { KIND_HTTP, KIND_TCP };
 enum server_state {
 	SERVER_DOWN,  /* named by the head, but no traffic may go there */
-	SERVER_DRAIN, /* no new traffic; existing connections may end */
-	SERVER_HELD,  /* as drain, and nothing else is ready: requests are held for the next one */
+	SERVER_DRAIN, /* no new traffic; existing connections continue to their end */
+	SERVER_HELD,  /* as drain, and no other is ready: requests are held for the next instance */
 	SERVER_READY,
 };
 extern const char *const kind_names[];
@@ -129,12 +129,12 @@ struct table_held {
 	char *reason;	   /* `entry N on SUBJECT: …` */
 	char **namespaces; /* whose confirmations are held back */
 };
-/* The facts that the head of a namespace relies on; it takes effect with them. */
+/* The facts that a namespace's head requires; the head takes effect with them. */
 struct table_need {
 	char *ns;
 	int64_t facts; /* sequence in PLOYZ_FACTS, of the watermark's generation */
 };
-/* Replaced whole, and only by a complete view. */
+/* The routing table; only a complete view replaces it. */
 struct table {
 	struct watermark watermark;
 	struct table_backend *backends;
@@ -168,7 +168,7 @@ char *table_map_value(const struct table *table, const struct table_route *route
 char *table_map_key(const struct table_route *route);
 /* Segments of a path: /a/b has two. */
 int table_segments(const char *path);
-/* The facts that the heads of a namespace (NULL: of all) rely on. */
+/* The facts that the heads of a namespace (NULL: of all) require. */
 int64_t table_needs(const struct table *table, const char *ns);
 /* The item of a namespace (NULL: of any) that is held back, with the reason; NULL: none.
  * Borrowed. */
@@ -214,7 +214,7 @@ char *actual_older_command(const char *reply);
 /* Its reply: the connections of each server, as servers of `older`. 0 or -EBADMSG. */
 int actual_read_older(struct actual *older, const char *reply);
 
-/* ---- diff.c: the commands that lead from one to the other (pure) ---- */
+/* ---- diff.c: the commands that lead from the proxy's state to the table (pure) ---- */
 
 struct diff {
 	char **commands; /* for the runtime socket, in order */
@@ -303,7 +303,7 @@ struct routed {
 	char *rendered;		 /* content of haproxy.cfg: written only when it changes */
 	char *rendered_map;	 /* the same of its map */
 	uint64_t saved;		 /* version of the table in table.json; 0: none of this process */
-	uint64_t saved_usec;	 /* CLOCK_BOOTTIME of that */
+	uint64_t saved_usec;	 /* CLOCK_BOOTTIME when it was saved */
 	bool rewritten;		 /* haproxy.cfg or its map changed since then */
 	struct session *session; /* one at a time */
 	enum sync_step step;
@@ -343,7 +343,8 @@ struct table *prepare_saved(const struct routed_config *config, json_t **ret_ent
 /* Writes haproxy.cfg and its map when they changed. 0 or a negative errno after having logged the
  * reason. */
 int prepare_write(struct routed *routed);
-/* Saves the table and the view in the state directory. The same. */
+/* Saves the table and the view in the state directory. 0 or a negative errno after having logged
+ * the reason. */
 int prepare_save(struct routed *routed);
 /* Puts the paths of `config` into the struct. */
 void prepare_paths(struct routed *routed);
@@ -356,15 +357,16 @@ int routed_prepare(const struct routed_config *config);
 
 /* ---- waiters.c: requests that wait for the proxy ---- */
 
-/* What an `applied` request gets now (pure). */
+/* The answer of an `applied` request at this moment (pure). */
 enum waiter_answer { WAITER_WAIT, WAITER_APPLIED, WAITER_HELD };
 /* `table` is of the newest complete view (NULL: there is none), `applied` NULL: nothing is
  * applied. */
 enum waiter_answer waiter_decide(const struct table *table, const struct watermark *applied,
 				 const struct applied_request *request);
-/* Whether everything in `wanted` is applied; an empty one is, once anything is (pure). */
+/* Whether everything in `wanted` is applied; an empty `wanted` requires any applied table (pure).
+ */
 bool waiter_reached(const struct watermark *applied, const struct watermark *wanted);
-/* Both take over the call. */
+/* Both take ownership of the call. */
 void waiters_add_applied(struct routed *routed, struct bus_call *call);
 void waiters_add_drained(struct routed *routed, struct bus_call *call);
 /* Answers the requests that can be answered: the table is another one, HAProxy has it, or time

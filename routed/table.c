@@ -1,4 +1,4 @@
-/* Table: the routing table's form in table.json, and what can be read from it. */
+/* Table: encodes the routing table for table.json, and queries it. */
 #include "routed/routed.h"
 
 const char *const kind_names[] = { "http", "tcp", NULL };

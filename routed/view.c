@@ -8,7 +8,7 @@ struct kind {
 	/* The key of the entry's item in its map, from the subject's placeholders; owned by the
 	 * caller. NULL: they are none. */
 	char *(*key)(const char *a, const char *b);
-	/* Whether the entry is about what its subject names. */
+	/* Whether the entry's content matches its subject. */
 	bool (*matches)(const void *object, const char *a, const char *b);
 };
 
@@ -91,7 +91,7 @@ static int decode(const struct kind *kind, const char *a, const char *b, const c
 	if (!kind->matches(object, a, b)) {
 		codec_destroy(kind->schema, object);
 		return failure_set(failure, FAILURE_INVALID, NULL,
-				   "it is not about what its subject names");
+				   "its content does not match its subject");
 	}
 	*ret = object;
 	return 0;

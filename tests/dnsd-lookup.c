@@ -114,6 +114,7 @@ static struct zone *make_zone(const char *committed, const char *candidates)
 	add_fact(&text, "blog-0-d2", "blog", 0, "d2", "starting", kinds[FOREIGN].address);
 	strbuf_puts(&text, "]}");
 	take(zone, "ployz.v1.facts.m1.blog", &text);
+	zone_apply(zone, NULL);
 	zone_settle(zone);
 	return zone;
 }
@@ -322,6 +323,7 @@ static void test_edges(void)
 	add_fact(&text, "app-0-d2", "app", 0, "d2", "starting", kinds[CANDIDATE].address);
 	strbuf_puts(&text, "]}");
 	take(zone, "ployz.v1.facts.m1.shop", &text);
+	zone_apply(zone, NULL);
 	zone_settle(zone);
 	is_answer(zone, CANDIDATE, "web", KNOT_RRTYPE_A, "", "a candidate that is gone");
 	zone_free(zone);
@@ -331,6 +333,7 @@ static void test_edges(void)
 			   "{\"name\":\"web\",\"slots\":[{\"slot\":0,\"instance\":\"web-0-d1\","
 			   "\"machine\":\"m1\"}]}]}");
 	take(zone, "ployz.v1.intent.namespace.shop", &text);
+	zone_apply(zone, NULL);
 	zone_settle(zone);
 	is_answer(zone, CANDIDATE, "web", KNOT_RRTYPE_A, "c0",
 		  "after an abort its candidates find committed instances only");
@@ -339,6 +342,7 @@ static void test_edges(void)
 			   "{\"name\":\"web\",\"slots\":[{\"slot\":0,\"instance\":\"web-0-d2\","
 			   "\"machine\":\"m1\"}]}]}");
 	take(zone, "ployz.v1.intent.namespace.shop", &text);
+	zone_apply(zone, NULL);
 	zone_settle(zone);
 	is_answer(zone, OPERATOR, "web.shop.ployz.internal", KNOT_RRTYPE_A, "n0",
 		  "after the commit everybody finds them");
@@ -357,6 +361,7 @@ static void test_twice(void)
 	add_fact(&text, "web-0-d2", "web", 0, "d2", "ready", "10.101.1.27");
 	strbuf_puts(&text, "]}");
 	take(zone, "ployz.v1.facts.m2.shop", &text);
+	zone_apply(zone, NULL);
 	zone_settle(zone);
 	is_answer(zone, CANDIDATE, "web", KNOT_RRTYPE_A, "n7", "two candidates of one slot");
 	is_answer(zone, CANDIDATE, "0.web.ployz.internal", KNOT_RRTYPE_A, "n7",

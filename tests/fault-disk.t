@@ -1,11 +1,10 @@
 #!/bin/sh
-# A full disk under the store, under the local bus, under agentd's state, under the gateway's files, under the container
-# engine: what would have to be written is refused with the cause and the cure, traffic goes on, and when there is room
-# all goes on without help.
-# The disks are small tmpfs of the test's own.
+# A full disk under the store, the local bus, agentd's state, the gateway's files, or the container engine: what has to be
+# written is refused with the cause and the next step, traffic continues, and once there is room everything works again
+# without help. The disks are small tmpfs mounts of this test.
 #
-# Short: the nats-server that is installed. FAULTS=whole: each that Debian's releases have (tests/setup/nats-servers);
-# from 2.14 on a store that could not write has to be started again, which meshd sees to.
+# Short: the installed nats-server. FAULTS=whole: each version that Debian's releases have (tests/setup/nats-servers);
+# from 2.14 on a store that could not write has to be restarted, which meshd does.
 . tests/lib/tap.sh
 . tests/lib/fixture.sh
 . tests/lib/engine.sh
@@ -48,7 +47,7 @@ deploy() { # deploy NAME
 serves() { # serves NAME
 	answers full.test / "$1"
 }
-goes_on() { # goes_on NAME: without any help, within the time that the store may need to be started again
+goes_on() { # goes_on NAME: a deploy succeeds without help, within the time that a restart of the store may need
 	web "$1" >"$work/next.yaml"
 	if within 45 ctl deploy -f "$work/next.yaml"; then
 		pass "with room: the deploy of $1 goes through, without help"
@@ -56,9 +55,9 @@ goes_on() { # goes_on NAME: without any help, within the time that the store may
 		run ctl deploy -f "$work/next.yaml"
 		fail "with room: the deploy of $1 goes through" "$out$err"
 	fi
-	is "$(get full.test / | head -n 1)" "$1" 'and serves'
-	is "$(lines "$(containers full)")" 2 'two containers, no more'
-	ok 'all is as it should be' within 20 ctl status
+	is "$(get full.test / | head -n 1)" "$1" 'and is in effect'
+	is "$(lines "$(containers full)")" 2 'with two containers'
+	ok 'status reports no problem' within 20 ctl status
 }
 status_says() {
 	ctl status | grep -q "$1"
@@ -68,7 +67,7 @@ store_disk() { # store_disk VERSION
 	before=$(containers full)
 	load_start full.test /
 	fill "$cluster_dir/state/store"
-	# What is left of the last page may take some entries still.
+	# The rest of the last page may still take some entries.
 	tries=0
 	while deploy "none-$tries" && [ "$code" -eq 0 ] && [ "$tries" -lt 5 ]; do
 		tries=$((tries + 1))
@@ -76,19 +75,19 @@ store_disk() { # store_disk VERSION
 		fill "$cluster_dir/state/store"
 	done
 	exits 6 "$1, the store's disk is full: the deploy is refused, nothing has changed"
-	like "$out$err" "the store's disk.* is full: .*$cluster_dir/state/store/.*: no space left on device" 'which disk'
-	like "$out$err" 'free space on that disk|lease of namespace full' 'and what to do'
-	ok 'status tells of the disk' within 20 status_says "the disk of the store is full ($cluster_dir/state/store"
+	like "$out$err" "the store's disk.* is full: .*$cluster_dir/state/store/.*: no space left on device" 'naming the disk'
+	like "$out$err" 'make room on that disk|lease of namespace full' 'and the next step'
+	ok 'status reports the disk' within 20 status_says "the disk of the store is full ($cluster_dir/state/store"
 	run ctl status
-	exits 1 'and that not all is well'
-	like "$(cat "$work/dev.log")" "meshd +error: the disk of the store is full" 'so does meshd'
+	exits 1 'with exit code 1'
+	like "$(cat "$work/dev.log")" "meshd +error: the disk of the store is full" 'meshd logs it'
 	empty "$cluster_dir/state/store"
 	goes_on "room-$1"
 	load_end
-	load_was_clean 'traffic went on'
+	load_was_clean 'traffic continued'
 }
 
-# Killed while its disk is full, the store comes back with all that it had.
+# A store that is killed while its disk is full comes back with all its entries.
 store_killed() {
 	fill "$cluster_dir/state/store"
 	old=$(pid_of store)
@@ -96,25 +95,25 @@ store_killed() {
 	killed_restarted() {
 		[ -n "$(pid_of store)" ] && [ "$(pid_of store)" != "$old" ]
 	}
-	ok 'killed while its disk is full, the store starts' within 20 killed_restarted
-	ok 'and has what it had' within 20 status_says '^  full '
+	ok 'killed while its disk is full, the store starts again' within 20 killed_restarted
+	ok 'with its entries' within 20 status_says '^  full '
 	empty "$cluster_dir/state/store"
 	goes_on "killed-$1"
 }
 
-# The machine's copy is not written: what is asked for goes through the store, and the copy follows later.
+# The local mirrors are not written: requests go through the store, and the mirrors follow later.
 bus_disk() {
 	fill "$cluster_dir/state/bus"
-	deploy "no-copy-$1"
+	deploy "no-mirror-$1"
 	exits 0 "the local bus's disk is full: a deploy needs the store alone"
-	serves "no-copy-$1"
-	ok 'status tells of it' within 20 status_says "the disk of the local bus is full ($cluster_dir/state/bus"
+	serves "no-mirror-$1"
+	ok 'status reports it' within 20 status_says "the disk of the local bus is full ($cluster_dir/state/bus"
 	empty "$cluster_dir/state/bus"
-	goes_on "copy-$1"
-	copied() {
+	goes_on "mirror-$1"
+	mirrors_follow() {
 		ctl --json status | tr -d ' \n' | grep -q '"behind":0'
 	}
-	ok 'the copy has followed' within 60 copied
+	ok 'the mirrors have followed' within 60 mirrors_follow
 }
 
 agent_disk() {
@@ -122,29 +121,36 @@ agent_disk() {
 	load_start full.test /
 	deploy "no-state-$1"
 	exits 6 "the disk of agentd's state is full: the deploy is refused"
-	like "$err" "the disk of agentd's state on machine [a-z0-9]* is full \\($cluster_dir/state/agentd\\)" 'which disk'
-	like "$err" '; make room there' 'and what to do'
+	like "$err" "the epoch on machine [a-z0-9]*: the disk of agentd's state is full \\($cluster_dir/state/agentd\\)" 'naming the disk'
+	like "$err" '; free space there, then deploy again' 'and the next step'
 	load_end
-	load_was_clean 'traffic went on'
+	load_was_clean 'traffic continued'
 	empty "$cluster_dir/state/agentd"
 	goes_on "state-$1"
 }
 
-# The gateway stores a view before it confirms it. HAProxy has the new one through its socket.
+# HAProxy is configured through its sockets; one that starts now would have the routes of the files. routed confirms
+# nothing that it has not stored: what the commit replaced stays until there is room.
 gateway_disk() {
+	replaced=$(containers full)
 	fill "$cluster_dir/state/routed"
 	load_start full.test /
 	deploy "no-files-$1"
-	exits 7 "the disk of the gateway's files is full: a deploy is committed, its clean-up is pending"
-	like "$err" "routed of machine [a-z0-9]* has not confirmed .*cannot write .*table.json: No space left on device" 'with the reason'
-	serves "no-files-$1"
-	ok 'status tells of it' within 10 status_says "table.json: No space left on device"
-	is "$(grep -c 'cannot write .*table.json' "$work/dev.log")" 1 'routed logs it once'
-	load_end
-	load_was_clean 'traffic went on'
+	exits 7 "the disk of the gateway's files is full: the deploy commits, its clean-up is pending"
+	like "$err" 'routed of machine [a-z0-9]* has not confirmed .* cannot write .*/table.json: No space left on device' 'naming the file'
+	like "$err" 'run `ployzctl deploy sweep full`' 'and the next step'
+	ok 'the new revision is in effect' serves "no-files-$1"
+	is "$(containers full | grep -c -F "$replaced")" 2 'what it replaced is untouched'
+	ok 'status reports it' within 10 status_says 'cannot write .*/table.json: No space left on device'
+	is "$(grep -c 'routed .*error: cannot write .*/table.json' "$work/dev.log")" 1 'routed has logged it once'
 	empty "$cluster_dir/state/routed"
-	ok 'and when there is room, that they are written again' within 10 \
+	ok 'once there is room the files are written again' within 10 \
 		grep -q "gateway's files are written again" "$work/dev.log"
+	run timeout 150 ployzctl --dir "$cluster_dir" deploy sweep full
+	exits 0 'and a sweep finishes the clean-up'
+	is "$(containers full | grep -c -F "$replaced")" 0 'what the deploy replaced is removed'
+	load_end
+	load_was_clean 'traffic continued'
 	goes_on "files-$1"
 }
 
@@ -166,7 +172,7 @@ for version in $(servers); do
 		disk "$work/dev-$version/state/$part" 24m
 	done
 done
-# An engine that sees these disks: where cgroups are not mounted, dockerd has the mounts of its start.
+# The engine has to see these disks: where cgroups are not mounted, dockerd keeps the mounts that exist at its start.
 unset DOCKER_HOST ENGINE_PRIVATE
 engine_start_own || bail "$engine_reason"
 image=plt-$$
@@ -188,7 +194,7 @@ for version in $(servers); do
 	end_pid "$dev_pid" 30
 done
 
-# An engine of its own, whose disk is small.
+# Another engine, on a small disk.
 unset DOCKER_HOST ENGINE_PRIVATE
 ENGINE_TMPDIR=$work/engine
 disk "$ENGINE_TMPDIR" 64m
@@ -202,11 +208,11 @@ load_start full.test /
 fill "$ENGINE_TMPDIR"
 deploy two
 exits 6 "the engine's disk is full: the deploy fails, nothing has changed"
-like "$err" "the container engine's disk on machine [a-z0-9]* is full \\($ENGINE_TMPDIR.*no space left on device" 'which disk'
-like "$err" 'make room there, then deploy again' 'and what to do'
+like "$err" "the container engine's disk on machine [a-z0-9]* is full \\($ENGINE_TMPDIR.*no space left on device" 'naming the disk'
+like "$err" 'free space there, then deploy again' 'and the next step'
 load_end
-load_was_clean 'traffic went on'
-ok 'the old one serves' serves one
+load_was_clean 'traffic continued'
+ok 'the old revision is in effect' serves one
 empty "$ENGINE_TMPDIR"
 goes_on three
 end_pid "$dev_pid" 30

@@ -1,21 +1,22 @@
 #!/bin/sh
-# A leased that is frozen while another deploy is forced through with `lease break`: it cannot commit when it wakes, and
-# says why. Frozen between two renewals, before each of its writes, and with each of them on its way: all of them beside
-# each other, each in a namespace of its own.
+# A leased that is stopped (SIGSTOP) while another deploy is forced through with `lease break`: it cannot commit when it
+# continues, and reports why. It is stopped between two renewals, before each of its writes, and with each write under
+# way. All cases run at the same time, each in its own namespace.
 #
-# The leased of m1 is frozen for 45 s, longer than its lease; that of m3 only as long as the other deploy takes, and what
-# it watches of the leases is lost on the way: nothing but the fence is in its way.
+# The leased of m1 is stopped for 45 s, longer than its lease. That of m3 is stopped only as long as the other deploy
+# takes, and its watch of the leases is lost by the relay, so that only the fence can stop it.
 . "$(dirname "$0")/lib/tap.sh"
 . "$(dirname "$0")/lib/fixture.sh"
 . "$(dirname "$0")/lib/bus.sh"
 . "$(dirname "$0")/lib/leased.sh"
 
-FROZEN_S=45
-# Before a write; or, on its way: it left leased, and comes to the store when the namespace has another holder.
+STOPPED_S=45
+# `open commit close`: before that write. `opening committing closing renewal`: leased has sent the write, and it reaches
+# the store when the namespace has another holder.
 CASES='between open commit close opening committing closing renewal'
 
-# Of a case: what its candidates do, before which step it is held, and what entries the log has in the end, with the two
-# of the deploy that was forced through.
+# Per case: the image, which decides how the candidates behave; the phase before which the rollout is held; the number
+# of entries in the log at the end, with the two of the deploy that was forced through.
 image_of() {
 	case $1 in
 	between) echo slow:1 ;;
@@ -45,7 +46,7 @@ entries_of() {
 	esac
 }
 
-# keep MACHINE CASE: its write stays on its way.
+# keep MACHINE CASE: the relay keeps the write.
 keep() {
 	tell "$1" "keep 0 $(pattern "$(write_of "$2")" "$1-$2")"
 }
@@ -58,7 +59,8 @@ starting() {
 	grep -q "deploy old-$1-between of namespace $1-between: starting" "$work/leased-$1.log"
 }
 
-# begin MACHINE: a deploy of each case, as far as where it is to be frozen. The renewal comes 10 s after its lease.
+# begin MACHINE: starts a deploy per case, up to the point at which leased is stopped. A renewal follows 10 s after the
+# lease was taken.
 begin() {
 	for case in $CASES; do
 		step=$(step_of "$case")
@@ -78,16 +80,15 @@ begin() {
 	within 5 starting "$1" || fail "$1: candidates start"
 }
 
-# Whoever is held goes on when it wakes, but for the one that only renews: a machine that the other deploy had nothing to
-# do with would start its candidates, for the next deploy to sweep.
-let_go() {
+# The held rollouts continue when leased does. The one that only renews stays held.
+release_failpoints() {
 	rm "$PLOYZ_FAILPOINT/$1-open.open" "$PLOYZ_FAILPOINT/$1-commit.commit" "$PLOYZ_FAILPOINT/$1-close.close"
 }
 
-# force MACHINE: with it frozen, its leases are broken, and other deploys go through on m2.
+# force MACHINE: while its leased is stopped, breaks its leases and executes other deploys on m2.
 force() {
 	deploy m2 "refused-$1" ok:2 "$1-between" >"$work/out"
-	ok "$1 is frozen: another machine is refused while it holds the lease" within 5 ended m2 "refused-$1" refused
+	ok "$1 is stopped: another machine is refused while it holds the lease" within 5 ended m2 "refused-$1" refused
 	for case in $CASES; do
 		ask m2 lease.break "{\"namespace\":\"$1-$case\",\"operator\":\"boss@desk\"}" >"$work/broken-$1-$case"
 	done
@@ -102,37 +103,40 @@ force() {
 	pass "$1: other deploys were forced through"
 }
 
-# Of the deploy that was frozen: how it ended, in its own words.
+# why MACHINE CASE: the code and message with which the deploy has ended.
 why() {
 	record "$1" "old-$1-$2" | sed -n 's/.*"failure":{"code":"\([A-Z_]*\)","message":"\([^"]*\)".*/\1: \2/p'
 }
 
-# Of m1: its clock, or the lease that it sees; whichever comes first when it wakes.
-BROKEN='LEASE_LOST: the lease of namespace [a-z0-9-]* (was broken by boss@desk|was taken over by new-[a-z0-9-]*@desk)'
-SLEPT='LEASE_LOST: (the lease of namespace [a-z0-9-]* could not be renewed in time|this leased slept past the term of its lease)'
-# Of m3: the next write meets the other one's.
-FENCED='FENCED: another holder has opened namespace [a-z0-9-]* meanwhile: '
-RENEWED='LEASE_LOST: the lease of namespace [a-z0-9-]* was lost: somebody else has written'
-CLOSED='FAILED: service web, slot . on machine .. did not get ready' # it had failed before it was frozen
+# m1: its clock, or the lease that it sees, whichever it handles first.
+LOST='LEASE_LOST: lease of namespace [a-z0-9-]* lost: (broken by boss@desk|taken over by new-[a-z0-9-]*@desk|another writer changed it|it could not be renewed in time)'
+EXPIRED='LEASE_LOST: cannot continue deploy [a-z0-9-]*: the lease of namespace [a-z0-9-]* was not renewed within its term'
+# The commit was under way: the log decides, and reports the entry that followed the opening one.
+DECIDED='FAILED: deploy [a-z0-9-]* did not commit: entry [0-9]* of namespace [a-z0-9-]*, by deploy new-[a-z0-9-]*, followed its opening entry'
+# m3: the next write, renewal or command meets those of the other holder.
+FENCED='FENCED: (cannot continue deploy [a-z0-9-]*: another holder opened the namespace before the commit|epoch 1 is over, 2 was seen)'
+CONFLICT='LEASE_LOST: lease of namespace [a-z0-9-]* lost: another writer changed it'
+FAILED='FAILED: cannot start service web, slot [01] on machine m[123]: it exited with code 1' # before leased was stopped
 
 reason_of() {
 	case $1:$2 in
-	m1:*) echo "$BROKEN|$SLEPT" ;;
-	m3:between | m3:renewal) echo "$RENEWED" ;;
-	m3:close | m3:closing) echo "$CLOSED" ;;
-	m3:*) echo "$FENCED" ;;
+	*:clos*) echo "$FAILED" ;;
+	m1:committing) echo "$LOST|$EXPIRED|$DECIDED" ;;
+	m1:*) echo "$LOST|$EXPIRED" ;;
+	m3:commit*) echo "$FENCED" ;;
+	m3:*) echo "$FENCED|$CONFLICT" ;;
 	esac
 }
 
-# what_is_wrong MACHINE CASE: nothing, or what is not as it should be once the frozen one is awake.
+# what_is_wrong MACHINE CASE: prints what differs from what is expected once leased has continued.
 what_is_wrong() {
 	ns=$1-$2
 	within 20 ended "$1" "old-$ns" failed || echo "it has not failed: $(record "$1" "old-$ns")"
-	why "$1" "$2" | grep -Eq "^($(reason_of "$1" "$2"))" || echo "it says: $(why "$1" "$2")"
+	why "$1" "$2" | grep -Eq "^($(reason_of "$1" "$2"))" || echo "its reason is: $(why "$1" "$2")"
 	case $1:$2 in
 	m3:clos*)
-		grep -q "deploy old-$ns: the entry that closes it was not stored (somebody else has written" \
-			"$work/leased-$1.log" || echo 'it does not say that it could not close it'
+		grep -q "cannot close deploy old-$ns in the log: cannot append to .*: another writer changed it" \
+			"$work/leased-$1.log" || echo 'it does not report that it could not close the deploy'
 		;;
 	esac
 	[ "$(head_of "$ns")" = "$(cat "$work/head-$ns")" ] || echo "another head than before: $(head_of "$ns")"
@@ -145,11 +149,11 @@ what_is_wrong() {
 	esac
 }
 
-# woken MACHINE: each knows that it has lost, and nothing of it came into the log.
-woken() {
-	ok "$1: four writes come late" within 5 grep -q '^went [1-9]' "$work/relay-$1.log"
+# continued MACHINE: each rollout has ended, and appended nothing.
+continued() {
+	ok "$1: four writes arrive late" within 5 grep -q '^went [1-9]' "$work/relay-$1.log"
 	for case in $CASES; do
-		is "$(what_is_wrong "$1" "$case")" '' "$1, $(words_of "$case"): it cannot go on, and says why"
+		is "$(what_is_wrong "$1" "$case")" '' "$1, $(words_of "$case"): it cannot continue, and reports why"
 		diag "$(why "$1" "$case")"
 	done
 	unlike "$("$bus" "$bus_url" request "ployz.v1.$1.agentd.list" '{}')" "\"deploy\":\"old-$1" "$1: no container of its deploys is left"
@@ -161,10 +165,10 @@ words_of() {
 	case $1 in
 	between) echo 'between two renewals' ;;
 	open | commit | close) echo "before its $1 entry" ;;
-	opening) echo 'its open entry on the way' ;;
-	committing) echo 'its commit entry on the way' ;;
-	closing) echo 'its close entry on the way' ;;
-	renewal) echo 'its renewal on the way' ;;
+	opening) echo 'its open entry under way' ;;
+	committing) echo 'its commit entry under way' ;;
+	closing) echo 'its close entry under way' ;;
+	renewal) echo 'its renewal under way' ;;
 	esac
 }
 
@@ -182,29 +186,29 @@ done
 
 begin m1
 kill -STOP "$leased_m1"
-frozen_since=$(uptime_s)
+stopped_since=$(uptime_s)
 at_end "kill -CONT $leased_m1"
-let_go m1
+release_failpoints m1
 force m1
 
 begin m3
 tell m3 'deaf ^\$KV\.PLOYZ_LEASES\.'
 kill -STOP "$leased_m3"
 at_end "kill -CONT $leased_m3"
-let_go m3
+release_failpoints m3
 force m3
-# What was on its way comes first: the answers wait for the one that wakes.
+# The kept writes reach the store first; leased reads their answers when it continues.
 tell m3 go
 within 5 grep -q '^went' "$work/relay-m3.log"
-entries "$HEAD.none" >"$work/out" # answered behind it
+entries "$HEAD.none" >"$work/out" # the answer follows those of the writes
 kill -CONT "$leased_m3"
-woken m3
+continued m3
 
-thawed() {
-	[ $(($(uptime_s) - frozen_since)) -ge $FROZEN_S ]
+is_over() {
+	[ $(($(uptime_s) - stopped_since)) -ge $STOPPED_S ]
 }
-within $FROZEN_S thawed
+within $STOPPED_S is_over
 kill -CONT "$leased_m1"
 tell m1 go
-woken m1
+continued m1
 done_testing

@@ -219,7 +219,7 @@ static const struct row rows[] = {
 	{ "depends_on: [nope]", "there is no service 'nope'" },
 	{ "namespace: a\nservices:\n  a: {image: x, depends_on: [b]}\n  b: {image: x, depends_on: "
 	  "[a]}",
-	  "in a circle" },
+	  "part of a cycle" },
 	{ "namespace: system\nservices:\n  a: {image: x, privileged: true, host_network: true,\n"
 	  "      mounts: [{bind: /etc, target: /x}]}",
 	  NULL },

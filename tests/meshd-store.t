@@ -22,13 +22,13 @@ ok 'the mirrors have all' within 10 mirrored
 store_end
 ok 'a store that is gone is reported' within 20 says 'cannot reach the store'
 status
-is "$(json '$j->{ok}{store}{state}')" silent 'and in the status'
+is "$(json '$j->{ok}{store}{state}')" unreachable 'and in the status'
 is "$(json '$j->{ok}{bootstrap}')" done 'what was done stays'
 isnt "$(last_of PLOYZ_INTENT "$machine")" '' 'the mirror answers meanwhile'
 ask store.usage '{}'
 like "$out" 'NO_QUORUM' 'usage says so'
 ask store.accept '{}'
-like "$out" 'NO_QUORUM' 'a silent store cannot be accepted'
+like "$out" 'NO_QUORUM' 'a store that does not answer cannot be accepted'
 cp -a "$work/store" "$work/backup"
 store_start
 ok 'and so is its return' within 30 says 'the store answers again'

@@ -1,4 +1,4 @@
-/* What a manifest's rows cannot say: references, claims, limits (pure). */
+/* Manifest check (pure): the rules that schema rows cannot express: references, claims, limits. */
 #include "lib/model/manifest-check.h"
 
 #include <arpa/inet.h>
@@ -17,7 +17,7 @@ struct check {
 	const struct manifest *manifest;
 	manifest_report *report;
 	void *userdata;
-	struct map owners; /* key of a route or host port → path of who has it */
+	struct map owners; /* key of a route or host port → path of its first user */
 };
 
 static void _printf_(3, 4) say(struct check *c, char *path, const char *format, ...)
@@ -31,11 +31,11 @@ static void _printf_(3, 4) say(struct check *c, char *path, const char *format, 
 	c->report(owned, message, c->userdata);
 }
 
-/* Paths are made where something is wrong, and belong to say(). */
+/* Paths are made only for errors; say() takes ownership. */
 #define AT(s, format, ...) xasprintf("services.%s." format, (s)->name, __VA_ARGS__)
 #define AT_KEY(s, key) xasprintf("services.%s." key, (s)->name)
 
-/* Two of the same in one manifest: the second is refused, naming the first. */
+/* Refuses the second use of a key in one manifest and names the first. */
 static void claim(struct check *c, char *key, char *path, const char *what)
 {
 	_cleanup_free_ char *owned_key = key, *owned_path = path;
@@ -59,7 +59,7 @@ static const char *nearest_port(const struct service *s, const char *name)
 	return nearest;
 }
 
-/* NULL after it has said what is wrong with the reference. */
+/* NULL after the error of the reference was reported. */
 static const struct port *refer(struct check *c, const struct service *s, const char *name,
 				int protocol, char *path)
 {
@@ -219,7 +219,7 @@ static void check_texts(struct check *c, const struct service *s)
 	if (s->hostname &&
 	    (!hostname_valid(s->hostname) || s->hostname[0] == '*' || strlen(s->hostname) > 63))
 		say(c, AT_KEY(s, "hostname"), "'%s' is not a host name", s->hostname);
-	/* Labels by which agentd knows its own containers. */
+	/* agentd recognises its containers by these labels. */
 	for (size_t i = 0; i < s->labels.count; i++)
 		if (str_starts(s->labels.items[i].key, OWN_LABELS))
 			say(c, AT(s, "labels.%s", s->labels.items[i].key),
@@ -260,8 +260,8 @@ static void check_depends(struct check *c, const struct service *s)
 	}
 }
 
-/* Services whose dependencies are all done are done; where none is left to take, the rest is a
- * circle or waits for one. */
+/* Repeatedly marks services whose dependencies are all marked; the rest is part of a cycle or
+ * depends on one. */
 static void check_circles(struct check *c)
 {
 	const struct manifest *m = c->manifest;
@@ -285,7 +285,7 @@ static void check_circles(struct check *c)
 	}
 	for (size_t i = 0; i < m->n_services; i++)
 		if (!done[i])
-			say(c, AT_KEY(&m->services[i], "depends_on"), "goes round in a circle");
+			say(c, AT_KEY(&m->services[i], "depends_on"), "is part of a cycle");
 }
 
 static bool owner_valid(const char *owner)
@@ -319,7 +319,8 @@ static void check_grants(struct check *c)
 	}
 }
 
-/* Of the namespace as a whole. A global service has a slot on each machine: one is counted here. */
+/* Limits of the whole namespace. A global service has a slot on each machine and is counted as one.
+ */
 static void check_limits(struct check *c)
 {
 	size_t routes = 0;
