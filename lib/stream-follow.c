@@ -14,18 +14,9 @@
 #define ATTACH_USEC 5000000ull	   /* time limit of each request of an attachment */
 #define RETRY_FIRST_USEC 100000ull /* doubled after each attempt */
 #define RETRY_MAX_USEC 5000000ull
-<<<<<<< HEAD
 #define LAG_USEC 1000000ull	/* without a delivery: the consumer's replica is behind */
 #define LAG_ONCE_MAX 5		/* consumers that a follower with `once` replaces for that */
-#define VERIFY_USEC 30000000ull /* between two questions to the leader while live */
-=======
-#define INACTIVE_USEC 60000000ull /* the server deletes a consumer without a subscriber */
-#define LAG_USEC                                                                        \
-	1000000ull /* without a delivery for this long the consumer's replica is behind \
-		    */
 #define VERIFY_USEC 30000000ull /* between two requests to the leader while live */
-#define ALL_SUBJECTS ">"
->>>>>>> protocol
 
 /* The request for the last entry of one filter. */
 struct target {
@@ -49,7 +40,7 @@ struct stream_follow {
 	int busy;		 /* number of callbacks that run now */
 	struct stream_seen seen; /* the stream as known from earlier attachments */
 	struct stream_seen now;	 /* the stream as the leader last described it */
-	uint64_t last;		    /* last stream sequence that was handed over */
+	uint64_t last;		 /* last stream sequence that was handed over */
 	uint64_t consumer_sequence; /* last delivery of this consumer */
 	bool attached;		    /* the consumer's creation was answered */
 	bool live;
@@ -292,33 +283,8 @@ static void on_verify(void *userdata)
 
 /* --- deliveries --- */
 
-<<<<<<< HEAD
-/* A control message: flow control needs an answer on its reply subject; a heartbeat says how many
- * deliveries there were, and where to answer when the consumer stalls. */
-=======
-/* $JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<consumer sequence>.<time>.<pending>, or with
- * <domain>.<account> before the stream and a token at the end (ADR-15). */
-static int delivery_parse(const char *reply, uint64_t *sequence, uint64_t *consumer_sequence,
-			  uint64_t *time_nsec)
-{
-	_cleanup_(strv_freep) char **words = strv_split(reply ? reply : "", ".");
-	size_t n = strv_count(words), base = n >= 11 ? 6 : 4;
-	int64_t values[3];
-
-	if (n < 9 || !streq(words[0], "$JS") || !streq(words[1], "ACK"))
-		return -EBADMSG;
-	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
-		if (int_parse(words[base + 1 + i], 0, INT64_MAX, &values[i]) < 0)
-			return -EBADMSG;
-	*sequence = (uint64_t)values[0];
-	*consumer_sequence = (uint64_t)values[1];
-	*time_nsec = (uint64_t)values[2];
-	return 0;
-}
-
 /* A control message: a flow control message must be answered on its reply subject; a heartbeat has
  * the number of deliveries and, if the consumer has stalled, the subject to answer on. */
->>>>>>> protocol
 static void on_control(struct stream_follow *f, const struct bus_message *message)
 {
 	const char *stalled = bus_header(message, "Nats-Consumer-Stalled");
