@@ -12,15 +12,19 @@ static void adopt(struct agentd *agentd, struct container_seen *seen)
 {
 	struct control *control = agentd_control(agentd, seen->instance->id);
 	struct instance *fact;
+	bool known;
 
 	if (!control) {
 		fact = facts_get(agentd->facts, seen->instance->id);
-		if (!fact) {
+		known = fact != NULL;
+		if (!known) {
 			fact = facts_add(agentd->facts, seen->instance);
 			fact->since = time_format(time_now_usec());
 			seen->instance = NULL;
 		}
 		control = control_new(agentd, fact);
+		/* A list does not have it. */
+		control->count_unknown = !known;
 		if (fact->state == INSTANCE_GONE)
 			facts_state(agentd->facts, fact, INSTANCE_DRAINING,
 				    "its container still exists", NULL);

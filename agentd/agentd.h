@@ -304,6 +304,7 @@ struct control {
 	bool engine_restarts;	       /* the engine restarts it when it ends */
 	struct timer *restart;	       /* until agentd does, where the engine does not */
 	bool restart_due;	       /* if the next inspection finds it ended */
+	bool count_unknown;	       /* no fact had the engine's count of restarts */
 	unsigned restarts;	       /* in a row, by agentd */
 	bool inspect_again;	       /* something happened while it was busy */
 	uint64_t inspections;	       /* begun */

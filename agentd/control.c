@@ -242,7 +242,8 @@ bool control_died(struct control *control, int64_t exit_code, const char *how)
 static bool take_seen(struct control *control, struct container_seen *seen)
 {
 	struct instance *fact = control->fact, *now = seen->instance;
-	bool changed = false, restarted = now->restarts > fact->restarts;
+	bool changed = false, more = now->restarts > fact->restarts;
+	bool restarted = more && !control->count_unknown;
 
 	control_set_container(control, seen->id);
 	control->engine_restarts = seen->engine_restarts;
@@ -261,7 +262,8 @@ static bool take_seen(struct control *control, struct container_seen *seen)
 		fact->digest = steal(now->digest);
 		changed = true;
 	}
-	if (restarted) {
+	control->count_unknown = false;
+	if (more) {
 		fact->restarts = now->restarts;
 		changed = true;
 	}
@@ -312,8 +314,12 @@ static bool judge_ended(struct control *control, const struct container_seen *se
 /* False: the control was freed. */
 static bool judge(struct control *control, struct container_seen *seen)
 {
-	bool restarted = take_seen(control, seen);
+	bool adopted = control->count_unknown, restarted = take_seen(control, seen);
 
+	/* The engine restarts only what was ready once: it does not fail for being slow now. */
+	if (adopted && seen->engine_restarts && control->fact->state == INSTANCE_STARTING)
+		facts_state(control->agentd->facts, control->fact, INSTANCE_UNREADY,
+			    "it was adopted without a fact", NULL);
 	/* dockerd starts a container with policy `always` when it starts itself. */
 	if (seen->running && control->fact->state == INSTANCE_STOPPED && !control->start_wanted) {
 		control->want = MAX2(control->want, WANT_STOP);

@@ -209,6 +209,31 @@ static void killed_early(void)
 	world_end();
 }
 
+/* The lock ends and the head is read before the containers are known. */
+static void before_adoption(void)
+{
+	updated();
+	engine.hold = "/containers/json";
+	agentd_restart();
+	pass(LOCK_TERM_USEC + 5 * SECOND);
+	ok(strstr(log_lines, "doubt → aborted"), "it is decided before the containers are known");
+	ok(streq(engine_state(NEW), "running"), "and not carried out");
+	engine.hold = NULL;
+	pass(10 * SECOND);
+	is_restored("when they are known");
+	world_end();
+	/* Only drained: a restart does not stop it. */
+	one_committed();
+	open_deploy(&d1, "d0", NAMES_OLD);
+	take_lock(&d1);
+	ask_ref(SUBJECT_AGENT_DRAIN, &d1, OLD);
+	agentd_restart();
+	pass(5 * SECOND);
+	ok(streq(engine_state(OLD), "running"), "what is only drained keeps running");
+	is_state(OLD, "draining", "drained");
+	world_end();
+}
+
 static void store_away(void)
 {
 	updated();
@@ -386,6 +411,7 @@ static void port_moves(void)
 	pass(SECOND);
 	ask_start(&d1, "other", 0, PUBLISHED);
 	ask_start(&d1, "third", 0, RUNNING);
+	ask_start(&d1, "web", 1, RUNNING);
 	pass(3 * SECOND);
 	engine.hold = "/stop";
 	pass(LOCK_TERM_USEC + 5 * SECOND);
@@ -395,6 +421,7 @@ static void port_moves(void)
 	is_state(OLD, "ready", "then the instance is resumed");
 	is_state("shop-other-0-d1", "stopped", "the candidate that held its port is stopped");
 	is_state("shop-third-0-d1", "ready", "one that is not in its way is left to the sweep");
+	is_state("shop-web-1-d1", "ready", "so is one of another slot");
 	world_end();
 }
 
@@ -426,6 +453,7 @@ int main(void)
 	next_holder_stops();
 	restarts();
 	killed_early();
+	before_adoption();
 	store_away();
 	store_away_committed();
 	comes_back();

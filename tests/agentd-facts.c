@@ -110,6 +110,9 @@ static void foreign_entry(const char *nonce)
 static void cloned(void)
 {
 	const struct entry *last;
+	size_t appends;
+	json_t *json;
+	char *text;
 
 	world_with_deploy(&d1);
 	ask_start(&d1, "web", 0, RUNNING);
@@ -124,6 +127,15 @@ static void cloned(void)
 	   "the log says so, and what to do");
 	ok(strstr(status_text, "another machine with this id"), "so does the status: %s",
 	   status_text);
+	appends = store.appends;
+	engine_restart(WEB);
+	pass(10 * SECOND);
+	is_int((long long)(store.appends - appends), 0, "no append is tried any more");
+	json = status_fn(agentd);
+	text = json_text(json);
+	ok(strstr(text, "\"cloned\":true"), "the namespace is marked: %s", text);
+	free(text);
+	json_decref(json);
 	take_lock(&d1);
 	ask_start(&d1, "web", 1, RUNNING);
 	is_answer("REFUSED", "nothing is started");
@@ -186,6 +198,63 @@ static void refused(void)
 	world_end();
 }
 
+/* Reading back fails too, and an entry cannot be decoded. */
+static void read_back(void)
+{
+	world_with_deploy(&d1);
+	ask_start(&d1, "web", 0, RUNNING);
+	pass(3 * SECOND);
+	store.away = true;
+	engine_die(WEB, 1);
+	settle();
+	for (int i = 0; i < 40; i++) {
+		store_time_out();
+		pass(SECOND);
+	}
+	is_int((long long)count(log_lines, "cannot append the facts"), 1,
+	       "a store that does not answer is logged once");
+	store.away = false;
+	pass(15 * SECOND);
+	is_state(WEB, "unready", "when it does, the facts are there");
+	ok(strstr(log_lines, "takes facts again"), "that is logged too");
+	store_put(STREAM_FACTS, "ployz.v1.facts.m1.shop", "{\"machine\":7}");
+	engine_restart(WEB);
+	pass(5 * SECOND);
+	ok(strstr(log_lines, "another machine with this id"),
+	   "an entry that cannot be decoded is not this machine's");
+	agentd_restart();
+	ok(strstr(log_lines, "cannot decode entry"), "at the start it is reported");
+	pass(5 * SECOND);
+	is_state(WEB, "ready", "what runs is adopted, however often it was restarted before");
+	engine_die(WEB, 1);
+	pass(5 * SECOND);
+	is_state(WEB, "unready", "and replaced by the next change");
+	world_end();
+}
+
+/* A healthy instance whose facts are lost, while its probe fails. */
+static void lost(void)
+{
+	world_with_deploy(&d1);
+	ask_start(&d1, "web", 0,
+		  "'ports':{'http':{'port':80}},'ready':{'http':{'port':'http','path':'/'},"
+		  "'interval':'1s','retries':3}");
+	pass(3 * SECOND);
+	is_state(WEB, "ready", "an instance is ready");
+	agentd_kill();
+	store_put(STREAM_FACTS, "ployz.v1.facts.m1.shop",
+		  "{\"machine\":\"m1\",\"namespace\":\"shop\",\"instances\":[]}");
+	engine.sick = true;
+	agentd_begin();
+	pass(60 * SECOND);
+	is(engine_state(WEB), "running", "its facts are lost and it is slow: it is not stopped");
+	is_state(WEB, "unready", "it is unready");
+	engine.sick = false;
+	pass(20 * SECOND);
+	is_state(WEB, "ready", "until it is ready again");
+	world_end();
+}
+
 static void judged(void)
 {
 	static const struct {
@@ -245,12 +314,27 @@ static void pre_deploy(void)
 	is_state(PRE, "starting", "as starting");
 	ask(SUBJECT_AGENT_LIST, "{'namespace':'shop'}");
 	ok(!strstr(answer.text, PRE), "a list has only instances that stay");
+	engine.output = (char *)"migrating\n";
+	engine.quiet = true;
 	engine_die(PRE, 0);
 	settle();
+	engine.quiet = false;
 	ok(!published("shop", PRE), "when it has ended it is not published");
+	ok(n_progress && strstr(progress[n_progress - 1].text, "migrating") &&
+		   streq(progress[n_progress - 1].id, "d1"),
+	   "its output is progress");
 	ask_run();
 	ok(strstr(answer.text, "\"done\""), "and done: %s", answer.text);
 	is(engine_state(PRE), "none", "its container is removed");
+	ok(!records_expect(agentd->records, PRE), "and its record");
+	world_end();
+	world_with_deploy(&d1);
+	engine.refuse = "DELETE";
+	ask_run();
+	engine_die(PRE, 0);
+	settle();
+	ok(records_id(agentd->records, PRE) && strstr(log_lines, "cannot remove the pre_deploy"),
+	   "one that cannot be removed stays recorded");
 	world_end();
 	world_with_deploy(&d1);
 	ask_run();
@@ -344,6 +428,8 @@ int main(void)
 	cloned();
 	late_write();
 	refused();
+	read_back();
+	lost();
 	judged();
 	pre_deploy();
 	pre_deploy_restarts();

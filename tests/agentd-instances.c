@@ -11,13 +11,22 @@ static struct deploy_of d1;
 
 static void running(void)
 {
+	_cleanup_free_ char *slot = NULL, *epoch = NULL;
+
 	world_with_deploy(&d1);
+	ask_start(&d1, "web", 7, RUNNING);
 	ask_start(&d1, "web", 0, RUNNING);
 	pass(SECOND);
+	slot = published_field("shop", "shop-web-7-d1", "slot");
+	epoch = published_field("shop", "shop-web-7-d1", "epoch");
+	ok(streq(slot, "7") && streq(epoch, "5"), "its slot and epoch are published");
 	is_state(WEB, "starting", "without a probe it is not ready at once");
 	pass(2 * SECOND);
 	is_state(WEB, "ready", "it is when it has run for its time");
 	is(engine_find(WEB)->policy, "unless-stopped", "from then on the engine restarts it");
+	agentd_restart();
+	pass(5 * SECOND);
+	is_asked("/update", 2, "it is told so once for each");
 	world_end();
 	world_with_deploy(&d1);
 	ask_start(&d1, "web", 0, "'ready':{'running':'10s'}");
@@ -213,6 +222,27 @@ static void policy_races(void)
 	agentd_restart();
 	pass(5 * SECOND);
 	is(engine_find(WEB)->policy, "unless-stopped", "a restarted agentd sets it too");
+	world_end();
+}
+
+/* An end before the last start, of which an event comes late. */
+static void late_event(void)
+{
+	struct http_request *stream = NULL;
+	_cleanup_free_ char *text = NULL;
+
+	world_with_deploy(&d1);
+	ask_start(&d1, "web", 0, RUNNING);
+	pass(3 * SECOND);
+	for (struct http_request *r = agentd->http->requests; r; r = r->next)
+		if (strstr(r->url, "/events"))
+			stream = r;
+	text = xasprintf("{\"Action\":\"die\",\"timeNano\":1000,\"Actor\":{\"ID\":\"%s\","
+			 "\"Attributes\":{\"ployz.instance\":\"" WEB "\",\"exitCode\":\"1\"}}}\n",
+			 engine_find(WEB)->id);
+	fake_piece(stream, 200, text, strlen(text));
+	settle();
+	is_state(WEB, "ready", "an event of an earlier end is checked by an inspection");
 	world_end();
 }
 
@@ -501,6 +531,7 @@ int main(void)
 	missed_restart();
 	own_restarts();
 	policy_races();
+	late_event();
 	started_outside();
 	copies();
 	strangers();
