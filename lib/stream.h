@@ -137,7 +137,8 @@ struct stream_follow_options {
 	enum stream_from from;
 	uint64_t sequence;
 	uint64_t heartbeat_usec; /* 0: 5 s */
-	bool once;		 /* no retry: it ends with the first `lost` or `live` */
+	bool once; /* no retry, except on a replica that is behind: it ends with the first `lost` or
+		      `live` */
 	bool headers_only; /* `data` of an entry is empty, `size` is that of the stored data */
 	const struct stream_seen *seen; /* what the reader knows already, or NULL; copied */
 };

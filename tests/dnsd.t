@@ -403,7 +403,7 @@ ok 'that its store has lost' within 30 reason 'entries of PLOYZ_FACTS are missin
 is "$(short loop web.shop.ployz.internal A)" '10.101.7.20 ' 'is served'
 like "$(request status '{}')" '"stale_since"' 'with stale since'
 facts m1 shop "$(fact shop web 0 a ready 10.101.7.10)" >/dev/null
-ok 'another entry with its sequence' within 10 reason 'entries of PLOYZ_FACTS are missing: 29 is another one'
+ok 'another entry with its sequence' within 10 reason 'entries of PLOYZ_FACTS are missing: entry 29 differs'
 is "$(short loop web.shop.ployz.internal A)" '10.101.7.20 ' 'is not'
 like "$(applied shop 11 29)" '"ok":.*"stale_since"' 'what was stored is confirmed, as stale'
 dnsd_restart

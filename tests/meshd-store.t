@@ -33,7 +33,7 @@ cp -a "$work/store" "$work/backup"
 store_start
 ok 'and so is its return' within 30 says 'the store answers again'
 ask store.accept '{}'
-like "$out" 'nothing is wrong with it' 'a good store is not accepted again'
+like "$out" 'it has no error' 'a good store is not accepted again'
 
 # put_back DIRECTORY: the store has its data of then, and meshd runs meanwhile.
 put_back() {
@@ -75,7 +75,7 @@ accepts() { # accepts GENERATION: the machine goes on with it, and its mirrors f
 	is "$(json '$j->{ok}{store}{state}')" good 'the store is good'
 	is "$(json '$j->{ok}{store}{error}')" '' 'without an error'
 	ask store.accept '{}'
-	like "$out" 'nothing is wrong with it' 'once'
+	like "$out" 'it has no error' 'once'
 	meshd_restart
 	ok 'started again' within 10 says ': ready'
 	unlike "$(cat "$work/meshd.log")" 'error|belongs to' 'it knows this store'

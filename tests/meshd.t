@@ -65,7 +65,7 @@ ok 'no state without --init' test ! -e "$state"
 meshd_start
 ok 'waits for the bus' within 5 says 'waiting for it'
 local_start
-ok 'reports a store that does not answer' within 10 says 'cannot reach the store: .*retrying, what runs continues'
+ok 'reports a store that does not answer' within 10 says 'cannot reach the store: .*retrying, running containers continue'
 ok 'and is ready all the same' within 5 says ': ready'
 status
 is "$(json '$j->{ok}{store}{state}')" unreachable 'the status says so'

@@ -71,7 +71,7 @@ is "$(lines '^settled')" 1 'and nothing taken'
 for entry in e f g; do
 	append $member.$entry "{\"n\":\"$entry\"}"
 done
-ok 'one that has moved on is refused by its last entry' within 10 printed 'entries of PLOYZ_INTENT are missing: 4 is another one'
+ok 'one that has moved on is refused by its last entry' within 10 printed 'entries of PLOYZ_INTENT are missing: entry 4 differs'
 append $member.h '{"n":"h"}'
 sleep 6
 is "$(lines '^entry.*{"n":"[efgh]"}')" 0 'its entries are not taken'
@@ -113,7 +113,7 @@ streams_make 1 third 1
 for entry in 1 2 3 4 5 6 7; do
 	append $member.o$entry '{}'
 done
-ok 'a store of a lower generation is refused' within 30 printed 'PLOYZ_INTENT is of store generation 1, generation 3 was seen'
+ok 'a store of a lower generation is refused' within 30 printed 'PLOYZ_INTENT has store generation 1, generation 3 was seen'
 end_pid "$follow_pid"
 
 # A projection that starts then knows from the local mirror what the store had.

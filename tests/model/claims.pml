@@ -6,8 +6,8 @@
  * write is a step of its own, and each deploy may be paused, or end, at any step; a paused writer
  * stands for an append that arrives late. A later deploy of the namespace may open meanwhile.
  *
- * Bounds (-D): DEPLOYS of the first namespace, OTHERS of the second. WILDCARD: UPPER is a wildcard, which is allowed above
- * another namespace's existing LOWER.
+ * Bounds (-D): DEPLOYS of the first namespace, OTHERS of the second. WILDCARD: UPPER is a wildcard,
+ * which is allowed above another namespace's existing LOWER.
  *
  * Checked at each commit: no other namespace's committed head has the key, or the other key (with
  * WILDCARD: unless LOWER has the lower sequence); each route committed has this namespace's claim;
@@ -240,7 +240,10 @@ over:	/* Refused, killed, or out of time: with a closing entry or without. */
 		fi
 	}
 ended:
-	atomic { opened = 0; had = 0; wanted = 0; own[0] = 0; own[1] = 0; k = 0; seen_ns = 0; seen_deploy = 0; seen = 0; valid = false }
+	atomic {
+		opened = 0; had = 0; wanted = 0; own[0] = 0; own[1] = 0; k = 0;
+		seen_ns = 0; seen_deploy = 0; seen = 0; valid = false
+	}
 }
 
 init {

@@ -4,19 +4,19 @@
  *
  * Instance n is the one that commit n names; instance 0 is committed at the beginning. A gateway's
  * link to the store and its link to M are cut and heal independently; the gateway's process or its
- * machine dies and comes back; the second gateway may join later. A request to a gateway may remain
- * without an answer at any time, so "the holder cannot reach it" needs no state. Time is modelled by
- * its order alone: M omits a gateway after that gateway has withdrawn M's addresses.
+ * machine dies and comes back; the second gateway may join later. The holder reaches a gateway that is
+ * up and linked to the store, and may give it up at any time. Time is modelled by its order alone: M
+ * omits a gateway after that gateway has withdrawn M's addresses.
  *
  * Assumed, beyond the letter of architecture.md (each is a mutation below): a gateway restores M's
- * addresses only after M counts it as reachable again (NO_HANDSHAKE), and only after it has asked the
- * leader how far its projection has to be (RESTORE_BY_FLAG), only if it holds no item
- * back (RESTORE_HELD), and only after it has stored its view (RESTORE_UNSAVED); after its machine was down it begins
- * with M's addresses withdrawn (BOOT_SERVES); a gateway that joined serves nothing before its
- * projection was live once (JOIN_SERVES).
+ * addresses only after M counts it as reachable again (NO_HANDSHAKE), has then asked the leader how
+ * far its projection has to be (RESTORE_BY_FLAG), holds no item back (RESTORE_HELD) and has stored its
+ * view (RESTORE_UNSAVED); after its machine was down it begins with M's addresses withdrawn
+ * (BOOT_SERVES); a gateway that joins serves nothing before its projection was live (JOIN_SERVES).
  *
- * Bounds (-D): COMMITS, each with a holder of its own that may be paused or die; EVENTS: cuts, deaths
- * and joins together; HELD entries that a gateway cannot decode; SWEEPS, whose holders commit nothing.
+ * Bounds (-D): COMMITS, each with a holder of its own that may be paused or die; SWEEPS, whose holders
+ * commit nothing; EVENTS: cuts, deaths and joins together; HELD entries that a gateway cannot decode;
+ * FIRST_FAULTY: the gateways before this one only lag (0: both fail).
  *
  * Checked: no gateway that may send traffic to M serves an instance that was removed; the instance
  * that the head names is never removed; no deadlock.
@@ -38,7 +38,6 @@
 #endif
 
 #define GATEWAYS 2
-/* Gateways before this one only lag; FIRST_FAULTY=0 lets both fail. */
 #ifndef FIRST_FAULTY
 #define FIRST_FAULTY 1
 #endif

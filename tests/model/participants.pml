@@ -13,8 +13,9 @@
  * renews a lock that has lapsed, and grants a lock only when what it does by itself about an earlier
  * deploy is done.
  *
- * Bounds (-D): MACHINES (1 or 2), DEPLOYS, DEATHS of instances by themselves, LATE commands under way
- * at once on each machine.
+ * Bounds (-D): MACHINES (1 or 2), DEPLOYS (2 or 3), DEATHS of instances by themselves, LATE (0 or 1)
+ * commands under way on each machine that were given up. ONE_STEP: a command is accepted and carried
+ * out in one step.
  *
  * Checked: a commit names only candidates that the last query reported ready, and none that was
  * removed; no instance is removed that the head names; never two instances of one slot run at once;
@@ -386,8 +387,8 @@ proctype rollout(byte me)
 	:: atomic { m == MACHINES -> m = 0; finished[me] = 1; printf("reached: cleaned\n"); goto over }
 	od;
 
-abort:	/* The holder gives the deploy up, and no commit was sent: candidates go, what was stopped is resumed,
-	 * then the closing entry. */
+abort:	/* The holder gives the deploy up, and no commit was sent: candidates are removed and what was stopped
+	 * is resumed, then the closing entry follows. */
 	atomic { m = 0; i = 0; done = false; FOR_MACHINES(i) { found[i] = 0 } i = 0 }
 	do
 	:: m < MACHINES && replaces[me * MACHINES + m] ->
