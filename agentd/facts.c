@@ -359,16 +359,24 @@ const struct failure *facts_refused(const struct facts *facts)
 
 /* --- writing */
 
+/* A refusal is remembered only while a write is outstanding; afterwards it would refuse every start
+ * although nothing asks the store again. */
+static void forget_refusal(struct facts *facts)
+{
+	if (!facts->failing)
+		return;
+	facts->failing = false;
+	failure_clear(&facts->refused);
+	agentd_update_status(facts->agentd);
+}
+
 static void acknowledged(struct fact_list *list, uint64_t sequence)
 {
 	struct facts *facts = list->facts;
 
-	if (facts->failing) {
+	if (facts->failing)
 		log_notice("%s takes facts again", STREAM_FACTS);
-		facts->failing = false;
-		failure_clear(&facts->refused);
-		agentd_update_status(facts->agentd);
-	}
+	forget_refusal(facts);
 	list->acked = list->sent;
 	list->sequence = sequence;
 	free(list->stored);
@@ -532,6 +540,7 @@ static void send_list(struct fact_list *list)
 	/* Back to what is stored: nothing is appended when nothing has changed. */
 	if (streq(list->sending, list->stored)) {
 		list->acked = list->sent;
+		forget_refusal(list->facts);
 		send_reports(list);
 		agentd_changed(agentd);
 		return;

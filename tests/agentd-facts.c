@@ -198,6 +198,35 @@ static void refused(void)
 	world_end();
 }
 
+/* The refused start is undone before the store takes facts again: nothing remains to be written, so
+ * no later append would end the refusal. */
+static void refusal_forgotten(void)
+{
+	struct deploy_of d2 = { "d2", 6, 0 };
+
+	world_with_deploy(&d1);
+	ask_start(&d1, "web", 0, RUNNING);
+	pass(3 * SECOND);
+	store.full = true;
+	ask_start(&d1, "web", 1, RUNNING);
+	pass(3 * SECOND);
+	ask_start(&d1, "web", 2, RUNNING);
+	is_answer("REFUSED", "while the disk is full nothing is started");
+	ask_ref(SUBJECT_AGENT_REMOVE, &d1, "shop-web-1-d1");
+	pass(SECOND);
+	open_deploy(&d2, NULL, "");
+	take_lock(&d2);
+	pass(3 * SECOND);
+	store.full = false;
+	pass(3 * SECOND);
+	take_lock(&d2);
+	ask_start(&d2, "web", 1, RUNNING);
+	is_answer("ok", "with room and nothing left to write, a start is accepted");
+	pass(3 * SECOND);
+	is_state("shop-web-1-d2", "ready", "and its fact is stored");
+	world_end();
+}
+
 /* Reading back fails too, and an entry cannot be decoded. */
 static void read_back(void)
 {
@@ -428,6 +457,7 @@ int main(void)
 	cloned();
 	late_write();
 	refused();
+	refusal_forgotten();
 	read_back();
 	lost();
 	judged();
