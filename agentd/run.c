@@ -5,6 +5,7 @@
 
 #define RUN_GRACE_S 2
 #define ASIDE_USEC (10 * 1000000ull)
+#define OUTPUT_USEC (2 * 1000000ull) /* that its output may take after its end */
 
 struct run {
 	struct runs *runs;
@@ -18,9 +19,13 @@ struct run {
 	struct volume_check *volumes;
 	struct engine_request *request;
 	struct engine_request *output;
+	struct timer *output_limit;
+	uint64_t received; /* bytes of output */
+	uint64_t skip;	   /* bytes that were received before and are read again */
 	struct lines lines;
 	char *last; /* line of output: often the reason */
 	struct timer *limit;
+	bool started, ended, reread;
 	bool timed_out;
 };
 
@@ -45,6 +50,7 @@ static void run_free(void *p)
 	engine_cancel(run->output);
 	volume_check_free(run->volumes);
 	timer_free(run->limit);
+	timer_free(run->output_limit);
 	lines_clear(&run->lines);
 	agent_run_free(run->order);
 	free(run->name);
@@ -133,6 +139,7 @@ static void end(struct run *run, const char *state, int64_t exit_code, char *rea
 	struct agentd *agentd = run->runs->agentd;
 
 	timer_disarm(run->limit);
+	timer_disarm(run->output_limit);
 	engine_cancel(steal(run->output));
 	run->state = state;
 	run->exit_code = exit_code;
@@ -208,23 +215,29 @@ static void inspect(struct run *run, const char *container, engine_fn fn)
 		   &run->request);
 }
 
+/* The exit code is read when the process has ended and its output is complete. */
+static void output_complete(struct run *run)
+{
+	timer_disarm(run->output_limit);
+	lines_flush(&run->lines);
+	if (run->ended)
+		inspect(run, run->container, on_exit_code);
+}
+
 static void on_waited(const struct engine_answer *answer, void *userdata)
 {
 	struct run *run = userdata;
 
 	run->request = NULL;
-	if (answer->error < 0)
+	if (answer->error < 0) {
 		end(run, "failed", -1, xasprintf("its end is unknown: %s", answer->message));
+		return;
+	}
+	run->ended = true;
+	if (run->output)
+		timer_arm(run->output_limit, OUTPUT_USEC);
 	else
-		inspect(run, run->container, on_exit_code);
-}
-
-static enum http_flow on_output(_unused_ int status, const char *data, size_t size, void *userdata)
-{
-	struct run *run = userdata;
-
-	lines_feed(&run->lines, data, size);
-	return HTTP_GO_ON;
+		output_complete(run);
 }
 
 static void wait_for_end(struct run *run)
@@ -236,19 +249,52 @@ static void wait_for_end(struct run *run)
 		   &run->request);
 }
 
-/* Its output ends a moment before the engine reports its end. */
+static enum http_flow on_output(_unused_ int status, const char *data, size_t size, void *userdata)
+{
+	struct run *run = userdata;
+	size_t skipped = (size_t)MIN2(run->skip, (uint64_t)size);
+
+	run->skip -= skipped;
+	run->received += size - skipped;
+	lines_feed(&run->lines, data + skipped, size - skipped);
+	return HTTP_GO_ON;
+}
+
 static void on_output_end(_unused_ const struct http_answer *answer, void *userdata)
 {
 	struct run *run = userdata;
 
 	run->output = NULL;
-	lines_flush(&run->lines);
-	/* While it is inspected for its address, that answer continues. */
-	if (!run->request)
-		wait_for_end(run);
+	output_complete(run);
 }
 
-/* Its end comes as the end of its output. */
+static void read_output(struct run *run, bool follow)
+{
+	_cleanup_free_ char *path = xasprintf("/containers/%s/logs?stdout=1&stderr=1%s",
+					      run->container, follow ? "&follow=1" : "");
+
+	engine_stream(run->runs->agentd->engine, "GET", path, NULL, on_output, on_output_end, run,
+		      &run->output);
+}
+
+/* Podman may follow the output of a process for ever that ends while the request begins
+ * (containers/ podman issues 6627 and 11461): what has not arrived is read without following. */
+static void on_output_limit(void *userdata)
+{
+	struct run *run = userdata;
+
+	engine_cancel(steal(run->output));
+	if (run->reread) {
+		output_complete(run);
+		return;
+	}
+	run->reread = true;
+	run->skip = run->received;
+	timer_arm(run->output_limit, OUTPUT_USEC);
+	read_output(run, false);
+}
+
+/* The answer to `wait` reports its end. */
 static void stop(struct run *run)
 {
 	_cleanup_free_ char *path =
@@ -262,7 +308,7 @@ static void on_limit(void *userdata)
 	struct run *run = userdata;
 
 	run->timed_out = true;
-	if (run->output)
+	if (run->started && !run->ended)
 		stop(run);
 }
 
@@ -281,18 +327,14 @@ static void on_address(const struct engine_answer *answer, void *userdata)
 			publish(run, seen.address);
 		container_clear(&seen);
 	}
-	if (!run->output)
-		wait_for_end(run);
+	wait_for_end(run);
 }
 
 static void follow(struct run *run)
 {
-	_cleanup_free_ char *path =
-		xasprintf("/containers/%s/logs?follow=1&stdout=1&stderr=1", run->container);
-
+	run->started = true;
 	inspect(run, run->container, on_address);
-	engine_stream(run->runs->agentd->engine, "GET", path, NULL, on_output, on_output_end, run,
-		      &run->output);
+	read_output(run, true);
 	/* Its time was over before it began. */
 	if (run->timed_out)
 		stop(run);
@@ -444,6 +486,7 @@ void runs_order(struct runs *runs, const struct agent_run *order, struct agent_r
 		run->exit_code = -1;
 		run->lines = (struct lines){ .fn = on_line, .userdata = run };
 		run->limit = timer_new(runs->agentd->daemon->loop, on_limit, run);
+		run->output_limit = timer_new(runs->agentd->daemon->loop, on_output_limit, run);
 		map_put(&runs->map, name, run);
 		begin(run);
 	}

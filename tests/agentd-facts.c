@@ -383,6 +383,44 @@ static void pre_deploy(void)
 	world_end();
 }
 
+/* Podman sometimes follows the output of a process that has ended without an end. */
+static void pre_deploy_endless(void)
+{
+	world_with_deploy(&d1);
+	engine.endless_follow = true;
+	engine.output = (char *)"no such table\n";
+	ask_run();
+	engine_die(PRE, 4);
+	pass(SECOND);
+	ask_run();
+	ok(strstr(answer.text, "\"running\""), "its output is awaited: %s", answer.text);
+	pass(2 * SECOND);
+	ask_run();
+	ok(strstr(answer.text, "exit code 4; its last line: no such table"),
+	   "output that does not end is read again without following: %s", answer.text);
+	is_int((long long)count(answer.text, "no such table"), 1, "once");
+	is(engine_state(PRE), "none", "its container is removed");
+	world_end();
+	world_with_deploy(&d1);
+	engine.hold = "/logs";
+	ask_run();
+	engine_die(PRE, 0);
+	pass(5 * SECOND);
+	ask_run();
+	ok(strstr(answer.text, "\"done\""), "without any output its exit code decides: %s",
+	   answer.text);
+	world_end();
+	world_with_deploy(&d1);
+	engine.hold = "/logs";
+	ask_run();
+	pass(61 * SECOND);
+	pass(5 * SECOND);
+	take_lock(&d1);
+	ask_run();
+	ok(strstr(answer.text, "did not end within 60 s"), "and the limit holds: %s", answer.text);
+	world_end();
+}
+
 /* agentd dies while it runs, or before it has started it; in Podman's words, too. */
 static void pre_deploy_restarts(void)
 {
@@ -462,6 +500,7 @@ int main(void)
 	lost();
 	judged();
 	pre_deploy();
+	pre_deploy_endless();
 	pre_deploy_restarts();
 	pre_deploy_sweep();
 	return tap_done();

@@ -76,7 +76,7 @@ store_disk() { # store_disk VERSION
 	done
 	exits 6 "$1, the store's disk is full: the deploy is refused, nothing has changed"
 	like "$out$err" "the store's disk.* is full: .*$cluster_dir/state/store/.*: no space left on device" 'naming the disk'
-	like "$out$err" 'make room on that disk|lease of namespace full' 'and the next step'
+	like "$out$err" 'free space on that disk|lease of namespace full' 'and the next step'
 	ok 'status reports the disk' within 20 status_says "the disk of the store is full ($cluster_dir/state/store"
 	run ctl status
 	exits 1 'with exit code 1'

@@ -24,14 +24,15 @@ static struct {
 	const char *refusal; /* … which is this one */
 	bool away;	     /* every request breaks off */
 	bool podman;
-	bool no_update;	  /* it has no such request */
-	bool quiet;	  /* no events */
-	bool sick;	  /* HTTP probes are answered with 503 */
-	int exec_code;	  /* of a command in a container */
-	bool no_image;	  /* until it is pulled … */
-	const char *pull; /* … with this output */
-	unsigned number;  /* of the last container or start */
-	char *output;	  /* of containers, in frames; NULL: none */
+	bool no_update;	     /* it has no such request */
+	bool endless_follow; /* output that is followed does not end */
+	bool quiet;	     /* no events */
+	bool sick;	     /* HTTP probes are answered with 503 */
+	int exec_code;	     /* of a command in a container */
+	bool no_image;	     /* until it is pulled … */
+	const char *pull;    /* … with this output */
+	unsigned number;     /* of the last container or start */
+	char *output;	     /* of containers, in frames; NULL: none */
 } engine;
 
 static struct container *engine_find(const char *word)
@@ -288,8 +289,9 @@ static bool container_request(struct http_request *request, const char *rest)
 	} else if (streq(verb, "update")) {
 		update(request, c);
 	} else if (streq(verb, "wait") || (streq(verb, "logs") && request->on_body)) {
-		/* Both end with the process. */
-		if (streq(c->state, "running"))
+		/* Both end with the process, in Podman not always. */
+		if (streq(c->state, "running") ||
+		    (engine.endless_follow && strstr(request->url, "follow=1")))
 			return false;
 		if (streq(verb, "logs") && engine.output)
 			fake_piece(request, 200, engine.output, strlen(engine.output));
