@@ -8,6 +8,8 @@
 #   make check-thread  what shares the bus with nats.c's threads, with ThreadSanitizer looking on
 #   make check-rollouts  random rollouts, RUNS=1000000 of them
 #   make check-crash   every fault, at every phase of a deploy: about half an hour
+#   make check-model   the models of the deploy protocol, with all their bounds and mutations
+#   make check-mutants random mutants of FILES, and how many of them the quick tests notice
 #   make fuzz     throw hostile bytes at everything that strangers write: tests/fuzz/NAME.c
 #                 (make fuzz-corpus keeps the inputs that reached something new)
 #   make bench-NAME   measure tests/bench/NAME: deploy, overhead, switch, propagate, start, footprint
@@ -60,8 +62,8 @@ LOG := $(BUILD)/setup.log
 # As many jobs as there are processors, unless -j was said.
 JOBS = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
-.PHONY: all tests tools fuzzers clean demo demo-end check check-quick check-thread check-crash check-rollouts fuzz fuzz-corpus lint \
-	lint-files install setup setup-check setup-fuzz
+.PHONY: all tests tools fuzzers clean demo demo-end check check-quick check-thread check-crash check-rollouts check-model \
+	check-mutants fuzz fuzz-corpus lint lint-files install setup setup-check setup-fuzz
 .SECONDEXPANSION:
 .SECONDARY:
 
@@ -178,7 +180,7 @@ check-quick: setup-check
 
 # Where threads hand over: lib/bus, driven hard, and the daemons on top of it. A build of its own; each report is a
 # failed test.
-THREAD_TESTS := $(patsubst %,tests/%.t,handover bus leased placerd dnsd routed meshd agentd)
+THREAD_TESTS := $(patsubst %,tests/%.t,handover bus leased placerd dnsd routed meshd meshd-store meshd-machine agentd)
 check-thread:
 	@tests/setup/packages -l $(LOG) build run check
 	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes SAN=thread BUILD=build-thread all tools
@@ -194,6 +196,17 @@ check-rollouts: setup-check
 check-crash: setup-check
 	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes all tests
 	@BUILD=$(BUILD) tests/crash
+
+# The models of the deploy protocol in SPIN, each explored completely within its bounds; the last line is the count.
+check-model:
+	@tests/setup/packages -l $(LOG) build check
+	@tests/model/run
+
+# N random mutants of FILES (leased and the shared parts of the protocol), chosen by SEED, and the quick tests; the last
+# line is their count.
+check-mutants: setup-check
+	@$(MAKE) --no-print-directory $(JOBS) TERSE=yes all tests
+	@BUILD=$(BUILD) tests/mutants $(if $(N),-n $(N)) $(if $(SEED),-s $(SEED)) $(FILES)
 
 setup-fuzz:
 	@tests/setup/packages -l $(LOG) build fuzz

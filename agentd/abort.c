@@ -1,5 +1,5 @@
-/* Presumed abort: records which instances a deploy has taken out of service, asks for the head when
- * the deploy's lock has ended, and carries out what aborting.c decides. Each decision is saved
+/* Presumed abort: records which instances a deploy has taken out of service, requests the head when
+ * the deploy's lock has ended, and carries out the decisions of aborting.c. Each decision is saved
  * before it is carried out, and carried out again after a restart. */
 #include "agentd/agentd.h"
 
@@ -40,7 +40,7 @@ static void resume(struct control *control)
 		control_command(control, EVENT_RESUME, -1, NULL);
 }
 
-/* Its fact may say that it was resumed, though the start was lost with an earlier process. */
+/* The fact may report it as resumed although the start was lost with an earlier process. */
 static void start_again(struct control *control)
 {
 	if (control && control->want == WANT_RUN &&
@@ -56,7 +56,7 @@ static void stop(struct control *control)
 		control_command(control, EVENT_STOP, -1, NULL);
 }
 
-/* The candidates of its deploy that stand in the instance's way: that of its slot, and those that
+/* The candidates of its deploy that conflict with the instance: the one of its slot, and those that
  * hold its host port or volume. */
 static bool is_in_the_way(const struct stopped *stopped, const struct control *instance,
 			  const struct control *other)
@@ -91,7 +91,7 @@ static void stop_candidate(struct control *control, _unused_ const struct stoppe
 	stop(control);
 }
 
-/* The one that presumed abort has stopped; others are left to the next holder's sweep. */
+/* The candidate that presumed abort has stopped; the next holder's sweep removes the others. */
 static void remove_candidate(struct control *control, _unused_ const struct stopped *stopped)
 {
 	if (is_out(control))
@@ -165,7 +165,7 @@ static void feed(struct aborts *aborts, const struct lock *lock, struct stopped 
 			  &about, "%s, taken out of service by deploy %s: %s → %s (%s)",
 			  stopped->instance, stopped->deploy, aborting_state_names[state],
 			  aborting_state_names[move.next], aborting_event_names[event]);
-		/* It was brought back: the deploy has to stop it again. */
+		/* The instance was resumed: the deploy has to stop it again. */
 		if (state == ABORTING_ABORTED)
 			stopped->stop = false;
 		stopped->state = move.next;
@@ -191,7 +191,7 @@ static void drop_done(struct lock *lock)
 	lock->n_stopped = kept;
 }
 
-/* What was decided is saved, then carried out. A disk that is full is tried again. */
+/* Saves each decision, then carries it out. A failed write is repeated. */
 static int commit(struct aborts *aborts)
 {
 	struct agentd *agentd = aborts->agentd;
@@ -208,7 +208,7 @@ static int commit(struct aborts *aborts)
 			enum aborting_action action = (enum aborting_action)lock->stopped[j].todo;
 
 			lock->stopped[j].todo = ABORTING_NOP;
-			/* Before the containers are known abort_begin does it. */
+			/* Before the containers are known, abort_begin does this. */
 			if (agentd->adopted || action == ABORTING_READ)
 				carry_out(agentd, lock, &lock->stopped[j], action);
 		}
@@ -228,7 +228,7 @@ static struct stopped *record_of(struct lock *lock, const char *instance, const 
 	return NULL;
 }
 
-/* Only what the head names is brought back: nothing else is recorded. */
+/* Only instances that the head names are resumed, so no others are recorded. */
 static struct stopped *record_add(struct agentd *agentd, const struct agent_command *command,
 				  const char *instance)
 {
@@ -316,7 +316,7 @@ void abort_head(struct aborts *aborts, const struct head_seen *seen)
 	commit(aborts);
 }
 
-/* --- what has been reached */
+/* --- whether a decision is carried out */
 
 static bool is_back(const struct control *control)
 {
@@ -401,9 +401,9 @@ void abort_settle(struct aborts *aborts)
 		commit(aborts);
 }
 
-/* --- after a restart, and until it is reached */
+/* --- repeating decisions, also after a restart */
 
-/* What was decided is carried out until it is reached; what waits for a head asks for it. */
+/* Repeats each decision until it is carried out; a record that waits for a head requests it. */
 static void on_tick(void *userdata)
 {
 	struct aborts *aborts = userdata;
@@ -425,7 +425,7 @@ static void on_tick(void *userdata)
 	}
 }
 
-/* Those that were resumed already; the others wait for the head. */
+/* Records that were resumed already; the others wait for the head. */
 static void start_candidates(const struct agentd *agentd, const struct lock *lock,
 			     const struct stopped *stopped)
 {
@@ -438,7 +438,7 @@ static void start_candidates(const struct agentd *agentd, const struct lock *loc
 	}
 }
 
-/* What an earlier process has begun for a record. */
+/* Continues the decisions of an earlier process. */
 static void begin(const struct agentd *agentd, const struct lock *lock,
 		  const struct stopped *stopped)
 {
@@ -446,7 +446,7 @@ static void begin(const struct agentd *agentd, const struct lock *lock,
 
 	switch ((enum aborting_state)stopped->state) {
 	case ABORTING_HELD:
-		/* That its deploy wanted it stopped outlives a restart. */
+		/* A stop that the deploy requested is repeated after a restart. */
 		if (stopped->stop && control)
 			stop(control);
 		break;

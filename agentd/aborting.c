@@ -1,5 +1,5 @@
-/* Presumed abort (pure): what becomes of an instance that a deploy has stopped or drained when the
- * deploy's lock ends. One record an instance; the head decides. */
+/* Aborting (pure): presumed abort, the decision about an instance that a deploy has stopped or
+ * drained when the deploy's lock ends. There is one record per instance, and the head decides. */
 #include "agentd/agentd.h"
 
 const char *const aborting_state_names[] = {
@@ -171,7 +171,7 @@ enum aborting_action aborting_repeat(enum aborting_state state)
 	return nop;
 }
 
-/* It has committed, now or before a later deploy's entry. */
+/* The deploy has committed, with this entry or before a later deploy's entry. */
 static bool names_deploy(const struct head *head, const char *deploy)
 {
 	if (streq(head->deploy, deploy))
@@ -196,7 +196,7 @@ bool aborting_head(const struct stopped *stopped, const struct head *head, uint6
 		*ret = ABORTING_COMMITTED;
 	else if (open || sequence < (uint64_t)stopped->opened)
 		/* The store is behind what the deploy was opened in, and the instance was
-		 * committed later still: this entry says nothing about it. */
+		 * committed later still: this entry decides nothing about it. */
 		return false;
 	else
 		*ret = ABORTING_DROPPED;

@@ -2,7 +2,7 @@
  * stored epoch and the lock. */
 #include "agentd/agentd.h"
 
-/* What a head says about who may command: the open deploy or, once it is closed, the writer of the
+/* Who may command according to a head: the open deploy or, once it is closed, the writer of the
  * entry. */
 struct shown {
 	const char *deploy;
@@ -60,7 +60,7 @@ static enum admission other_shown(const struct admission_input *input, const str
 	return fenced(command, failure, "`ployzctl lease show` names the present holder", why);
 }
 
-/* The head names the command's deploy: what is left to compare is this machine's own. */
+/* The head names the command's deploy: compares this machine's own epoch and lock. */
 static enum admission admit_shown(const struct admission_input *input, const struct shown *shown,
 				  struct failure *failure)
 {
@@ -103,6 +103,6 @@ enum admission admission_decide(const struct admission_input *input, struct fail
 	if (streq(shown.deploy, command->deploy) && shown.epoch == command->epoch &&
 	    shown.generation == command->generation)
 		return admit_shown(input, &shown, failure);
-	/* An entry that was read earlier may have been followed by the command's own. */
+	/* The command's own entry may have followed an entry that was read earlier. */
 	return input->fresh ? other_shown(input, &shown, failure) : ADMISSION_READ;
 }

@@ -12,15 +12,19 @@ static void adopt(struct agentd *agentd, struct container_seen *seen)
 {
 	struct control *control = agentd_control(agentd, seen->instance->id);
 	struct instance *fact;
+	bool known;
 
 	if (!control) {
 		fact = facts_get(agentd->facts, seen->instance->id);
-		if (!fact) {
+		known = fact != NULL;
+		if (!known) {
 			fact = facts_add(agentd->facts, seen->instance);
 			fact->since = time_format(time_now_usec());
 			seen->instance = NULL;
 		}
 		control = control_new(agentd, fact);
+		/* A list does not have it. */
+		control->count_unknown = !known;
 		if (fact->state == INSTANCE_GONE)
 			facts_state(agentd->facts, fact, INSTANCE_DRAINING,
 				    "its container still exists", NULL);
@@ -60,7 +64,7 @@ static void record_fact(struct instance *fact, void *userdata)
 		records_made(agentd->records, fact->id, fact->container);
 }
 
-/* A fact without a container: what was never created can still be ordered again. */
+/* A fact without a container: an instance that was never created can be started again. */
 static void adopt_fact(struct instance *fact, void *userdata)
 {
 	struct agentd *agentd = userdata;
@@ -70,8 +74,8 @@ static void adopt_fact(struct instance *fact, void *userdata)
 		control_new(agentd, fact);
 }
 
-/* What the list does not show may have been made after it: only an inspection says that a container
- * is lost. */
+/* What the list does not show may have been made after it: only an inspection proves that a
+ * container is lost. */
 static void take_up(struct control *control)
 {
 	if (control->container || control->request || control->order || control->want != WANT_RUN)
@@ -98,7 +102,7 @@ static void on_listed(const struct engine_answer *answer, void *userdata)
 	runs_adopt(agentd->runs, &running);
 	map_clear(&running, NULL);
 	agentd->adopted = true;
-	/* What a deploy's record wants comes before what the containers show. */
+	/* A deploy's record takes precedence over the containers' states. */
 	abort_begin(agentd->aborts);
 	for (struct map_item *i = NULL; (i = map_next(&agentd->controls, i));)
 		take_up(i->value);
@@ -124,8 +128,8 @@ void adopt_begin(struct agentd *agentd)
 }
 
 /* Whether an end that an event reports may be that before the last start: events and answers do not
- * come in one order (seen with Podman 5.4: a stop's after the start that followed it). What an
- * inspection says is so now. */
+ * come in one order (seen with Podman 5.4: a stop's after the start that followed it). An
+ * inspection shows the present state. */
 static bool is_doubtful(const struct control *control, const json_t *event)
 {
 	json_int_t nanoseconds = json_integer_value(json_object_get(event, "timeNano"));
@@ -164,7 +168,7 @@ void adopt_engine_event(struct agentd *agentd, const json_t *event)
 
 	if (action && container && run && *run && is_end(action))
 		runs_died(agentd->runs, container);
-	/* An event of another container with the same label is none of the instance's. */
+	/* Events of another container with the same label do not concern the instance. */
 	if (!action || !control || !control->container || !streq(control->container, container))
 		return;
 	log_debug("%s: the engine reports %s", id, action);

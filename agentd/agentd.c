@@ -1,4 +1,4 @@
-/* agentd: options, start and end; what follows from a change. */
+/* agentd: options, start, end, and the reactions to a change. */
 #include "agentd/agentd.h"
 
 #define SUMMARY "controls this machine's containers"
@@ -42,8 +42,8 @@ static void on_lapse(void *userdata)
 		timer_arm(agentd->lapse, next - now);
 }
 
-/* A higher epoch ends an earlier holder's lock; the same entry decides what becomes of what that
- * one has stopped. The epoch is stored before any command is executed. */
+/* A higher epoch ends an earlier holder's lock; the same entry decides about the instances that
+ * this holder has stopped. The epoch is stored before any command is executed. */
 static void on_head(const struct head_seen *seen, const struct failure *failure,
 		    struct agentd *agentd)
 {
@@ -51,7 +51,8 @@ static void on_head(const struct head_seen *seen, const struct failure *failure,
 		commands_unread(agentd->commands, seen, failure);
 		return;
 	}
-	if (locks_shown(&agentd->locks, seen->ns, admission_epoch(seen->head)))
+	if (locks_shown(&agentd->locks, seen->ns, admission_epoch(seen->head),
+			seen->head && seen->head->open ? seen->head->open->deploy : NULL))
 		agentd->locks.unsaved = true;
 	abort_unlocked(agentd->aborts);
 	abort_head(agentd->aborts, seen);
@@ -100,14 +101,15 @@ static bool may_end(void *userdata)
 
 	if (!agentd->engine->making)
 		return true;
-	log_info("stopping when the container engine has made what it was asked for");
+	log_info("stopping once the container engine has answered all requests to create "
+		 "containers");
 	timer_arm(agentd->end, ENGINE_MAKING_USEC);
 	return false;
 }
 
 void agentd_made(struct agentd *agentd)
 {
-	if (agentd->daemon->told && !agentd->engine->making)
+	if (agentd->daemon->stopping && !agentd->engine->making)
 		sd_event_exit(agentd->daemon->loop, 0);
 }
 
@@ -115,8 +117,8 @@ static void on_end(void *userdata)
 {
 	struct agentd *agentd = userdata;
 
-	log_warning("the container engine has not answered whether it has made what it was asked "
-		    "for; the next start finds it");
+	log_warning("the container engine has not answered requests to create containers; the next "
+		    "start of agentd adopts them");
 	sd_event_exit(agentd->daemon->loop, 0);
 }
 

@@ -13,8 +13,8 @@
 #define ENGINE_INFO_USEC                                                        \
 	(5 * 1000000ull) /* a running engine reports its version well within it \
 			  */
-/* When agentd is stopped, it waits this long for what the engine is making: nobody else would know
- * of it. */
+/* When agentd is stopped, it waits this long for containers that the engine is creating: no other
+ * process knows of them. */
 #define ENGINE_MAKING_USEC (15 * 1000000ull)
 #define ENGINE_RETRY_USEC 250000ull	     /* until the next attempt after it went away */
 #define ENGINE_ANSWER_MAX (16 * 1024 * 1024) /* a list of some hundred containers */
@@ -26,12 +26,13 @@
 #define FACTS_APPEND_USEC \
 	(10 * 1000000ull) /* for one append; then the facts of that time are sent */
 #define FACTS_READ_USEC (2 * 1000000ull)
-#define HEAD_READ_USEC (2 * 1000000ull)	   /* one answer of the store: a healthy one takes ms */
-#define HEAD_AGAIN_USEC 250000ull	   /* until a leader that is behind is asked again */
+#define HEAD_READ_USEC (2 * 1000000ull)	   /* for one answer; a healthy store needs milliseconds */
+#define HEAD_AGAIN_USEC 250000ull	   /* until a leader that is behind gets another request */
 #define COMMAND_WAIT_USEC (4 * 1000000ull) /* leased waits 5 s for an answer */
 #define COMMANDS_WAITING_MAX 256
 #define QUERY_USEC (3 * 1000000ull) /* for the answer to agentd.probe */
-#define ABORT_TICK_USEC 1000000ull  /* nothing announces a late commit: the head is read again */
+#define ABORT_TICK_USEC \
+	1000000ull /* interval of reading the head again: no event announces a late commit */
 #define LOCK_TERM_USEC                                                             \
 	LEASE_TERM_USEC /* a lock lapses this long after its holder's last message \
 			 */
@@ -58,7 +59,8 @@ struct engine_answer {
 	int error;	     /* negative errno: the engine did not answer; its state is unknown */
 	int status;	     /* HTTP's; 0 with an error */
 	const json_t *json;  /* or NULL */
-	const char *message; /* the engine's, or what kept it from answering; never NULL */
+	const char *message; /* the engine's message, or the reason why there is no answer; never
+				NULL */
 	const char *body;    /* as it came */
 	size_t size;
 };
@@ -111,10 +113,10 @@ void engine_stream(struct engine *engine, const char *method, const char *path, 
 		   http_body_fn on_body, http_done_fn done, void *userdata,
 		   struct engine_request **ret);
 void engine_resume(struct engine_request *request);
-/* It did not answer: it counts as away until it answers again. */
+/* Reports a missing answer: the engine counts as unreachable until it answers again. */
 void engine_lost(struct engine *engine, const char *why);
-/* The engine's message, taken over; of a full disk, with its place and the next step. Owned by the
- * caller. */
+/* The engine's message, whose ownership passes; that of a full disk gets the machine and the next
+ * step. Owned by the caller. */
 char *engine_disk_message(const struct engine *engine, char *message);
 json_t *engine_status(const struct engine *engine);
 
@@ -140,8 +142,8 @@ char *container_run_name(const struct agent_run *order);
 /* The engine's name of a volume; owned by the caller. */
 char *container_volume(const char *ns, const char *volume);
 
-/* container-read.c (pure): what a container says of itself (an item of /containers/json or an
- * inspection) */
+/* container-read.c (pure): a container as the engine describes it (an item of /containers/json or
+ * an inspection) */
 struct container_seen {
 	char *id;		   /* the engine's */
 	char *name;		   /* the engine's, without the slash */
@@ -152,7 +154,7 @@ struct container_seen {
 	bool running;
 	bool created;	      /* made and never started */
 	bool engine_restarts; /* the engine restarts it when it ends; only of an inspection */
-	char *started_at;     /* as the engine says it; NULL in a list */
+	char *started_at;     /* as the engine writes it; NULL in a list */
 	char *address;	      /* on our network */
 	int64_t exit_code;    /* -1: none */
 	struct host_port *host_ports; /* without their owner */
@@ -167,23 +169,23 @@ struct records;
 int records_new(sd_event *loop, const char *directory, void (*saved)(int error, void *userdata),
 		void *userdata, struct records **ret);
 void records_free(struct records *records);
-/* A container of this name is about to be made. True: that is on the disk; false: it will be, with
- * what else is recorded in this turn, and `saved` is called. */
+/* Records that a container of this name is about to be created. True: the record is on the disk;
+ * false: it is written with the others of this turn, then `saved` is called. */
 bool records_expect(struct records *records, const char *name);
-/* An answer is missing: it may have been made. */
+/* The answer is missing: the container may have been created. */
 void records_doubt(struct records *records, const char *name);
 void records_made(struct records *records, const char *name, const char *id);
 void records_remove(struct records *records, const char *name);
 /* The engine's id of the container of this name; NULL: not known. Borrowed. */
 const char *records_id(const struct records *records, const char *name);
-/* Whether agentd made this container: by the recorded engine id or, where no answer told it, by
- * label and name. */
+/* Whether agentd made this container: by the recorded engine id or, where no answer contained it,
+ * by label and name. */
 bool records_owner(const struct records *records, const struct container_seen *seen,
 		   const char *machine);
 /* Ids of this process and of the last one that wrote facts (NULL: none); borrowed. */
 const char *records_incarnation(const struct records *records);
 const char *records_previous(const struct records *records);
-/* From now on this process writes facts. */
+/* Records that this process writes facts from now on. */
 void records_write_facts(struct records *records);
 
 /* states.c (pure): what becomes of an instance */
@@ -194,9 +196,9 @@ enum event {
 	EVENT_PASSED,	 /* a probe was answered, or it has run for long enough */
 	EVENT_MISSED,	 /* probes are not answered any more */
 	EVENT_SPENT,	 /* not ready after `retries` failed probes */
-	EVENT_DIED,	 /* its process ended; it is started again */
+	EVENT_DIED,	 /* its process ended and is restarted */
 	EVENT_ENDED,	 /* its process ended for good */
-	EVENT_RESTARTED, /* it was started again, not by our request */
+	EVENT_RESTARTED, /* it was restarted, not by our request */
 	EVENT_REFUSED,	 /* the engine would not make or start it */
 	EVENT_DRAIN,
 	EVENT_STOP,
@@ -243,20 +245,20 @@ enum schedule_verdict { SCHEDULE_WAIT, SCHEDULE_MISSED, SCHEDULE_SPENT };
 /* After a failed one. *ret_usec: until the next one. */
 enum schedule_verdict schedule_missed(struct schedule *schedule, const struct ready *ready,
 				      uint64_t now, uint64_t *ret_usec);
-/* After how long an ended process is started again, having run for `ran_usec`. */
+/* The delay before an ended process that ran for `ran_usec` is restarted. */
 uint64_t schedule_restart(unsigned *restarts, uint64_t ran_usec);
 
 /* prober.c */
 struct prober;
 typedef void (*prober_fn)(enum event event, const char *reason, void *userdata);
-/* Probes until it is freed and reports PASSED, MISSED and SPENT when they are new. `service` and
- * `address` are copied; `ready`: it was, as far as is known. */
+/* Probes until it is freed and reports each change to PASSED, MISSED or SPENT. `service` and
+ * `address` are copied; `ready`: the last known state. */
 struct prober *prober_new(struct agentd *agentd, const struct service *service,
 			  const char *container, const char *address, bool ready, prober_fn fn,
 			  void *userdata);
 void prober_free(struct prober *prober);
 
-/* conflicts.c (pure): whether both would need a host port or a volume that only one can have */
+/* conflicts.c (pure): whether two services need the same exclusive host port or volume */
 bool services_conflict(const char *ns_a, const struct service *a, const char *ns_b,
 		       const struct service *b);
 
@@ -268,8 +270,8 @@ enum volume_verdict {
 };
 typedef void (*volume_fn)(enum volume_verdict verdict, const char *reason, void *userdata);
 struct volume_check;
-/* All but those of `created`, which may be made. NULL: the service mounts no other one. `fn` is
- * called once, never before this has returned; it may free the check. */
+/* Checks all volumes but those of `created`, which may be created. NULL: the service mounts no
+ * other one. `fn` is called once, never before this has returned; it may free the check. */
 struct volume_check *volume_check_new(struct agentd *agentd, const char *ns,
 				      const struct service *service, char *const *created,
 				      volume_fn fn, void *userdata);
@@ -302,6 +304,7 @@ struct control {
 	bool engine_restarts;	       /* the engine restarts it when it ends */
 	struct timer *restart;	       /* until agentd does, where the engine does not */
 	bool restart_due;	       /* if the next inspection finds it ended */
+	bool count_unknown;	       /* no fact had the engine's count of restarts */
 	unsigned restarts;	       /* in a row, by agentd */
 	bool inspect_again;	       /* something happened while it was busy */
 	uint64_t inspections;	       /* begun */
@@ -312,9 +315,9 @@ struct control {
 };
 struct control *control_new(struct agentd *agentd, struct instance *fact);
 void control_free(struct control *control);
-/* False: the control is gone. So with the other functions that return bool. */
+/* False: the control was freed; the same for the other functions that return bool. */
 bool control_event(struct control *control, enum event event, const char *reason);
-/* It came to its end by itself: the event follows with its last output in the reason. */
+/* The process ended by itself: the event follows with its last output in the reason. */
 bool control_verdict(struct control *control, enum event event, const char *reason);
 /* Gives the number of the inspection that begins after this call. */
 uint64_t control_inspect(struct control *control);
@@ -323,19 +326,19 @@ void control_order(struct control *control, const struct agent_start *order);
 bool control_command(struct control *control, enum event event, int64_t grace_ms,
 		     const char *subscriber);
 bool control_died(struct control *control, int64_t exit_code, const char *how);
-/* Continues with what waited for the last request's end. */
+/* Continues with the request that waited for the last one's end. */
 void control_next(struct control *control);
-/* Continues after the engine, the network or agentd was away. */
+/* Continues after the engine, the network or agentd was unavailable. */
 void control_take_up(struct control *control);
 void control_set_service(struct control *control, const struct service *service);
 void control_set_container(struct control *control, const char *id);
 
-/* control-engine.c: what instance control asks of the engine */
+/* control-engine.c: requests of instance control to the engine */
 void control_create(struct control *control);
 void control_start(struct control *control);
 void control_halt(struct control *control);
 bool control_end(struct control *control);
-/* It is ready: from now on the engine restarts it. */
+/* The instance is ready: makes the engine restart it from now on. */
 void control_allow_restarts(struct control *control);
 void control_last_output(struct control *control, engine_fn fn);
 /* The output in such an answer as one line; owned by the caller; NULL: none. */
@@ -348,7 +351,7 @@ int files_write(const struct agentd *agentd, const char *instance, const struct 
 void files_remove(const struct agentd *agentd, const char *instance);
 void container_context_fill(const struct agentd *agentd, struct container_context *context);
 
-/* facts.c: what is known of this machine's instances, on its way into the store */
+/* facts.c: the states of this machine's instances, and their writes to the store */
 struct facts;
 struct facts *facts_new(struct agentd *agentd);
 void facts_free(struct facts *facts);
@@ -356,27 +359,27 @@ void facts_free(struct facts *facts);
 void facts_load(struct facts *facts);
 bool facts_loaded(const struct facts *facts);
 struct instance *facts_get(struct facts *facts, const char *id);
-/* Takes ownership and gives the address it has from now on. */
+/* Takes ownership; returns the instance's new address in memory. */
 struct instance *facts_add(struct facts *facts, struct instance *instance);
-/* Frees it; it is not listed any more. */
+/* Removes it from the facts and frees it. */
 void facts_drop(struct facts *facts, struct instance *instance);
 /* A member changed: it is published at the end of this turn. */
 void facts_touch(struct facts *facts, const struct instance *instance);
-/* Its state changed: the same, and the subscriber (may be NULL) gets it once it is acknowledged. */
+/* Publishes a change of its state; the subscriber (may be NULL) gets it once it is acknowledged. */
 void facts_state(struct facts *facts, struct instance *instance, enum instance_state state,
 		 const char *reason, const char *subscriber);
-/* Ended instances of a namespace that have no container are not listed any more. */
+/* Removes the ended instances of a namespace that have no container from the facts. */
 void facts_forget(struct facts *facts, const char *ns);
 /* Sequence in PLOYZ_FACTS of the entry that holds the instance as it is now; 0: not acknowledged.
  */
 uint64_t facts_sequence(const struct facts *facts, const struct instance *instance);
 void facts_each(struct facts *facts, void (*fn)(struct instance *fact, void *userdata),
 		void *userdata);
-/* Why nothing may be started, since it could not be published: another machine has this one's id,
- * or the store takes nothing. Borrowed; NULL: it is published, or the reason is not known. */
+/* Why no instance may be started because its fact could not be published: another machine has this
+ * one's id, or the store refuses facts. Borrowed; NULL: there is no known reason. */
 const struct failure *facts_refused(const struct facts *facts);
 json_t *facts_status(const struct facts *facts);
-/* facts-judge.c (pure): the entry that an append of facts did not expect */
+/* facts-judge.c (pure): classifies the entry with which an append of facts conflicted */
 enum facts_verdict {
 	FACTS_STORED, /* it is the one that was sent */
 	FACTS_RETRY,  /* it is this machine's, or the store has lost entries: append after it */
@@ -437,7 +440,7 @@ int64_t logs_serve(struct logs *logs, const struct agent_logs *request);
 struct network {
 	struct agentd *agentd;
 	bool ready;
-	char *subnet;  /* from the member record; NULL: not there yet */
+	char *subnet;  /* from the member record; NULL: none yet */
 	char *address; /* of the bridge */
 	char *error;   /* why it is not ready */
 	struct stream_follow *follow;
@@ -446,7 +449,7 @@ struct network {
 void network_new(struct agentd *agentd);
 void network_free(struct network *network);
 void network_start(struct network *network);
-/* The engine is there (again): checks whether the network is as it should be, and makes it. */
+/* The engine is reachable: checks the network and creates it if necessary. */
 void network_ensure(struct network *network);
 /* `.1` of a /24 (pure); owned by the caller; NULL: it is none. */
 char *network_bridge_address(const char *subnet);
@@ -464,7 +467,7 @@ void runs_saved(struct runs *runs, int error);
 /* A container of ours has ended. */
 void runs_died(struct runs *runs, const char *container);
 
-/* adopt.c: the engine's containers and our facts, compared */
+/* adopt.c: compares the engine's containers with our facts */
 void adopt_begin(struct agentd *agentd);
 void adopt_engine_event(struct agentd *agentd, const json_t *event);
 
@@ -483,7 +486,7 @@ void queries_serve(struct queries *queries, struct bus_call *call,
 /* An instance or its fact has changed. */
 void queries_poll(struct queries *queries);
 
-/* bus.c: the endpoints. 0 or negative errno after having said why. */
+/* bus.c: the endpoints. 0 or negative errno after the reason was logged. */
 int agentd_serve(struct agentd *agentd);
 void bus_progress(struct agentd *agentd, const char *id, struct progress *progress);
 
@@ -504,7 +507,7 @@ struct agentd {
 	struct locks locks;
 	struct aborts *aborts;
 	struct map controls;	  /* instance id → struct control */
-	struct deferred *changed; /* what follows from a change of an instance */
+	struct deferred *changed; /* runs the reactions to a change of an instance */
 	bool adopted;		  /* the containers of this engine are known */
 	struct timer *end;	  /* until what is being made is waited for no more */
 	struct engine_request *adopting;
@@ -515,10 +518,10 @@ int agentd_new(struct daemon *daemon, const struct agentd_config *config, struct
 void agentd_free(struct agentd *agentd);
 DEFINE_CLEANUP(struct agentd, agentd_free);
 int agentd_start(struct agentd *agentd);
-/* The engine has answered: when agentd was told to end and nothing is being made, it ends. */
+/* The engine has answered: when agentd is being stopped and nothing is being made, it ends. */
 void agentd_made(struct agentd *agentd);
 struct control *agentd_control(const struct agentd *agentd, const char *instance);
-/* Something that instances wait for is there. */
+/* A resource that instances wait for is available. */
 void agentd_take_up(struct agentd *agentd);
 /* An instance, or the engine's work on it, has changed. */
 void agentd_changed(struct agentd *agentd);

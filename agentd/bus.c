@@ -1,4 +1,4 @@
-/* The endpoints: what agentd is asked, and the progress that it reports. */
+/* Bus: the endpoints of agentd, and the progress that it publishes. */
 #include "agentd/agentd.h"
 
 static void answer_instance(struct bus_call *call, const struct agentd *agentd, const char *id)
@@ -26,7 +26,7 @@ static bool engine_there(struct bus_call *call, const struct agentd *agentd)
 {
 	const char *machine = agentd->config->daemon.machine;
 
-	if (agentd->daemon->told) {
+	if (agentd->daemon->stopping) {
 		bus_call_failf(call, FAILURE_UNREACHABLE, "retry when it has started again",
 			       "cannot execute a command on machine %s: its agentd is stopping",
 			       machine);
@@ -41,7 +41,7 @@ static bool engine_there(struct bus_call *call, const struct agentd *agentd)
 	return false;
 }
 
-/* What cannot be published, or has no network, is not started. */
+/* An instance is not started without a network, or if its fact cannot be published. */
 static bool may_start(struct bus_call *call, const struct agentd *agentd,
 		      const struct service *service)
 {
@@ -154,7 +154,7 @@ static void unlock(struct bus_call *call, void *object, void *userdata)
 	const struct agent_command *command = &((const struct agent_unlock *)object)->command;
 
 	if (locks_release(&agentd->locks, command->ns, command->deploy)) {
-		/* Commands that arrive late are held against the head as it is then. */
+		/* A command that arrives late is compared with the head of that time. */
 		heads_forget(agentd->heads, command->ns);
 		agentd->locks.unsaved = true;
 		abort_unlocked(agentd->aborts);
@@ -201,7 +201,7 @@ static struct control *control_of_order(struct agentd *agentd, const struct agen
 	return control;
 }
 
-/* One that was removed before this message arrived must not come to be. */
+/* An instance that was removed before this message arrived must not be created. */
 static bool is_removed(struct bus_call *call, const struct agentd *agentd,
 		       const struct agent_start *order)
 {
@@ -234,7 +234,7 @@ static void start(struct bus_call *call, void *object, void *userdata)
 	}
 	if (control)
 		control_order(control, order);
-	/* What is never published can never be routed. */
+	/* An instance of another namespace would never be published. */
 	if (facts_refused(agentd->facts))
 		bus_call_fail(call, facts_refused(agentd->facts));
 	else
@@ -268,7 +268,7 @@ static void probe(struct bus_call *call, void *object, void *userdata)
 		queries_serve(agentd->queries, call, object);
 }
 
-/* A namespace's head names its committed instances: only a later head lets them go. */
+/* A committed instance may be removed only once a later head does not name it. */
 static bool is_committed(struct bus_call *call, const struct agentd *agentd,
 			 const struct agent_ref *ref)
 {
@@ -354,7 +354,7 @@ static const char *instance_of_ref(const void *request)
 	return ((const struct agent_ref *)request)->instance;
 }
 
-/* What each command needs. Removal precedes the locks, since the sweep does. */
+/* The admission of each command. Removal needs no lock, because the sweep precedes the locks. */
 static const struct command_rule rules[SUBJECT_COUNT] = {
 	[SUBJECT_AGENT_LOCK] = { lock, 0, NULL },
 	[SUBJECT_AGENT_UNLOCK] = { unlock, 0, NULL },
@@ -424,7 +424,7 @@ static json_t *status(void *userdata)
 	if (agentd->network.subnet)
 		json_object_set_new(network, "subnet", json_string(agentd->network.subnet));
 	if (agentd->network.error)
-		json_object_set_new(network, "error", json_words(agentd->network.error));
+		json_object_set_new(network, "error", json_utf8(agentd->network.error));
 	for (struct map_item *i = NULL; (i = map_next(&agentd->locks.map, i));)
 		json_object_set_new(locks, i->key, lock_status(i->value));
 	return json_pack("{s:o, s:o, s:o, s:o, s:b, s:I}", "engine", engine_status(agentd->engine),
@@ -453,6 +453,6 @@ void bus_progress(struct agentd *agentd, const char *id, struct progress *progre
 	progress->machine = xstrdup(agentd->config->daemon.machine);
 	free(progress->at);
 	progress->at = time_format(time_now_usec());
-	/* Progress is not durable: a subscriber that missed it asks. */
+	/* Progress is not durable: a subscriber that missed it polls. */
 	bus_event(agentd->daemon->bus, SUBJECT_PROGRESS, id, NULL, progress);
 }

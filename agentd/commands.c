@@ -1,5 +1,5 @@
 /* Commands: each waits until this machine's containers are known and the namespace's head is recent
- * enough, is admitted or refused (admission.c), and is executed then, in the order of arrival. */
+ * enough; then it is admitted or refused (admission.c) and executed, in the order of arrival. */
 #include "agentd/agentd.h"
 
 #include <sys/queue.h>
@@ -9,8 +9,8 @@ struct waiting {
 	struct bus_call *call;
 	const struct command_rule *rule;
 	uint64_t since; /* boot-time clock */
-	uint64_t read;	/* number of the read that decides; 0: none was asked for */
-	bool again;	/* that read was behind the opening entry: the timer asks for another */
+	uint64_t read;	/* number of the read that decides; 0: none was requested */
+	bool again;	/* that read was behind the opening entry: the timer requests another */
 };
 TAILQ_HEAD(waiting_list, waiting);
 
@@ -54,7 +54,7 @@ void commands_free(struct commands *commands)
 	free(commands);
 }
 
-/* Until this machine's containers are known a command waits; an engine that is away is reported at
+/* A command waits until this machine's containers are known; an unreachable engine is reported at
  * once. */
 static bool containers_known(const struct agentd *agentd)
 {
@@ -63,11 +63,11 @@ static bool containers_known(const struct agentd *agentd)
 
 static const struct agent_command *command_of(const struct waiting *waiting)
 {
-	/* Every command's struct begins with it. */
+	/* Every command's struct begins with an agent_command. */
 	return bus_call_request(waiting->call);
 }
 
-/* Without an epoch nothing is commanded. */
+/* A list without an epoch is no command. */
 static int64_t epoch_of(const struct command_rule *rule, const struct agent_command *command)
 {
 	if (rule->needs & NEEDS_NOTHING)
@@ -95,7 +95,7 @@ static enum admission decide(const struct commands *commands, const struct waiti
 		input.sequence = seen->sequence;
 		input.fresh = waiting->read && seen->done >= waiting->read;
 	}
-	/* What the head named when the deploy was opened may have been replaced since. */
+	/* The head may have changed since the deploy was opened. */
 	if (input.known && !input.fresh && input.head && waiting->rule->instance &&
 	    head_instance(input.head, waiting->rule->instance(bus_call_request(waiting->call)),
 			  NULL))
@@ -103,8 +103,7 @@ static enum admission decide(const struct commands *commands, const struct waiti
 	return admission_decide(&input, failure);
 }
 
-/* A read that began before the question decides nothing; one that has ended is not the one that is
- * wanted now. */
+/* Only a read that began after the command arrived decides. */
 static void read_head(struct commands *commands, struct waiting *waiting)
 {
 	struct heads *heads = commands->agentd->heads;
@@ -157,7 +156,7 @@ static void poll(struct commands *commands, struct waiting *waiting)
 		timer_arm_within(commands->again, HEAD_AGAIN_USEC);
 		if (!late)
 			return;
-		/* Nobody waits for the answer any more. */
+		/* The answer is not needed any more. */
 		bus_call_drop(waiting->call);
 		waiting_free(commands, waiting);
 		return;
@@ -193,7 +192,7 @@ void commands_poll(struct commands *commands)
 {
 	struct waiting *waiting = TAILQ_FIRST(&commands->list), *next;
 
-	/* What is executed may bring new commands, never remove another. */
+	/* Executing a command may add commands but removes none. */
 	for (; waiting; waiting = next) {
 		next = TAILQ_NEXT(waiting, link);
 		poll(commands, waiting);
@@ -205,11 +204,11 @@ static void on_again(void *userdata)
 	struct commands *commands = userdata;
 	struct waiting *waiting;
 
-	TAILQ_FOREACH(waiting, &commands->list, link)
-	if (waiting->again) {
-		waiting->again = false;
-		waiting->read = 0;
-	}
+	TAILQ_FOREACH (waiting, &commands->list, link)
+		if (waiting->again) {
+			waiting->again = false;
+			waiting->read = 0;
+		}
 	commands_poll(commands);
 }
 

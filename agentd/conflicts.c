@@ -1,4 +1,4 @@
-/* Conflicts (pure): whether two services need what only one container can have. */
+/* Conflicts (pure): whether two services need the same exclusive host port or volume. */
 #include "agentd/agentd.h"
 
 static int protocol_of(const struct service *service, const struct publish *publish)

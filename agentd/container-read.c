@@ -1,5 +1,5 @@
-/* Container (pure): what a container of the engine says of itself. Its labels may be an image's, or
- * anybody's: whether agentd made it is known from records.c alone. */
+/* Container (pure): a container as the engine describes it. Its labels may be an image's or another
+ * program's: only records.c knows whether agentd made it. */
 #include "agentd/agentd.h"
 
 #define LABEL "ployz."
@@ -62,7 +62,7 @@ static bool read_restarts(const json_t *json)
 	return name && *name && !streq(name, "no");
 }
 
-/* What labels name becomes a path, a subject, an entry of the store. */
+/* Labels are checked because their values become paths, subjects and entries of the store. */
 static bool is_instance(const json_t *labels)
 {
 	const char *instance = label_get(labels, "instance");
@@ -72,7 +72,7 @@ static bool is_instance(const json_t *labels)
 	       name_valid(label_get(labels, "service"));
 }
 
-/* One that listens on all addresses has none. */
+/* A port on all addresses has no address. */
 static void add_host_port(struct container_seen *seen, int64_t number, bool udp,
 			  const char *address)
 {

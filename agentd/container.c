@@ -27,8 +27,8 @@ static json_t *strings(char *const *v)
 	return list;
 }
 
-/* What a restarted agentd needs to know of a running instance, and no more: files and secrets stay
- * out. */
+/* Only the fields that a restarted agentd needs of a running instance, without files and secrets.
+ */
 static char *spec_text(const struct service *service)
 {
 	struct service spec;
@@ -279,7 +279,7 @@ static int common(const struct service *service, const char *ns,
 	return set_mounts(service, ns, context, host, failure);
 }
 
-/* The engine's own volumes are plain directories: what they cannot provide is refused. */
+/* The engine's volumes are plain directories: other options are refused. */
 static int volumes_check(const struct volume *volumes, size_t count, struct failure *failure)
 {
 	static const char *const hint = "remove it from the manifest's volume";
@@ -308,7 +308,7 @@ static int volumes_check(const struct volume *volumes, size_t count, struct fail
 	return 0;
 }
 
-/* What every container of a service has: its image, and labels; the caller adds its own. */
+/* The image and labels that all containers of a service have; the caller adds more. */
 static json_t *begin(const struct service *service, const struct agent_command *command,
 		     const char *digest, const struct container_context *context)
 {
@@ -317,7 +317,8 @@ static json_t *begin(const struct service *service, const struct agent_command *
 			 labels_of(service, command, digest, context));
 }
 
-/* The engine restarts nothing before it was ready: one that ends earlier runs once. */
+/* The engine does not restart an instance before it was ready: a process that ends earlier runs
+ * once. */
 static void set_no_restart(json_t *host)
 {
 	json_object_set_new(host, "RestartPolicy", json_pack("{s:s}", "Name", "no"));

@@ -1,5 +1,6 @@
-/* What instance control asks of the engine: one request at a time, each answer an event. An engine
- * that does not answer is no event: control_take_up continues when it is back. */
+/* Control engine: the requests of instance control to the engine, one at a time, each answer an
+ * event. A missing answer is no event: control_take_up continues when the engine is reachable
+ * again. */
 #include "agentd/agentd.h"
 
 #define DEFAULT_GRACE_MS 10000
@@ -70,9 +71,9 @@ void control_start(struct control *control)
 
 	control->start_wanted = true;
 	if (control->request || !control->container || !control->agentd->engine->up ||
-	    control->agentd->daemon->told || is_blocked(control))
+	    control->agentd->daemon->stopping || is_blocked(control))
 		return;
-	/* Whatever it was before, this is not the engine's own doing. */
+	/* This start is by our request, whatever the state was before. */
 	free(steal(control->started_at));
 	control->ending = false;
 	control->own_start = true;
@@ -115,7 +116,7 @@ void control_allow_restarts(struct control *control)
 
 static const char name_taken[] = "cannot create its container";
 
-/* A container that has the name already is ours if an earlier request may have made it. */
+/* A container with this name is ours if an earlier request may have created it. */
 static void on_found(const struct engine_answer *answer, void *userdata)
 {
 	struct control *control = userdata;
@@ -162,7 +163,7 @@ static void on_created(const struct engine_answer *answer, void *userdata)
 
 	control->request = NULL;
 	if (away(answer)) {
-		/* The engine may have made it. */
+		/* The engine may have created it. */
 		records_doubt(control->agentd->records, control->fact->id);
 		return;
 	}
@@ -220,11 +221,11 @@ void control_create(struct control *control)
 {
 	struct agentd *agentd = control->agentd;
 
-	/* Each is waited for: control_take_up or control_create comes when it is there. */
+	/* The instance waits for each of these; control_take_up or control_create continues it. */
 	if (control->request || control->volumes || !control->order || !agentd->engine->up ||
-	    !agentd->network.ready || agentd->daemon->told)
+	    !agentd->network.ready || agentd->daemon->stopping)
 		return;
-	/* A listing has shown it already. */
+	/* A list has shown the container already. */
 	if (control->container) {
 		control_inspect(control);
 		return;
@@ -275,7 +276,7 @@ static void on_halted(const struct engine_answer *answer, void *userdata)
 	control_next(control);
 }
 
-/* A failed one is kept until it is removed, but does not go on running. */
+/* A failed instance is kept until it is removed, but its process is stopped. */
 void control_halt(struct control *control)
 {
 	control->halt_wanted = control->container != NULL;
@@ -298,8 +299,8 @@ static void on_removed(const struct engine_answer *answer, void *userdata)
 	if (engine_ok(answer) || answer->status == 404)
 		control_event(control, EVENT_REMOVED, NULL);
 	else if (answer->status != 409)
-		log_warning("cannot remove %s: %s; its next removal tries again", control->fact->id,
-			    answer->message);
+		log_warning("cannot remove %s: %s; repeated with the next request to remove it",
+			    control->fact->id, answer->message);
 }
 
 static void ask_remove(struct control *control)

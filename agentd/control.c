@@ -1,4 +1,4 @@
-/* Instance control: one instance from its order to its removal. What it asks of the engine is in
+/* Control: one instance from its start request to its removal. The requests to the engine are in
  * control-engine.c. */
 #include "agentd/agentd.h"
 
@@ -83,7 +83,7 @@ static void begin_probe(struct control *control)
 				     control->fact->state == INSTANCE_READY, on_probe, control);
 }
 
-/* Nothing of it is left: neither its container nor what stands for it here. */
+/* The instance has neither a container nor any state here. */
 static void leave(struct control *control)
 {
 	struct agentd *agentd = control->agentd;
@@ -94,7 +94,7 @@ static void leave(struct control *control)
 	control_free(control);
 }
 
-/* False: the control is gone. */
+/* False: the control was freed. */
 static bool act(struct control *control, enum action action)
 {
 	switch (action) {
@@ -140,7 +140,7 @@ bool control_event(struct control *control, enum event event, const char *reason
 
 	agentd_changed(agentd);
 	if (move.next != state) {
-		/* Why it failed stays in its fact when its container goes. */
+		/* The reason of a failure stays in the fact after the container was removed. */
 		if (move.next == INSTANCE_GONE && !reason)
 			reason = fact->reason;
 		log_write(move.next == INSTANCE_FAILED ? LOG_WARNING : LOG_INFO, &about,
@@ -188,7 +188,7 @@ bool control_verdict(struct control *control, enum event event, const char *reas
 	return true;
 }
 
-/* The engine restarts it where it could be told to; otherwise it is found dead when this timer
+/* The engine restarts it where its policy could be set; otherwise it is found dead when this timer
  * ends, and agentd starts it. */
 static void on_restart(void *userdata)
 {
@@ -242,15 +242,16 @@ bool control_died(struct control *control, int64_t exit_code, const char *how)
 static bool take_seen(struct control *control, struct container_seen *seen)
 {
 	struct instance *fact = control->fact, *now = seen->instance;
-	bool changed = false, restarted = now->restarts > fact->restarts;
+	bool changed = false, more = now->restarts > fact->restarts;
+	bool restarted = more && !control->count_unknown;
 
 	control_set_container(control, seen->id);
 	control->engine_restarts = seen->engine_restarts;
-	/* A failed one keeps the state it failed in. */
+	/* A failed instance keeps its state. */
 	if (states_is_end((enum instance_state)fact->state))
 		return false;
-	/* A container that does not run has no address: the last one stays until it gets
-	 * another. */
+	/* A container that does not run has no address: the last one is kept until it gets another.
+	 */
 	if (now->address && !streq(fact->address, now->address)) {
 		free(fact->address);
 		fact->address = steal(now->address);
@@ -261,7 +262,8 @@ static bool take_seen(struct control *control, struct container_seen *seen)
 		fact->digest = steal(now->digest);
 		changed = true;
 	}
-	if (restarted) {
+	control->count_unknown = false;
+	if (more) {
 		fact->restarts = now->restarts;
 		changed = true;
 	}
@@ -309,11 +311,20 @@ static bool judge_ended(struct control *control, const struct container_seen *se
 	return control_died(control, seen->instance->exit_code, "its process ended");
 }
 
-/* False: the control is gone. */
+/* False: the control was freed. */
 static bool judge(struct control *control, struct container_seen *seen)
 {
-	bool restarted = take_seen(control, seen);
+	bool adopted = control->count_unknown, restarted = take_seen(control, seen);
 
+	/* The engine restarts only what was ready once: it does not fail for being slow now. */
+	if (adopted && seen->engine_restarts && control->fact->state == INSTANCE_STARTING)
+		facts_state(control->agentd->facts, control->fact, INSTANCE_UNREADY,
+			    "it was adopted without a fact", NULL);
+	/* dockerd starts a container with policy `always` when it starts itself. */
+	if (seen->running && control->fact->state == INSTANCE_STOPPED && !control->start_wanted) {
+		control->want = MAX2(control->want, WANT_STOP);
+		return control_event(control, EVENT_RESTARTED, "it was started from outside");
+	}
 	if (control->want != WANT_RUN || control->start_wanted)
 		return true;
 	if (seen->running) {
@@ -329,7 +340,7 @@ static bool judge(struct control *control, struct container_seen *seen)
 		NULL);
 }
 
-/* What was never started can be made again. */
+/* A container that was never started can be created again. */
 static void lost(struct control *control)
 {
 	free(steal(control->container));
@@ -415,7 +426,7 @@ bool control_command(struct control *control, enum event event, int64_t grace_ms
 {
 	if (subscriber)
 		set_subscriber(control, subscriber);
-	/* What is being removed is not resumed. */
+	/* An instance that is being removed is not resumed. */
 	if (event == EVENT_RESUME && control->want == WANT_REMOVE)
 		return true;
 	control->want = want_after(control->want, event);

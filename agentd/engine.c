@@ -102,8 +102,8 @@ static void on_answer(const struct http_answer *http, void *userdata)
 
 	engine->making -= request->makes;
 	free(request);
-	/* The asker comes first: it keeps what it was about, and continues when the engine is
-	 * back. */
+	/* The callback runs first, so that its owner keeps its state and continues when the engine
+	 * is reachable again. */
 	fn(&answer, data);
 	if (answer.error < 0 && answer.error != -EFBIG && engine->up)
 		engine_lost(engine, message);
@@ -114,7 +114,7 @@ static enum http_flow on_stream_body(int status, const char *data, size_t size, 
 {
 	struct engine_request *request = userdata;
 
-	/* It may be cancelled there. */
+	/* The callback may cancel it. */
 	return request->on_body(status, data, size, request->userdata);
 }
 
@@ -128,7 +128,7 @@ static void on_stream_end(const struct http_answer *answer, void *userdata)
 	done(answer, data);
 }
 
-/* What could not be started is answered like a refusal: the engine is not away. */
+/* A request that could not be started is answered like a refusal: the engine may be reachable. */
 static void on_unsent(void *userdata)
 {
 	static const struct http_answer refusal = {
@@ -158,7 +158,7 @@ static bool makes(const char *path)
 	       str_starts(path, "/libpod/networks/create");
 }
 
-/* `options` has the time-out and the callbacks; which request it is, is filled in here. */
+/* `options` has the time-out and the callbacks; method, path and body are filled in here. */
 static void send_off(struct engine_request *request, const char *method, const char *path,
 		     const json_t *body, struct http_options *options)
 {
@@ -304,8 +304,8 @@ static void on_events_end(const struct http_answer *answer, void *userdata)
 	engine_lost(engine, answer->error < 0 ? answer->text : "its stream of events ended");
 }
 
-/* From a second ago: an event between the connection and the first listing comes twice rather than
- * never. */
+/* Since one second ago: an event between the connection and the first list may be delivered twice
+ * but is not lost. */
 static void follow_events(struct engine *engine)
 {
 	_cleanup_free_ char *filters =
@@ -383,8 +383,8 @@ json_t *engine_status(const struct engine *engine)
 	json_t *status = json_pack("{s:b, s:s}", "reachable", engine->up, "socket", engine->socket);
 
 	if (engine->version)
-		json_object_set_new(status, "version", json_words(engine->version));
+		json_object_set_new(status, "version", json_utf8(engine->version));
 	if (engine->error)
-		json_object_set_new(status, "error", json_words(engine->error));
+		json_object_set_new(status, "error", json_utf8(engine->error));
 	return status;
 }

@@ -1,4 +1,4 @@
-/* Facts (pure): what the entry means that an append of facts did not expect. */
+/* Facts judge (pure): classifies the entry with which an append of facts conflicted. */
 #include "agentd/agentd.h"
 
 static bool written_by(const struct instances *entry, const char *incarnation)

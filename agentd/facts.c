@@ -1,4 +1,4 @@
-/* Facts: what is known of this machine's instances, one list a namespace. Each list is one entry in
+/* Facts: the states of this machine's instances, one list per namespace. Each list is one entry in
  * PLOYZ_FACTS, written by compare-and-set: another writer there is another machine with this id. */
 #include "agentd/agentd.h"
 
@@ -39,7 +39,7 @@ struct facts {
 	struct timer *retry;
 	struct stream_follow *follow; /* while an earlier process's facts are read */
 	bool loaded;
-	bool failing;		/* that the store does not take them was logged */
+	bool failing;		/* it was logged that the store refuses them */
 	struct failure refused; /* set: why it takes none, such as a full disk */
 	struct failure cloned;	/* set: another machine has this one's id */
 };
@@ -222,9 +222,10 @@ void facts_touch(struct facts *facts, const struct instance *instance)
 
 	list->version++;
 	map_put(&list->touched, instance->id, (void *)(uintptr_t)list->version);
-	/* What is not ready gets no traffic: what is being made can wait for the other instances of
-	 * its deploy, what starts for its first probe. A pre_deploy command resolves names as soon
-	 * as it runs, and is known by its address. */
+	/* An instance that is not ready gets no traffic, so its fact can wait: while it is created
+	 * for the other instances of its deploy, while it starts for its first probe. A pre_deploy
+	 * command resolves names as soon as it runs, and the resolver identifies it by the address
+	 * in its fact. */
 	if (instance->slot == INSTANCE_RUN_SLOT)
 		deferred_schedule(facts->flush);
 	else if (instance->state == INSTANCE_PULLING || instance->state == INSTANCE_CREATED)
@@ -378,7 +379,7 @@ static void acknowledged(struct fact_list *list, uint64_t sequence)
 		deferred_schedule(facts->flush);
 }
 
-/* The next attempt sends the facts as they are then. */
+/* The next attempt sends the facts of that time. */
 static void failed(struct fact_list *list, const struct failure *failure)
 {
 	struct facts *facts = list->facts;
@@ -413,7 +414,8 @@ static void cloned(struct fact_list *list, uint64_t sequence)
 	agentd_update_status(facts->agentd);
 }
 
-/* The last entry of the subject decides what became of a write, and what the next one expects. */
+/* The last entry of the subject decides the outcome of a write and the sequence that the next one
+ * expects. */
 static void on_read(const struct failure *failure, const struct stream_entry *entry, void *userdata)
 {
 	struct fact_list *list = userdata;
@@ -547,7 +549,7 @@ static void flush(void *userdata)
 {
 	struct facts *facts = userdata;
 
-	/* Nothing is written over what an earlier process wrote before that is read. */
+	/* Nothing is written before the facts of an earlier process were read. */
 	if (!facts->loaded)
 		return;
 	for (struct map_item *i = NULL; (i = map_next(&facts->lists, i));) {

@@ -76,7 +76,7 @@ void images_split(const char *reference, char **ret_repository, char **ret_tag)
 	const char *colon = strchr(slash ? slash : reference, ':');
 
 	if (at) {
-		/* A tag beside a digest says nothing more. */
+		/* A tag beside a digest adds nothing. */
 		const char *end = colon && colon < at ? colon : at;
 
 		*ret_repository = xstrndup(reference, (size_t)(end - reference));

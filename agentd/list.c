@@ -100,7 +100,7 @@ void list_instances(const struct agentd *agentd, const char *ns, struct instance
 	}
 }
 
-/* `<ns>/<service>` of a container that agentd made; owned by the caller; NULL: somebody else's. */
+/* `<ns>/<service>` of a container that agentd made; owned by the caller; NULL: not agentd's. */
 static char *owner_of(const struct agentd *agentd, const struct container_seen *seen)
 {
 	if (!seen->instance ||
@@ -142,7 +142,7 @@ static void on_containers(const struct engine_answer *answer, void *userdata)
 		add_host_ports(listing, &seen);
 		container_clear(&seen);
 	}
-	/* Taken now: it includes what was being made when the engine was asked. */
+	/* Read now: it includes containers that were being created when the engine was asked. */
 	list_instances(listing->agentd, listing->ns, &listed->instances, &listed->n_instances);
 	finish(listing);
 }

@@ -1,4 +1,4 @@
-/* The file of locks: epochs, reservations and records of presumed abort outlive this process. */
+/* Locks file: keeps epochs, reservations and records of presumed abort across a restart. */
 #include "agentd/agentd.h"
 
 #define LOCKS_MAX_BYTES (16 * 1024 * 1024)

@@ -88,7 +88,7 @@ static void forget_removed(struct lock *lock)
 	strv_free(steal(lock->removed));
 }
 
-bool locks_shown(struct locks *locks, const char *ns, int64_t epoch)
+bool locks_shown(struct locks *locks, const char *ns, int64_t epoch, const char *open)
 {
 	struct lock *lock;
 
@@ -96,9 +96,11 @@ bool locks_shown(struct locks *locks, const char *ns, int64_t epoch)
 		return false;
 	lock = locks_add(locks, ns);
 	lock->epoch = epoch;
-	/* Another holder: what the earlier one reserved is void. */
-	release(lock);
-	forget_removed(lock);
+	/* A holder that has raised its epoch keeps its lock; another one's is void. */
+	if (!open || !streq(open, lock->deploy)) {
+		release(lock);
+		forget_removed(lock);
+	}
 	return true;
 }
 
@@ -246,7 +248,7 @@ int locks_decode(struct locks *locks, const json_t *json, uint64_t now)
 		if (!deploy || codec_decode(&reservation_schema, json_object_get(one, "reserve"),
 					    CODEC_LENIENT, &lock->reserve, NULL) < 0)
 			continue;
-		/* How long nobody listened is unknown: the holder has its whole term again. */
+		/* How long agentd was away is unknown: the holder has its whole term again. */
 		lock->held = true;
 		lock->deploy = xstrdup(deploy);
 		lock->holder = xstrdup(json_string_value(json_object_get(one, "holder")));

@@ -1,9 +1,9 @@
-/* Logs: output of instances, streamed to the asker as progress. */
+/* Logs: output of instances, streamed to the client as progress. */
 #include "agentd/agentd.h"
 
 #include <inttypes.h>
 
-/* One asker's stream: the output of some instances, each by a request of its own. */
+/* One client's stream: the output of some instances, each with its own request to the engine. */
 struct log_stream {
 	struct logs *logs;
 	char *id;
@@ -15,7 +15,7 @@ struct log_stream {
 	size_t running;	  /* tails that are not at their end */
 	struct timer *term;
 	struct deferred *finish;
-	bool ended; /* its asker is gone, or everything was sent */
+	bool ended; /* its client has ended it, or everything was sent */
 };
 
 struct log_tail {
@@ -171,7 +171,8 @@ static void on_end(const struct http_answer *answer, void *userdata)
 	if (answer->error < 0 || answer->status >= 300)
 		log_debug("output of %s: %s", tail->instance,
 			  answer->error < 0 ? answer->text : answer->body);
-	/* An instance that is followed may start again, and others may come: the asker ends it. */
+	/* A followed instance may start again and others may be added: the client ends the stream.
+	 */
 	if (--stream->running == 0 && !stream->follow)
 		deferred_schedule(stream->finish);
 }

@@ -111,9 +111,9 @@ static json_t *docker_network(const struct network *network)
 			 "ployz.machine", config->daemon.machine);
 }
 
-/* By Podman's own interface, since Docker's cannot say that its resolver is not wanted: it would
- * have the bridge's port 53, which is dnsd's, and where its program is not installed, Podman 5 does
- * not get as far as starting a container again (measured with 5.4). */
+/* By Podman's own interface, since Docker's has no field that turns its resolver off: it would
+ * listen on the bridge's port 53, which is dnsd's, and where its program is not installed, Podman 5
+ * does not get as far as starting a container again (measured with 5.4). */
 static json_t *podman_network(const struct network *network)
 {
 	const struct agentd_config *config = network->agentd->config;

@@ -1,6 +1,5 @@
-/* The participant's side of the deploy protocol: who may command, what a lock reserves, and what
- * becomes of the instances that a deploy has taken out of service when its holder is gone. Part of
- * agentd.h. */
+/* The participant's side of the deploy protocol: admission of commands, locks with their
+ * reservations, and presumed abort. Part of agentd.h. */
 #ifndef PLOYZ_AGENTD_PARTICIPANT_H
 #define PLOYZ_AGENTD_PARTICIPANT_H
 
@@ -9,7 +8,7 @@ enum command_needs {
 	NEEDS_LOCK = 1 << 0,	 /* the deploy's lock on this machine */
 	NEEDS_OPEN = 1 << 1,	 /* the deploy must not be closed yet */
 	NEEDS_NO_EPOCH = 1 << 2, /* list: a lower epoch than the stored one is answered, too */
-	NEEDS_NOTHING = 1 << 3,	 /* no command: it waits until the containers are known */
+	NEEDS_NOTHING = 1 << 3,	 /* not a command: it only waits until the containers are known */
 };
 struct admission_input {
 	const struct agent_command *command;
@@ -22,8 +21,9 @@ struct admission_input {
 	bool locked;	   /* the deploy has the lock */
 };
 enum admission {
-	ADMISSION_READ,	  /* what is known of the head is too old to decide: read it */
-	ADMISSION_BEHIND, /* the store is behind the opening entry: `failure` if it stays so */
+	ADMISSION_READ,	  /* the known head is too old to decide: read it again */
+	ADMISSION_BEHIND, /* the store is behind the opening entry: refuse with `failure` if it does
+			     not catch up */
 	ADMISSION_ADMITTED,
 	ADMISSION_FENCED,
 	ADMISSION_REFUSED,
@@ -44,7 +44,7 @@ struct head_seen {
 	bool again;	      /* another read follows */
 	struct bus_request *request;
 };
-/* A read has ended; `failure`: nothing was learned. */
+/* A read has ended; with `failure` the head is unknown. */
 typedef void (*head_fn)(const struct head_seen *seen, const struct failure *failure,
 			struct agentd *agentd);
 struct heads *heads_new(struct agentd *agentd, head_fn fn);
@@ -52,15 +52,14 @@ void heads_free(struct heads *heads);
 const struct head_seen *heads_get(const struct heads *heads, const char *ns);
 /* Gives the number of a read that begins now, or after the one under way. */
 uint64_t heads_read(struct heads *heads, const char *ns);
-/* What is known of it decides nothing any more. */
+/* Marks the known head as too old to decide. */
 void heads_forget(struct heads *heads, const char *ns);
 
 /* commands.c: commands that wait for their admission */
 struct command_rule {
 	bus_endpoint_fn fn; /* executes it */
 	unsigned needs;
-	/* The instance that must not be in the head any more for an older head to decide; NULL:
-	 * none. */
+	/* An older head decides only if it does not name this instance; NULL: none. */
 	const char *(*instance)(const void *request);
 };
 struct commands;
@@ -68,7 +67,7 @@ struct commands *commands_new(struct agentd *agentd);
 void commands_free(struct commands *commands);
 void commands_take(struct commands *commands, struct bus_call *call,
 		   const struct command_rule *rule);
-/* Something that commands wait for is there. */
+/* A condition that commands wait for is met. */
 void commands_poll(struct commands *commands);
 /* The head that they wait for could not be read. */
 void commands_unread(struct commands *commands, const struct head_seen *seen,
@@ -94,13 +93,13 @@ enum aborting_event {
 	ABORTING_ENDED,	    /* the head names the instance; the deploy is closed */
 	ABORTING_COMMITTED, /* the head names the deploy's instances instead */
 	ABORTING_DROPPED,   /* the head names neither */
-	ABORTING_SETTLED,   /* what the state asks for is reached */
+	ABORTING_SETTLED,   /* the state's action is complete */
 	ABORTING_OTHER,	    /* another deploy commands the instance */
 	ABORTING_EVENT_COUNT,
 };
 enum aborting_action {
 	ABORTING_NOP,
-	ABORTING_READ,		     /* ask for the head */
+	ABORTING_READ,		     /* request the head */
 	ABORTING_RESTORE,	     /* stop the candidate and keep it, resume the instance */
 	ABORTING_RESTORE_ONLY,	     /* resume the instance */
 	ABORTING_RESTORE_AND_REMOVE, /* remove the candidate, resume the instance */
@@ -114,21 +113,21 @@ struct aborting_move {
 extern const char *const aborting_state_names[];
 extern const char *const aborting_event_names[];
 struct aborting_move aborting_move(enum aborting_state state, enum aborting_event event);
-/* What is carried out again after a restart, and until it is reached. */
+/* The action to repeat until it is complete, also after a restart. */
 enum aborting_action aborting_repeat(enum aborting_state state);
 /* Whether the state waits for a head. */
 bool aborting_reads(enum aborting_state state);
 struct stopped { /* one record */
 	char *instance, *service;
 	int64_t slot;
-	char *deploy;	/* that has taken it out of service */
+	char *deploy;	/* deploy that has taken it out of service */
 	int64_t opened; /* that deploy's opening entry */
 	bool stop;	/* stopped, not only drained */
 	int state;	/* enum aborting_state */
 	int todo;	/* enum aborting_action, when the record is saved */
 };
 void stopped_clear(struct stopped *stopped);
-/* What a head means for the record. False: nothing. */
+/* The event that a head causes for the record. False: none. */
 bool aborting_head(const struct stopped *stopped, const struct head *head, uint64_t sequence,
 		   enum aborting_event *ret);
 /* Whether an instance is one that the deploy has started. */
@@ -143,7 +142,7 @@ struct lock {
 	struct reservation reserve;
 	uint64_t until;	   /* boot-time clock */
 	char *last_deploy; /* that locked the namespace last */
-	char **removed;	   /* instances that it removed before they were started */
+	char **removed;	   /* instances that the deploy removed before they were started */
 	struct stopped *stopped;
 	size_t n_stopped;
 };
@@ -158,8 +157,9 @@ struct lock *locks_add(struct locks *locks, const char *ns);
 int64_t locks_epoch(const struct locks *locks, const char *ns);
 /* Whether this deploy holds the lock. `lock` may be NULL. */
 bool locks_held(const struct lock *lock, const char *deploy, uint64_t now);
-/* A head shows this epoch. True: it is higher than the stored one; an earlier lock has ended. */
-bool locks_shown(struct locks *locks, const char *ns, int64_t epoch);
+/* A head shows this epoch, and this open deploy (NULL: none). True: it is higher than the stored
+ * one; the lock of another deploy has ended. */
+bool locks_shown(struct locks *locks, const char *ns, int64_t epoch, const char *open);
 /* True: another deploy than the namespace's last one. */
 bool locks_take(struct locks *locks, const struct agent_lock *want, uint64_t now);
 /* A message of the holder renews its lock. */
@@ -167,8 +167,8 @@ void locks_message(struct locks *locks, const char *ns, const char *deploy, uint
 bool locks_release(struct locks *locks, const char *ns, const char *deploy);
 /* True: some have lapsed. */
 bool locks_lapse(struct locks *locks, uint64_t now);
-/* An instance that was removed before it was started must not be started late. True: that is new.
- */
+/* Records an instance that was removed before it was started, so that a late start is refused.
+ * True: it is new. */
 bool locks_refuse(struct locks *locks, const char *ns, const char *instance);
 bool locks_refuses(const struct locks *locks, const char *ns, const char *instance);
 void locks_clear(struct locks *locks);
@@ -195,7 +195,7 @@ int reservations_fit(const struct locks *locks, const struct agent_lock *want,
 /* locks-file.c: 0 or negative errno. */
 int locks_load(struct agentd *agentd);
 int locks_save(struct agentd *agentd);
-/* Why it cannot be saved, for the asker. */
+/* Why it cannot be saved, as the answer to a request. */
 void locks_failure(const struct agentd *agentd, struct failure *failure);
 
 /* abort.c: presumed abort */

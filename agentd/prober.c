@@ -276,7 +276,7 @@ static void on_due(void *userdata)
 	struct prober *prober = userdata;
 
 	if (prober->ready.exec && !prober->agentd->engine->up) {
-		/* This says nothing about the service. */
+		/* The result does not depend on the service. */
 		timer_arm(prober->due, prober->ready.interval);
 		return;
 	}
@@ -295,8 +295,7 @@ static void on_due(void *userdata)
 	}
 }
 
-/* Without a probe nothing is asked before its time is over. A service that is not known counts as
- * one without a probe. */
+/* A service without a probe, or an unknown one, is ready once it has run for its time. */
 static uint64_t first_probe(const struct prober *prober)
 {
 	const struct ready *ready = &prober->ready;

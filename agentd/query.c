@@ -1,5 +1,5 @@
-/* agentd.probe, the last query before the commit: each instance is inspected now, and the answer
- * names the entry in PLOYZ_FACTS that holds what was found. */
+/* Query: agentd.probe, the last query before the commit. It inspects each instance, and the answer
+ * has the sequence of the entry in PLOYZ_FACTS with the observed state. */
 #include "agentd/agentd.h"
 
 struct query_item {
@@ -64,8 +64,8 @@ static struct instance *fact_of(const struct query *query, const struct query_it
 	return fact && streq(fact->ns, query->ns) ? fact : NULL;
 }
 
-/* An instance without a container has nothing to inspect. While the last output of one that has
- * ended is fetched, its state has not fallen yet. */
+/* An instance without a container cannot be inspected. While the last output of an ended one is
+ * fetched, its state has not changed yet. */
 static bool is_inspected(const struct query *query, const struct query_item *item)
 {
 	const struct control *control = agentd_control(query->queries->agentd, item->id);
@@ -96,7 +96,7 @@ static bool all_stored(const struct query *query)
 	return true;
 }
 
-/* What is not stored has sequence 0. */
+/* A state that is not stored has sequence 0. */
 static void answer(struct query *query)
 {
 	const struct facts *facts = query->queries->agentd->facts;

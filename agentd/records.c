@@ -1,9 +1,11 @@
 /* Records: which containers agentd has made, by name and engine id. Labels alone identify none: an
- * image committed from a container carries them too. A name is recorded before its container is
- * asked for, so that a container whose answer was lost is still known. */
+ * image committed from a container carries them too. A name is recorded before the request to
+ * create its container, so that a container whose answer was lost is still known. */
 #include "agentd/agentd.h"
 
 #define RECORDS_MAX_BYTES (16 * 1024 * 1024)
+/* Ids and removals are saved together this much later: until then name and label identify. */
+#define RECORDS_GATHER_USEC 100000ull
 
 struct record {
 	char *id;      /* the engine's; NULL: not known */
@@ -17,7 +19,8 @@ struct records {
 	char *incarnation; /* of this process: its writes of facts carry it */
 	char *previous;	   /* of the process that wrote facts before */
 	bool writes;
-	struct deferred *save;
+	struct deferred *save; /* names are waited for … */
+	struct timer *gather;  /* … ids are not */
 	void (*saved)(int error, void *userdata);
 	void *userdata;
 };
@@ -35,6 +38,7 @@ void records_free(struct records *records)
 	if (!records)
 		return;
 	deferred_free(records->save);
+	timer_free(records->gather);
 	map_clear(&records->map, record_free);
 	free(records->path);
 	free(records->incarnation);
@@ -62,6 +66,7 @@ static int save(struct records *records)
 	_cleanup_free_ char *text = json_text(json);
 	int r = file_write_atomic(records->path, text, strlen(text), 0600);
 
+	timer_disarm(records->gather);
 	if (r < 0)
 		return log_errno(LOG_ERR, r, "cannot write %s", records->path);
 	for (struct map_item *i = NULL; (i = map_next(&records->map, i));)
@@ -120,6 +125,7 @@ int records_new(sd_event *loop, const char *directory, void (*saved)(int error, 
 	records->saved = saved;
 	records->userdata = userdata;
 	records->save = deferred_new(loop, on_save, records);
+	records->gather = timer_new(loop, on_save, records);
 	records->incarnation = id_new();
 	r = load(records);
 	if (r < 0) {
@@ -184,7 +190,7 @@ void records_made(struct records *records, const char *name, const char *id)
 		return;
 	free(record->id);
 	record->id = xstrdup(id);
-	deferred_schedule(records->save);
+	timer_arm_within(records->gather, RECORDS_GATHER_USEC);
 }
 
 void records_remove(struct records *records, const char *name)
@@ -194,7 +200,7 @@ void records_remove(struct records *records, const char *name)
 	if (!record)
 		return;
 	record_free(record);
-	deferred_schedule(records->save);
+	timer_arm_within(records->gather, RECORDS_GATHER_USEC);
 }
 
 const char *records_id(const struct records *records, const char *name)

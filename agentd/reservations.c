@@ -134,7 +134,7 @@ int reservations_fit(const struct locks *locks, const struct agent_lock *want,
 	for (size_t i = 0; i < capacity->n_uses && r == 0; i++) {
 		const struct instance_use *use = &capacity->uses[i];
 
-		/* Those of its own namespace are the plan's business: it may replace them. */
+		/* Instances of its own namespace do not count: the plan may replace them. */
 		if (streq(use->ns, want->command.ns) || is_reserved(locks, use))
 			continue;
 		count(&used, use->ns, use->memory, use->cpus);

@@ -1,5 +1,6 @@
-/* pre_deploy: a command in the new image, once, before the switch. While it runs it is an instance
- * of slot INSTANCE_RUN_SLOT in the facts: the resolver knows its deploy by its address. */
+/* Run: executes a pre_deploy command once in the new image before the commit. While it runs it is
+ * an instance of slot INSTANCE_RUN_SLOT in the facts: the resolver finds its deploy by its address.
+ */
 #include "agentd/agentd.h"
 
 #define RUN_GRACE_S 2
@@ -18,7 +19,7 @@ struct run {
 	struct engine_request *request;
 	struct engine_request *output;
 	struct lines lines;
-	char *last; /* line of output: it often says why */
+	char *last; /* line of output: often the reason */
 	struct timer *limit;
 	bool timed_out;
 };
@@ -111,7 +112,7 @@ static void on_removed(const struct engine_answer *answer, void *userdata)
 		records_remove(removal->agentd->records, removal->name);
 	else
 		log_warning("cannot remove the pre_deploy container %s: %s; the namespace's next "
-			    "deploy tries again",
+			    "deploy removes it",
 			    removal->name, answer->message);
 	free(removal->name);
 	free(removal);
@@ -242,7 +243,7 @@ static void on_output_end(_unused_ const struct http_answer *answer, void *userd
 
 	run->output = NULL;
 	lines_flush(&run->lines);
-	/* While it is inspected for its address, that answer goes on. */
+	/* While it is inspected for its address, that answer continues. */
 	if (!run->request)
 		wait_for_end(run);
 }
@@ -265,7 +266,7 @@ static void on_limit(void *userdata)
 		stop(run);
 }
 
-/* --- its way there */
+/* --- its start */
 
 /* It runs, or has ended already. */
 static void on_address(const struct engine_answer *answer, void *userdata)
@@ -317,7 +318,7 @@ static void start(struct run *run)
 		   &run->request);
 }
 
-/* An earlier process of agentd has begun it: what has run is not run again. */
+/* An earlier process of agentd started it: a command that has run is not run again. */
 static void on_found(const struct engine_answer *answer, void *userdata)
 {
 	struct run *run = userdata;
@@ -452,7 +453,7 @@ void runs_order(struct runs *runs, const struct agent_run *order, struct agent_r
 	ret->reason = xstrdup(run->reason);
 }
 
-/* --- what other deploys, and earlier processes, have left */
+/* --- containers of other deploys and of earlier processes */
 
 static void on_leftovers(const struct engine_answer *answer, void *userdata)
 {
@@ -465,7 +466,7 @@ static void on_leftovers(const struct engine_answer *answer, void *userdata)
 		struct container_seen seen;
 
 		container_read(item, "", &seen);
-		/* The new deploy's own may be among them already. */
+		/* The new deploy's container may be in the list already. */
 		if (seen.run && !map_get(&runs->map, seen.run) &&
 		    records_owner(agentd->records, &seen, agentd->config->daemon.machine)) {
 			unpublish(agentd->facts, seen.run);
@@ -536,7 +537,7 @@ void runs_adopt(struct runs *runs, const struct map *running)
 	drop_ended(runs, running, false);
 }
 
-/* Its address may be another container's soon. */
+/* Its address may be assigned to another container soon. */
 void runs_died(struct runs *runs, const char *container)
 {
 	struct map died = MAP_INIT;

@@ -2,14 +2,15 @@
  * one is started again. */
 #include "agentd/agentd.h"
 
-/* A service that is ready at once is found so within tens of milliseconds; one that takes longer is
- * probed less and less often, until its own interval is reached. */
+/* A service that is ready at once is detected within tens of milliseconds; the delay between probes
+ * then grows up to the service's interval. */
 static const uint64_t early_usec[] = { 5000,  10000,  20000,  30000,  50000,
 				       50000, 100000, 100000, 200000, 400000 };
-/* A ready one that misses a probe is probed again this soon: one lost packet does not count. */
+/* Delay of the next probe after a missed one of a ready instance, so that one lost packet does not
+ * count. */
 #define DOUBT_USEC 1000000ull
 #define DOUBTS 2
-/* As Docker restarts: the delay doubles, and a process that ran for long begins anew. */
+/* As Docker does: the delay doubles, and is reset by a process that ran for long. */
 #define RESTART_FIRST_USEC 100000ull
 #define RESTART_LAST_USEC (60 * 1000000ull)
 #define RESTART_RAN_USEC (10 * 1000000ull)
@@ -40,7 +41,8 @@ enum schedule_verdict schedule_missed(struct schedule *schedule, const struct re
 	if (schedule->tries < ARRAY_SIZE(early_usec))
 		*ret_usec = MIN2(early_usec[schedule->tries], ready->interval);
 	schedule->tries++;
-	/* The early ones are not the operator's: at most one failure an interval counts. */
+	/* At most one failure per interval counts, because early probes are more frequent than
+	 * configured. */
 	if (now < schedule->begun + ready->start_period ||
 	    now < schedule->counted + ready->interval)
 		return SCHEDULE_WAIT;

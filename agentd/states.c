@@ -1,4 +1,4 @@
-/* States (pure): what becomes of an instance when something happens to it. */
+/* States (pure): the transitions of an instance's state. */
 #include "agentd/agentd.h"
 
 const char *const event_names[] = {
@@ -148,7 +148,7 @@ static const struct move moves[][EVENT_COUNT] = {
 		[EVENT_SPENT] = { STOPPED, nop },
 		[EVENT_DIED] = { STOPPED, nop },
 		[EVENT_ENDED] = { STOPPED, nop },
-		[EVENT_RESTARTED] = { STOPPED, nop },
+		[EVENT_RESTARTED] = { DRAINING, ACTION_END },
 		[EVENT_REFUSED] = { FAILED, nop },
 		[EVENT_DRAIN] = { STOPPED, nop },
 		[EVENT_STOP] = { STOPPED, nop },

@@ -5,7 +5,7 @@
 struct volume_check {
 	struct agentd *agentd;
 	char *ns;
-	char **names; /* of the manifest, that must exist */
+	char **names; /* the manifest's names of volumes that must exist */
 	size_t next;
 	struct engine_request *request;
 	volume_fn fn;

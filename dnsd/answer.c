@@ -286,7 +286,7 @@ static int respond(struct answer *a)
 	lookup(a->zone, &a->caller->caller, &a->name, &a->lookup);
 	if (a->lookup.verdict == LOOKUP_FORWARD)
 		return -1;
-	/* A name that cannot be known must not be denied. */
+	/* A name whose head cannot be decoded must not be denied. */
 	if (!a->caller->loaded || a->lookup.verdict == LOOKUP_UNKNOWN)
 		return KNOT_RCODE_SERVFAIL;
 	write_zone(a);

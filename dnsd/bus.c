@@ -136,7 +136,7 @@ static json_t *errors(const struct zone *zone)
 
 		json_array_append_new(list, json_pack("{s:s*, s:s*, s:o}", "namespace", error->ns,
 						      "machine", error->machine, "error",
-						      json_words(error->text)));
+						      json_utf8(error->text)));
 	}
 	return list;
 }
@@ -183,7 +183,8 @@ static json_t *status(void *userdata)
 			 (json_int_t)dnsd->n_confirmations, "counts", counts_status(&dnsd->counts));
 }
 
-/* The last good entry of a subject may be in the stored view only. */
+/* The last entry of a subject cannot be decoded, or waits: an earlier one may be in the stored view
+ * only. */
 static void restore(struct dnsd *dnsd, const char *subject)
 {
 	const struct view_entry *entry = dnsd->saved ? view_get(dnsd->saved, subject) : NULL;
@@ -198,10 +199,13 @@ static void on_entry(const char *subject, uint64_t sequence, const char *data, s
 {
 	struct dnsd *dnsd = userdata;
 	int r = zone_entry(dnsd->zone, subject, sequence, data, size);
+	bool waits = data && subject_match(SUBJECT_NAMESPACE, subject, NULL, NULL);
 
 	dnsd->settled = false;
 	if (r > 0) {
-		view_put(dnsd->view, subject, data, size);
+		view_put(dnsd->waiting, subject, waits ? data : NULL, size);
+		if (!waits)
+			view_put(dnsd->view, subject, data, size);
 		dnsd->changed = true;
 	} else if (r < 0) {
 		log_error("cannot decode %s; serving its last good entry",
@@ -210,11 +214,30 @@ static void on_entry(const char *subject, uint64_t sequence, const char *data, s
 	}
 }
 
+/* Heads whose facts are applied take effect; for a head that waits, the one before it stays. */
+static void apply_heads(struct dnsd *dnsd, const struct watermark *applied)
+{
+	zone_apply(dnsd->zone, applied);
+	for (struct map_item *item = NULL; (item = map_next(&dnsd->waiting->entries, item));) {
+		_cleanup_free_ char *subject = xstrdup(item->key), *ns = NULL;
+		const struct view_entry *entry = item->value;
+
+		subject_match(SUBJECT_NAMESPACE, subject, &ns, NULL);
+		if (zone_waits(dnsd->zone, ns)) {
+			restore(dnsd, subject);
+			continue;
+		}
+		view_put(dnsd->view, subject, entry->data, entry->size);
+		view_put(dnsd->waiting, subject, NULL, 0);
+		dnsd->changed = true;
+	}
+}
+
 static void on_settled(const struct watermark *applied, void *userdata)
 {
 	struct dnsd *dnsd = userdata;
 
-	zone_apply(dnsd->zone, applied);
+	apply_heads(dnsd, applied);
 	zone_settle(dnsd->zone);
 	if (!dnsd->loaded && dnsd->saved_zone)
 		log_info("the zone is loaded; the stored view is no longer served");

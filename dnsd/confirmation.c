@@ -1,4 +1,4 @@
-/* Confirmation: `applied` requests, and the stored view that they rest on.
+/* Confirmation: `applied` requests, and the stored view that they depend on.
  *
  * A view is stored before it is confirmed, and a restarted dnsd serves nothing older: neither a
  * local mirror that is behind the stored view nor, while nothing else is available, anything but
@@ -25,6 +25,7 @@ bool confirmation_serve_stored(struct dnsd *dnsd, const char *why)
 			log_error("cannot decode %s in %s", zone_error(dnsd->saved_zone, item->key),
 				  save_path(dnsd->save));
 	}
+	zone_apply(dnsd->saved_zone, NULL);
 	zone_settle(dnsd->saved_zone);
 	log_notice("cannot load the zone: %s; serving the stored view as of %s", why, as_of);
 	listen_bridge(dnsd);
@@ -120,7 +121,7 @@ static void answer(struct dnsd *dnsd, const struct confirmation *waiting)
 	bus_call_ok(waiting->call, &applied);
 }
 
-/* Whether the request is done with. */
+/* Whether the request was answered. */
 static bool try_answer(struct dnsd *dnsd, const struct confirmation *waiting)
 {
 	const struct watermark *applied = dnsd_applied(dnsd), *wanted = &waiting->request->wanted;
@@ -133,7 +134,8 @@ static bool try_answer(struct dnsd *dnsd, const struct confirmation *waiting)
 			       (long long)applied->generation);
 		return true;
 	}
-	if (!dnsd_zone(dnsd) || !watermark_reached(durable(dnsd), wanted))
+	if (!dnsd_zone(dnsd) || !watermark_reached(durable(dnsd), wanted) ||
+	    zone_waits(dnsd_zone(dnsd), waiting->request->ns))
 		return false;
 	answer(dnsd, waiting);
 	return true;
@@ -164,7 +166,8 @@ void confirmation_poll(struct dnsd *dnsd)
 			remove_at(dnsd, i);
 			continue;
 		}
-		wanted = wanted || watermark_reached(&dnsd->applied, &waiting->request->wanted);
+		wanted = wanted || (watermark_reached(&dnsd->applied, &waiting->request->wanted) &&
+				    !watermark_reached(durable(dnsd), &waiting->request->wanted));
 		i++;
 	}
 	/* Between two calls of `settled` the view is newer than its watermark. */

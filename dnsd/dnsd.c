@@ -28,6 +28,7 @@ struct dnsd *dnsd_new(struct daemon *daemon, const struct dnsd_config *config)
 	dnsd->started = time_now_usec();
 	dnsd->zone = zone_new();
 	dnsd->view = view_new();
+	dnsd->waiting = view_new();
 	TAILQ_INIT(&dnsd->connections);
 	TAILQ_INIT(&dnsd->deferred);
 	dnsd->next_id = 1;
@@ -46,6 +47,7 @@ void dnsd_free(struct dnsd *dnsd)
 	listen_free(dnsd);
 	zone_free(dnsd->zone);
 	view_free(dnsd->view);
+	view_free(dnsd->waiting);
 	free(dnsd);
 }
 

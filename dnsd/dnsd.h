@@ -84,7 +84,7 @@ struct dnsd_counts {
 	uint64_t answered;  /* from the zone */
 	uint64_t forwarded; /* sent to an upstream */
 	uint64_t failed;    /* SERVFAIL: no upstream answered */
-	uint64_t dropped;   /* no query, or its answer could not be sent */
+	uint64_t dropped;   /* not a query, or its answer could not be sent */
 };
 
 struct dnsd {
@@ -96,7 +96,8 @@ struct dnsd {
 	struct projection *projection; /* NULL before dnsd_connect */
 	uint64_t started;	       /* CLOCK_REALTIME */
 	struct zone *zone;	       /* what the projection delivered */
-	struct view *view;	       /* the entries that `zone` was built from */
+	struct view *view;	       /* the entries in effect, which `zone` was built from */
+	struct view *waiting;	       /* heads that have not taken effect */
 	bool loaded;		       /* the projection has settled once: `zone` is served */
 	bool settled;		       /* no entry was delivered since the projection settled */
 	struct watermark applied;      /* of `zone`; all 0 before `loaded` */
@@ -146,10 +147,10 @@ void view_put(struct view *view, const char *subject, const char *data, size_t s
 const struct view_entry *view_get(const struct view *view, const char *subject);
 /* The file's contents, owned by the caller. */
 char *view_encode(const struct view *view, size_t *ret_size);
-/* Reads them back; 0, or -EBADMSG when they are not whole. */
+/* Reads them back; 0, or -EBADMSG when they are incomplete. */
 int view_decode(const char *text, size_t size, struct view **ret);
 
-/* zone.c, pure: heads, members and facts in, what is answered out. */
+/* zone.c, pure: the zone built from heads, members and facts. */
 struct zone_slot {
 	int64_t slot;
 	char *instance;
@@ -175,12 +176,12 @@ struct zone_service {
 LIST_HEAD(zone_hosts, zone_host);
 struct zone_namespace {
 	char *ns;
-	struct head *head;    /* last good entry, or NULL */
-	struct head *waiting; /* a later one, whose facts were not applied yet, or NULL */
+	struct head *head;    /* last good entry that has taken effect, or NULL */
+	struct head *waiting; /* a later one, which has not, or NULL */
 	struct map facts;     /* machine → struct instances */
 	bool dirty;
 	/* Built from these by zone_settle: */
-	bool unknown; /* the head exists and was never decoded */
+	bool unknown; /* the head exists, and none has been decoded and taken effect */
 	char *deploy; /* of the committed head */
 	int64_t revision;
 	struct map services;   /* name → struct zone_service: what the head names */
@@ -222,23 +223,24 @@ struct zone {
 	struct zone_machine *machines;
 	size_t n_machines;
 	struct zone_hosts hosts[4096]; /* by address */
-	struct watermark applied;      /* as of the last zone_apply */
 };
 struct zone *zone_new(void);
 void zone_free(struct zone *zone);
 DEFINE_CLEANUP(struct zone, zone_free);
-/* Takes the last entry of a subject; `data` NULL: it is gone. Answers change with zone_settle. 1;
- * 0 when the zone needs nothing of this subject; -EBADMSG when the entry cannot be decoded (the
- * last good one is kept, zone_error names it). */
+/* Takes the last entry of a subject; `data` NULL: it is gone. A head waits for zone_apply, and all
+ * answers change with zone_settle. 1; 0 when the zone needs nothing of this subject; -EBADMSG when
+ * the entry cannot be decoded (the last good one is kept, zone_error names it). */
 int zone_entry(struct zone *zone, const char *subject, uint64_t sequence, const char *data,
 	       size_t size);
-/* Everything up to `applied` was taken: heads whose facts are among it take effect with the next
- * zone_settle. */
+/* Everything up to `applied` was taken: heads whose facts are among it take effect (NULL: all). The
+ * streams of heads and facts have no common order. */
 void zone_apply(struct zone *zone, const struct watermark *applied);
+/* Whether a head of a namespace (NULL: of any) has not taken effect. */
+bool zone_waits(const struct zone *zone, const char *ns);
 /* Rebuilds what changed since; the number of namespaces rebuilt. */
 size_t zone_settle(struct zone *zone);
-/* Takes an earlier entry of a subject whose last one could not be decoded; the error stays. As
- * zone_entry. */
+/* Takes an earlier entry of a subject whose last one could not be decoded, or is a head that waits:
+ * it takes effect until that does, and the error stays. As zone_entry. */
 int zone_restore(struct zone *zone, const char *subject, const char *data, size_t size);
 /* Why the last entry of a subject could not be decoded, or NULL; borrowed. */
 const char *zone_error(const struct zone *zone, const char *subject);
@@ -336,7 +338,6 @@ enum answer_verdict {
 	ANSWER_DROP, /* not a query */
 	ANSWER_SEND,
 	ANSWER_FORWARD, /* a name of another zone: nothing was written */
-	ANSWER_DEFER,	/* query.c's: the answer waits */
 };
 struct answer_caller {
 	struct caller caller;
@@ -392,7 +393,7 @@ enum forward_verdict {
 	FORWARD_USE_TCP, /* truncated: repeat over TCP */
 	FORWARD_NEXT,	 /* this upstream failed: try another */
 };
-/* Takes `upstreams`. */
+/* Takes ownership of `upstreams`. */
 struct forward *forward_new(struct address *upstreams, size_t count);
 void forward_free(struct forward *forward);
 /* A query that answer_make wants forwarded; NULL when its question section is malformed. `wire_id`
@@ -483,21 +484,21 @@ void upstream_free(struct dnsd *dnsd);
 typedef void (*save_fn)(int error, void *userdata);
 /* `path` is copied. `fn` gets 0 or the negative errno of each write. NULL: errno says why. */
 struct save *save_new(sd_event *loop, const char *path, save_fn fn, void *userdata);
-/* Takes `text`. Not while a write runs. */
+/* Takes ownership of `text`. Must not be called while a write runs. */
 void save_start(struct save *save, char *text, size_t size);
 bool save_is_running(const struct save *save);
 const char *save_path(const struct save *save);
 /* Waits for a write that runs. */
 void save_free(struct save *save);
 
-/* confirmation.c: `applied` requests, and the stored view that they rest on. */
+/* confirmation.c: `applied` requests, and the stored view that they depend on. */
 /* Reads the stored view. 0 or a negative errno after logging why. */
 int confirmation_start(struct dnsd *dnsd);
 /* The projection has started: the stored view is served if it does not settle in time. */
 void confirmation_follow(struct dnsd *dnsd);
 /* Serves the stored view unless a newer one is served. Whether any is. */
 bool confirmation_serve_stored(struct dnsd *dnsd, const char *why);
-/* Takes the call. */
+/* Takes ownership of the call. */
 void confirmation_add(struct dnsd *dnsd, struct bus_call *call);
 /* Answers every request that the stored view satisfies; stores the view for the others. */
 void confirmation_poll(struct dnsd *dnsd);

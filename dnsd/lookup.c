@@ -1,4 +1,4 @@
-/* Lookup (pure): what a name means for a caller.
+/* Lookup (pure): resolves a name for a caller.
  *
  * A candidate finds its deploy's instances before their commit, so that members of one service, and
  * services that need each other, can become ready: ready candidates first, then committed

@@ -29,8 +29,9 @@ static bool is_newcomer(const struct dnsd *dnsd, const struct zone *zone,
 	       zone_is_on(zone, dnsd->machine, *ret);
 }
 
-static enum answer_verdict make(struct dnsd *dnsd, const struct client *client, bool may_defer,
-				const uint8_t *wire, size_t size, uint8_t *out, size_t *ret_size)
+/* Whether an answer is to be sent now. */
+static bool answer(struct dnsd *dnsd, const struct client *client, bool may_defer,
+		   const uint8_t *wire, size_t size, uint8_t *out, size_t *ret_size)
 {
 	const struct zone *zone = dnsd_zone(dnsd);
 	struct answer_caller caller = {
@@ -39,27 +40,18 @@ static enum answer_verdict make(struct dnsd *dnsd, const struct client *client, 
 		.rotation = dnsd->rotation++,
 		.self = dnsd->bridge,
 	};
-	enum answer_verdict verdict;
 	uint32_t address;
 
 	if (!zone)
 		zone = dnsd->zone;
 	query_identify(zone, client, &caller);
-	verdict = answer_make(zone, &caller, wire, size, out, ret_size);
-	/* Only an answer of the zone is authoritative. */
-	if (verdict == ANSWER_SEND && may_defer && knot_wire_get_aa(out) &&
-	    is_newcomer(dnsd, zone, client, &caller, &address) &&
-	    defer_query(dnsd, client, address, wire, size))
-		return ANSWER_DEFER;
-	return verdict;
-}
-
-/* Whether an answer is to be sent now. */
-static bool answer(struct dnsd *dnsd, const struct client *client, bool may_defer,
-		   const uint8_t *wire, size_t size, uint8_t *out, size_t *ret_size)
-{
-	switch (make(dnsd, client, may_defer, wire, size, out, ret_size)) {
+	switch (answer_make(zone, &caller, wire, size, out, ret_size)) {
 	case ANSWER_SEND:
+		/* Only an answer of the zone is authoritative. */
+		if (may_defer && knot_wire_get_aa(out) &&
+		    is_newcomer(dnsd, zone, client, &caller, &address) &&
+		    defer_query(dnsd, client, address, wire, size))
+			return false;
 		dnsd->counts.answered++;
 		return true;
 	case ANSWER_FORWARD:
@@ -69,8 +61,6 @@ static bool answer(struct dnsd *dnsd, const struct client *client, bool may_defe
 		}
 		dnsd->counts.forwarded++;
 		upstream_query(dnsd, client, wire, size, *ret_size);
-		return false;
-	case ANSWER_DEFER:
 		return false;
 	case ANSWER_DROP:
 		break;

@@ -184,7 +184,8 @@ void tcp_accept(struct dnsd *dnsd, int fd)
 		connection_close(c);
 }
 
-/* May come from inside take_questions, when another question makes room: nothing is closed here. */
+/* take_queries may be the caller, when a pending query is dropped for another: nothing is closed
+ * here. */
 void tcp_send(struct dnsd *dnsd, uint64_t connection, const uint8_t *wire, size_t size)
 {
 	struct connection *c;

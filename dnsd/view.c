@@ -109,6 +109,9 @@ static bool read_header(struct reader *reader, struct view *view, int64_t *ret_c
 			return false;
 	if (!read_line(reader, LINE_MAX_BYTES, &line, &size))
 		return false;
+	/* A text with a zero byte would not be read back as it was written. */
+	if (memchr(line, 0, size))
+		return false;
 	view->seen = size ? xstrndup(line, size) : NULL;
 	return true;
 }

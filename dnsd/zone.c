@@ -1,4 +1,4 @@
-/* Zone (pure): the last entries of heads, members and facts, and what is answered from them. */
+/* Zone (pure): the last entries of heads, members and facts, and the tables that answer queries. */
 #include "dnsd/dnsd.h"
 
 #include <arpa/inet.h>
@@ -73,7 +73,7 @@ static void drop_error(void *value)
 	free(error);
 }
 
-/* Whoever asks for it is about to change it. */
+/* The caller is about to change it. */
 static struct zone_namespace *namespace_get(struct zone *zone, const char *name)
 {
 	struct zone_namespace *ns = map_get(&zone->namespaces, name);
@@ -187,35 +187,46 @@ static int take_member(struct zone *zone, const char *id, const char *data, size
 }
 
 static int take_head(struct zone *zone, const char *name, const char *data, size_t size,
-		     struct failure *failure)
+		     bool effective, struct failure *failure)
 {
 	struct zone_namespace *ns = namespace_get(zone, name);
+	struct head **to = effective || !data ? &ns->head : &ns->waiting;
 	void *head = NULL;
 
 	if (data && codec_parse(&head_schema, data, size, CODEC_LENIENT, &head, failure) < 0)
 		return -EBADMSG;
-	head_free(steal(ns->waiting));
-	if (head && !head_may_serve(head, &zone->applied)) {
-		ns->waiting = head;
-		return 0;
-	}
-	head_free(ns->head);
-	ns->head = head;
+	if (!data)
+		head_free(steal(ns->waiting));
+	head_free(*to);
+	*to = head;
 	return 0;
 }
 
 void zone_apply(struct zone *zone, const struct watermark *applied)
 {
-	zone->applied = *applied;
 	for (struct map_item *item = NULL; (item = map_next(&zone->namespaces, item));) {
 		struct zone_namespace *ns = item->value;
 
-		if (!ns->waiting || !head_may_serve(ns->waiting, applied))
+		if (!ns->waiting || (applied && !head_may_serve(ns->waiting, applied)))
 			continue;
 		head_free(ns->head);
 		ns->head = steal(ns->waiting);
 		ns->dirty = true;
 	}
+}
+
+bool zone_waits(const struct zone *zone, const char *name)
+{
+	const struct zone_namespace *ns = name ? zone_find(zone, name) : NULL;
+
+	if (name)
+		return ns && ns->waiting;
+	for (struct map_item *item = NULL; (item = map_next(&zone->namespaces, item));) {
+		ns = item->value;
+		if (ns->waiting)
+			return true;
+	}
+	return false;
 }
 
 static int take_facts(struct zone *zone, const char *machine, const char *name, const char *data,
@@ -231,13 +242,14 @@ static int take_facts(struct zone *zone, const char *machine, const char *name, 
 	return 0;
 }
 
+/* `effective`: a head takes effect at once. */
 static int take(struct zone *zone, const char *subject, const char *data, size_t size,
-		char **ret_ns, char **ret_machine, struct failure *failure)
+		bool effective, char **ret_ns, char **ret_machine, struct failure *failure)
 {
 	int r = 0;
 
 	if (subject_match(SUBJECT_NAMESPACE, subject, ret_ns, NULL))
-		r = take_head(zone, *ret_ns, data, size, failure);
+		r = take_head(zone, *ret_ns, data, size, effective, failure);
 	else if (subject_match(SUBJECT_INSTANCES, subject, ret_machine, ret_ns))
 		r = take_facts(zone, *ret_machine, *ret_ns, data, size, failure);
 	else if (subject_match(SUBJECT_MEMBER, subject, ret_machine, NULL))
@@ -265,7 +277,7 @@ int zone_entry(struct zone *zone, const char *subject, uint64_t sequence, const 
 {
 	_cleanup_free_ char *ns = NULL, *machine = NULL;
 	struct failure failure = FAILURE_INIT;
-	int r = take(zone, subject, data, size, &ns, &machine, &failure);
+	int r = take(zone, subject, data, size, false, &ns, &machine, &failure);
 
 	if (r < 0)
 		set_error(zone, subject, sequence, ns, machine, &failure);
@@ -279,7 +291,7 @@ int zone_restore(struct zone *zone, const char *subject, const char *data, size_
 {
 	_cleanup_free_ char *ns = NULL, *machine = NULL;
 
-	return take(zone, subject, data, size, &ns, &machine, NULL);
+	return take(zone, subject, data, size, true, &ns, &machine, NULL);
 }
 
 const char *zone_error(const struct zone *zone, const char *subject)
@@ -345,7 +357,7 @@ static void build_service(struct zone_namespace *ns, const struct head_service *
 		slot->address = ipv4(from->slots[i].address);
 	}
 	service_set_ports(service, from->ports, from->n_ports);
-	/* Names are unique in a head; were they not, the last one counts. */
+	/* Names are unique in a valid head; of duplicates the last one counts. */
 	drop_service(map_put(&ns->services, from->name, service));
 }
 
@@ -360,7 +372,7 @@ static void build_candidate(struct zone_namespace *ns, const char *machine,
 		service->name = xstrdup(fact->service);
 		map_put(&ns->candidates, fact->service, service);
 	}
-	/* A pre_deploy container serves nobody. */
+	/* A pre_deploy container has no service name. */
 	if (fact->slot < 0)
 		return;
 	if (!service->n_ports)
@@ -471,7 +483,7 @@ static void build(struct zone *zone, struct zone_namespace *ns)
 	free(steal(ns->deploy));
 	free(steal(ns->open));
 	ns->revision = 0;
-	ns->unknown = !ns->head && zone_error(zone, subject);
+	ns->unknown = !ns->head && (ns->waiting || zone_error(zone, subject));
 	if (ns->head && ns->head->revision > 0) {
 		ns->deploy = xstrdup(ns->head->deploy);
 		ns->revision = ns->head->revision;

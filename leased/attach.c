@@ -1,17 +1,19 @@
-/* How far a deploy is, and what became of one whose outcome nobody has recorded. A deploy that is
- * executed here, or ended recently, is answered from memory; any other from its status record. If
- * that record has no end and no lease names the deploy, the log decides: the first entry after the
- * deploy's opening one. If there is none, a sweep appends one, which fences a late commit. */
+/* Attach: reports a deploy's record, and resolves an outcome that was not recorded. The record of a
+ * deploy that runs here or ended recently is in memory; any other is read from the status stream.
+ * If that record has no end and no lease names the deploy, the log decides: the first entry after
+ * the deploy's last opening one. If there is none, a sweep appends one, which fences a late commit.
+ * The record may be older than the opening entry: then the log is searched for it. */
 #include "leased/leased.h"
 
 struct attaching {
 	LIST_ENTRY(attaching) entry;
 	struct leased *leased;
-	struct bus_call *call;		/* NULL: answered, the rest goes out as progress */
-	struct deploy_request *request; /* of a deploy to be executed; NULL: only attached */
+	struct bus_call *call;		/* NULL: answered; the outcome is sent as progress */
+	struct deploy_request *request; /* the deploy to execute; NULL: attach only */
 	char *deploy;
 	struct deploy *record;
-	uint64_t until_usec; /* reading the record is repeated until then */
+	uint64_t until_usec; /* deadline for reading the record */
+	uint64_t searched;   /* entries of the namespace up to here are not the deploy's */
 	bool swept;
 	struct bus_request *reading;
 	struct timer *again;
@@ -73,12 +75,13 @@ static void fail(struct attaching *a, const struct failure *failure)
 static void on_concluded(enum stream_outcome outcome, _unused_ uint64_t sequence,
 			 const struct failure *failure, _unused_ void *userdata)
 {
-	/* The log decides again with the next attach. */
+	/* The next attach resolves the outcome again. */
 	if (outcome != STREAM_DONE)
-		log_warning("cannot store the end of a deploy: %s", failure->message);
+		log_warning("cannot store the end of a deploy: %s; the next attach repeats it",
+			    failure->message);
 }
 
-/* The end is known: it is recorded and reported. */
+/* Records and reports the end. */
 static void conclude(struct attaching *a)
 {
 	_cleanup_free_ char *subject =
@@ -144,6 +147,23 @@ static void sweep(struct attaching *a)
 	execution->done_userdata = xstrdup(a->deploy);
 }
 
+/* What one entry says. False: it is the deploy's opening entry or comes before it, so the next one
+ * is read. */
+static bool take_entry(struct attaching *a, const struct head *head, uint64_t sequence)
+{
+	bool own = head && streq(head->writer, a->deploy);
+
+	if (own && head->open) {
+		a->record->opened = (int64_t)sequence;
+		return false;
+	}
+	if (!own && !a->record->opened) {
+		a->searched = sequence;
+		return false;
+	}
+	return true;
+}
+
 static void on_next(const struct failure *failure, const struct stream_entry *entry, void *userdata)
 {
 	struct attaching *a = userdata;
@@ -158,10 +178,15 @@ static void on_next(const struct failure *failure, const struct stream_entry *en
 	if (entry &&
 	    codec_parse(&head_schema, entry->data, entry->size, CODEC_LENIENT, &decoded, NULL) == 0)
 		head = decoded;
-	if (record_resolve(a->record, head, entry ? entry->sequence : 0)) {
+	if (entry && !take_entry(a, head, entry->sequence)) {
+		read_next(a);
+	} else if (record_resolve(a->record, head, entry ? entry->sequence : 0)) {
 		conclude(a);
 	} else if (!a->swept) {
 		sweep(a);
+	} else if (!a->record->opened) {
+		record_unopened(a->record);
+		conclude(a);
 	} else {
 		log_warning("cannot resolve the outcome of deploy %s: namespace %s has no entry "
 			    "after its opening one",
@@ -173,12 +198,13 @@ static void on_next(const struct failure *failure, const struct stream_entry *en
 static void read_next(struct attaching *a)
 {
 	_cleanup_free_ char *subject = subject_make(SUBJECT_NAMESPACE, a->record->ns, NULL);
+	uint64_t after = MAX2((uint64_t)a->record->opened, a->searched);
 
-	stream_next(a->leased->daemon->bus, STORE_DOMAIN, STREAM_INTENT, subject,
-		    (uint64_t)a->record->opened + 1, CAS_STORE_USEC, on_next, a, &a->reading);
+	stream_next(a->leased->daemon->bus, STORE_DOMAIN, STREAM_INTENT, subject, after + 1,
+		    CAS_STORE_USEC, on_next, a, &a->reading);
 }
 
-/* By another machine's leased: what this one executes, it knows. */
+/* Whether another machine's leased executes it; the deploys of this one are in memory. */
 static bool is_executed(const struct attaching *a)
 {
 	const struct lease_seen *seen = map_get(lease_watch_all(a->leased->watch), a->record->ns);
@@ -196,11 +222,8 @@ static void take_record(struct attaching *a)
 	if (!open || is_executed(a)) {
 		answer(a);
 		attaching_free(a);
-	} else if (a->record->opened) {
-		read_next(a);
 	} else {
-		/* Its opening was never acknowledged: the sweep's entry decides. */
-		sweep(a);
+		read_next(a);
 	}
 }
 

@@ -12,8 +12,7 @@ static int check_id(const struct deploy_request *request, struct failure *failur
 			   request->deploy);
 }
 
-/* A manifest that came over the bus is checked against every rule again: the client may be of
- * another version. */
+/* Checks a manifest against every rule again: the client may be of another version. */
 static int check_manifest(const struct deploy_request *request, struct failure *failure)
 {
 	_cleanup_json_ json_t *json = NULL;
@@ -49,7 +48,7 @@ static void answer_record(struct bus_call *call, const struct deploy *record)
 	bus_call_ok(call, &accepted);
 }
 
-/* `verb`: what the record says; NULL: what the request says. */
+/* `verb`: the verb to record; NULL: the request's. */
 static void execute(struct leased *leased, struct bus_call *call, struct deploy_request *request,
 		    const char *verb,
 		    int (*check)(const struct deploy_request *request, struct failure *failure))
@@ -77,7 +76,7 @@ static void on_deploy(struct bus_call *call, void *request, void *userdata)
 {
 	struct deploy_request *asked = request;
 
-	/* A manifest without a stored release of its own is neither of these. */
+	/* A request with a manifest is neither a rollback nor a sweep, whatever its verb says. */
 	execute(userdata, call, asked,
 		streq(asked->verb, "rollback") || streq(asked->verb, "sweep") ? "deploy" : NULL,
 		check_manifest);
@@ -215,9 +214,28 @@ static void on_lease_show(struct bus_call *call, void *request, void *userdata)
 }
 
 struct breaking {
+	LIST_ENTRY(breaking) entry;
 	struct leased *leased;
 	struct bus_call *call;
+	struct lease_breaking *write;
 };
+
+static void breaking_free(struct breaking *breaking)
+{
+	LIST_REMOVE(breaking, entry);
+	lease_breaking_free(breaking->write);
+	free(breaking);
+}
+
+void breakings_free(struct leased *leased)
+{
+	struct breaking *breaking;
+
+	while ((breaking = LIST_FIRST(&leased->breakings))) {
+		bus_call_drop(breaking->call);
+		breaking_free(breaking);
+	}
+}
 
 static void on_broken(const struct failure *failure, const struct lease *lease, uint64_t revision,
 		      void *userdata)
@@ -235,7 +253,7 @@ static void on_broken(const struct failure *failure, const struct lease *lease, 
 		view(breaking->leased, lease, revision, &answer);
 		bus_call_ok(breaking->call, &answer);
 	}
-	free(breaking);
+	breaking_free(breaking);
 }
 
 static void on_lease_break(struct bus_call *call, void *request, void *userdata)
@@ -247,8 +265,11 @@ static void on_lease_break(struct bus_call *call, void *request, void *userdata)
 	if (!is_namespace(call, ref))
 		return;
 	breaking = xcalloc(1, sizeof(*breaking));
-	*breaking = (struct breaking){ leased, call };
-	lease_break(leased->daemon->bus, ref->ns, ref->operator_, on_broken, breaking);
+	breaking->leased = leased;
+	breaking->call = call;
+	LIST_INSERT_HEAD(&leased->breakings, breaking, entry);
+	breaking->write =
+		lease_break(leased->daemon->bus, ref->ns, ref->operator_, on_broken, breaking);
 }
 
 /* --- */
@@ -259,8 +280,7 @@ static json_t *status(void *userdata)
 	json_t *rollouts = json_array();
 	const struct execution *execution;
 
-	LIST_FOREACH(execution, &leased->executions, entry)
-	{
+	LIST_FOREACH (execution, &leased->executions, entry) {
 		const struct rollout *r = execution->rollout;
 
 		if (!r->ended)

@@ -1,9 +1,9 @@
-/* One candidate on its way: drained and stopped predecessor (stop-first), start, ready. Its agentd
- * is asked again whenever something is reported about it, and once a second, so that an agentd that
- * was restarted continues where it was. */
+/* One candidate: drains and stops its predecessor (stop-first), starts it, waits until it is ready.
+ * The request to its agentd is repeated at each report about it and once a second, which also
+ * covers an agentd restart. */
 #include "leased/rollout.h"
 
-/* Beyond the service's own readiness limit: the engine makes and starts the container. */
+/* Added to the service's readiness limit: the engine creates and starts the container. */
 #define ENGINE_EXTRA_USEC (180 * 1000000ull)
 
 void candidate_free(struct candidate *c)
@@ -75,10 +75,23 @@ static void ask_old(struct rollout *r, struct candidate *c, enum subject_id subj
 	rpc_ask(r, &c->rpc, subject, candidate_old_machine(c), &ref, AGENT_USEC);
 }
 
+/* PHASE_WAIT: until `limit_usec` after the first drain, or stop, was sent. */
+static enum phase_result wait_for_old(struct rollout *r, const struct candidate *c,
+				      uint64_t limit_usec, const char *what)
+{
+	if (r->now_usec - c->old_usec <= limit_usec)
+		return PHASE_WAIT;
+	return rollout_failf(r, FAILURE_FAILED,
+			     "the machine's engine or the store may be overloaded; deploy again",
+			     "cannot replace %s on machine %s: it is not %s after %llu s",
+			     c->slot->old, candidate_old_machine(c), what,
+			     (unsigned long long)((r->now_usec - c->old_usec) / 1000000));
+}
+
 static enum phase_result ended(struct rollout *r, const struct candidate *c,
 			       const struct instance *instance)
 {
-	const char *what = !instance				? "it is not there"
+	const char *what = !instance				? "its container does not exist"
 			   : instance->reason			? instance->reason
 			   : instance->state == INSTANCE_FAILED ? "no reason given"
 								: "something outside this deploy "
@@ -105,7 +118,8 @@ static enum phase_result take_start(struct rollout *r, struct candidate *c)
 	case INSTANCE_DRAINING:
 		return ended(r, c, instance);
 	case INSTANCE_READY:
-		/* Ready counts once its fact is stored: what the commit names must be routable. */
+		/* A candidate counts as ready once its fact is stored: a gateway must be able to
+		 * route to every instance that the commit names. */
 		if (!answer->sequence)
 			break;
 		free(c->address);
@@ -135,7 +149,7 @@ static enum phase_result poll_start(struct rollout *r, struct candidate *c)
 {
 	enum phase_result result;
 
-	switch (rpc_verdict(&c->rpc, r->now_usec, SILENT_USEC)) {
+	switch (rpc_verdict(&c->rpc, r->now_usec, NO_ANSWER_USEC)) {
 	case VERDICT_ERROR:
 		return rollout_rpc_error(r, &c->rpc);
 	case VERDICT_ANSWER:
@@ -146,7 +160,7 @@ static enum phase_result poll_start(struct rollout *r, struct candidate *c)
 	case VERDICT_PENDING:
 		break;
 	}
-	/* One that is ready is asked again only if something was reported about it. */
+	/* A ready candidate is polled again only after a report about it. */
 	if (c->state == CANDIDATE_READY ? c->again && rpc_is_due(&c->rpc, r->now_usec, true)
 					: rpc_is_due(&c->rpc, r->now_usec, c->again))
 		ask_start(r, c);
@@ -160,11 +174,20 @@ static void enter_starting(struct rollout *r, struct candidate *c)
 	ask_start(r, c);
 }
 
+static void enter_stopping(struct rollout *r, struct candidate *c)
+{
+	rpc_clear(&c->rpc);
+	c->state = CANDIDATE_STOPPING;
+	c->old_usec = r->now_usec;
+	ask_old(r, c, SUBJECT_AGENT_STOP);
+}
+
 static enum phase_result poll_stop(struct rollout *r, struct candidate *c)
 {
 	const struct agent_instance *answer;
+	uint64_t limit = rollout_grace(r, c->slot->service) + REMOVE_EXTRA_USEC;
 
-	switch (rpc_verdict(&c->rpc, r->now_usec, SILENT_USEC)) {
+	switch (rpc_verdict(&c->rpc, r->now_usec, NO_ANSWER_USEC)) {
 	case VERDICT_ERROR:
 		return rollout_rpc_error(r, &c->rpc);
 	case VERDICT_ANSWER:
@@ -175,6 +198,8 @@ static enum phase_result poll_stop(struct rollout *r, struct candidate *c)
 			enter_starting(r, c);
 			return PHASE_WAIT;
 		}
+		if (wait_for_old(r, c, limit, "stopped") == PHASE_FAILED)
+			return PHASE_FAILED;
 		break;
 	case VERDICT_PENDING:
 		break;
@@ -184,8 +209,8 @@ static enum phase_result poll_stop(struct rollout *r, struct candidate *c)
 	return PHASE_WAIT;
 }
 
-/* The gateways hold what comes once the fact says `draining`; what is under way ends by itself
- * before its instance is stopped. */
+/* Once the fact says `draining`, the gateways hold new requests; requests in progress end before
+ * the instance is stopped. */
 static void begin_draining(struct rollout *r, struct candidate *c, int64_t facts)
 {
 	char *instances[] = { c->slot->old, NULL };
@@ -206,12 +231,10 @@ static enum phase_result poll_drain(struct rollout *r, struct candidate *c)
 		if (draining_poll(c->draining) == PHASE_WAIT)
 			return PHASE_WAIT;
 		draining_free(steal(c->draining));
-		rpc_clear(&c->rpc);
-		c->state = CANDIDATE_STOPPING;
-		ask_old(r, c, SUBJECT_AGENT_STOP);
+		enter_stopping(r, c);
 		return PHASE_WAIT;
 	}
-	switch (rpc_verdict(&c->rpc, r->now_usec, SILENT_USEC)) {
+	switch (rpc_verdict(&c->rpc, r->now_usec, NO_ANSWER_USEC)) {
 	case VERDICT_ERROR:
 		return rollout_rpc_error(r, &c->rpc);
 	case VERDICT_ANSWER:
@@ -221,6 +244,8 @@ static enum phase_result poll_drain(struct rollout *r, struct candidate *c)
 			begin_draining(r, c, answer->instance ? answer->sequence : 0);
 			return poll_drain(r, c);
 		}
+		if (wait_for_old(r, c, FACT_USEC, "known as draining") == PHASE_FAILED)
+			return PHASE_FAILED;
 		break;
 	case VERDICT_PENDING:
 		break;
@@ -235,6 +260,7 @@ static void begin(struct rollout *r, struct candidate *c)
 	if (c->action == SLOT_REPLACE && c->slot->update == UPDATE_STOP_FIRST && c->slot->old) {
 		c->state = CANDIDATE_DRAINING;
 		c->old_stopped = true;
+		c->old_usec = r->now_usec;
 		rollout_slot(r, c, "stopping", "the old instance is stopped first");
 		ask_old(r, c, SUBJECT_AGENT_DRAIN);
 	} else {

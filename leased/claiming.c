@@ -1,5 +1,5 @@
 /* Claiming routes: reads all claims and heads, writes the claims that are missing, each by
- * compare-and-set, and reads everything again. The answer counts only if it contains our own claims
+ * compare-and-set, and reads everything again. An answer is used only if it contains our own claims
  * at their sequences; of two conflicting new claims the lower sequence wins. */
 #include "leased/rollout.h"
 
@@ -12,7 +12,7 @@ struct claiming {
 	struct rollout *rollout;
 	enum claiming_state state;
 	struct head *wanted; /* ns, routes and grants of the manifest */
-	/* Of the last read; `claimed` and `heads` refer to the entries that were decoded. */
+	/* The result of the last read; `claimed` and `heads` refer to its decoded entries. */
 	struct route_claim **claims;
 	struct route_claimed *claimed;
 	size_t n_claims;
@@ -26,7 +26,7 @@ struct claiming {
 	int attempts;
 };
 
-#define ATTEMPTS_MAX 4 /* reads, when claims change meanwhile */
+#define ATTEMPTS_MAX 4 /* reads while other writers change claims */
 
 struct claiming *claiming_new(struct rollout *r)
 {
@@ -118,7 +118,7 @@ static enum phase_result refuse(struct claiming *claiming, const struct route_ow
 	return result;
 }
 
-/* 0: no claim of this key. */
+/* Sequence of the claim with this key; 0: none. */
 static uint64_t claim_sequence(const struct claiming *claiming, const char *key,
 			       const struct route_claim **ret)
 {
@@ -163,7 +163,7 @@ static void write_next(struct claiming *claiming)
 	r->ops->append(&r->write, &append);
 }
 
-/* Another writer was first: what it claimed decides, so everything is read again. */
+/* Another writer was first: its claim may conflict, so everything is read again. */
 static enum phase_result read_again(struct claiming *claiming)
 {
 	if (++claiming->attempts >= ATTEMPTS_MAX)

@@ -1,4 +1,5 @@
-/* What the commit replaced, and what earlier deploys left (pure). */
+/* Cleaning (pure): lists the instances that the commit replaced and those that earlier deploys
+ * left. */
 #include "leased/rollout.h"
 
 struct cleaning_target *cleaning_targets(const struct rollout *r, size_t *ret_count)

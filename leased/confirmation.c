@@ -1,6 +1,6 @@
 /* Confirmation: every gateway and resolver that may send traffic has applied the store up to a
- * watermark. A daemon that is down may have a proxy that still runs and sends traffic to what would
- * be removed: it is asked until it answers, or nothing is removed. */
+ * watermark. A daemon that is down may have a proxy that still sends traffic to an instance that
+ * would be removed, so nothing is removed until every daemon has answered. */
 #include "leased/rollout.h"
 
 struct confirming {
@@ -8,7 +8,7 @@ struct confirming {
 	char *machine;
 	struct rpc rpc;
 	bool done;
-	struct failure last; /* why not yet */
+	struct failure last; /* why the last answer does not confirm */
 };
 struct confirmation {
 	struct rollout *rollout;
@@ -98,7 +98,7 @@ static enum phase_result expired(struct confirmation *confirmation, const struct
 
 	return rollout_failf(
 		confirmation->rollout, FAILURE_CLEANUP_PENDING,
-		"bring it back (`ployzctl status` shows it); the next deploy or `ployzctl deploy "
+		"start it again (`ployzctl status` shows it); the next deploy or `ployzctl deploy "
 		"sweep` of the namespace cleans up",
 		"cannot remove what was replaced: %s of machine %s has not confirmed %s: %s",
 		subjects[item->subject].owner, item->machine, wanted,
@@ -123,8 +123,8 @@ enum phase_result confirmation_poll(struct confirmation *confirmation)
 		if (item->done)
 			continue;
 		missing = item;
-		/* One that is alive but behind is asked again at once; one that is not there, with
-		 * the next tick. */
+		/* A daemon that answers but is behind is asked again at once, one that does not
+		 * answer with the next tick. */
 		behind = item->rpc.state == RPC_FAILED && item->rpc.failure.code == FAILURE_TIMEOUT;
 		if (rpc_is_due(&item->rpc, r->now_usec, behind))
 			ask(confirmation, item);

@@ -1,6 +1,9 @@
-/* Connections to instances that go, or are stopped for others: every gateway is asked whether some
- * are left, until none is or their grace is over. */
+/* Draining: polls every gateway for connections to instances that are stopped or removed, until
+ * there are none or the grace period is over. */
 #include "leased/rollout.h"
+
+/* One question: a gateway refuses to wait for hours, and one that is restarted forgets it. */
+#define ASK_USEC (30 * 1000000ull)
 
 struct drained_gateway {
 	char *machine;
@@ -10,7 +13,7 @@ struct drained_gateway {
 struct draining {
 	struct rollout *rollout;
 	char **instances;
-	struct watermark wanted; /* from here on the gateways send nothing new there */
+	struct watermark wanted; /* a gateway that has applied it sends them no new connections */
 	uint64_t until_usec;
 	struct drained_gateway *gateways;
 	size_t n_gateways;
@@ -26,7 +29,7 @@ struct draining *draining_new(struct rollout *r, char *const *instances,
 	draining->instances = strv_copy(instances);
 	draining->wanted = *wanted;
 	draining->until_usec = r->now_usec + grace_usec;
-	/* A view that is not live names those that it knew last: the grace is the limit. */
+	/* A view that is not live has the last known machines; the grace period limits the wait. */
 	r->ops->members(r, &machines);
 	draining->n_gateways = strv_count(machines);
 	draining->gateways = xcalloc(draining->n_gateways + 1, sizeof(*draining->gateways));
@@ -52,24 +55,27 @@ static void ask(struct draining *draining, struct drained_gateway *gateway)
 {
 	struct rollout *r = draining->rollout;
 	uint64_t left = r->now_usec < draining->until_usec ? draining->until_usec - r->now_usec : 0;
+	uint64_t wait = MIN2(left, ASK_USEC);
 	const struct drained_request request = {
 		.instances = draining->instances,
 		.wanted = draining->wanted,
-		.wait_ms = (int64_t)(left / 1000),
+		.wait_ms = (int64_t)(wait / 1000),
 	};
 
 	rpc_ask(r, &gateway->rpc, SUBJECT_ROUTED_DRAINED, gateway->machine, &request,
-		left + AGENT_USEC);
+		wait + AGENT_USEC);
 }
 
 static void take(struct draining *draining, struct drained_gateway *gateway)
 {
 	const struct drained *drained = gateway->rpc.answer;
 
+	if (drained->connections > 0 && draining->rollout->now_usec < draining->until_usec)
+		return;
 	gateway->done = true;
 	if (drained->connections > 0)
 		rollout_note(draining->rollout,
-			     "%lld connections did not end within their grace on machine %s",
+			     "%lld connections did not end within the grace period on machine %s",
 			     (long long)drained->connections, gateway->machine);
 }
 
@@ -82,9 +88,7 @@ static bool poll_gateway(struct draining *draining, struct drained_gateway *gate
 	if (gateway->done)
 		return true;
 	if (r->now_usec >= draining->until_usec && gateway->rpc.state == RPC_FAILED) {
-		rollout_note(r,
-			     "the gateway of machine %s does not report whether connections are "
-			     "left: %s",
+		rollout_note(r, "cannot count the connections of the gateway on machine %s: %s",
 			     gateway->machine, gateway->rpc.failure.message);
 		gateway->done = true;
 		return true;

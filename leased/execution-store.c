@@ -1,7 +1,7 @@
 /* Reads from the store's leader and compare-and-set appends of a rollout. */
 #include "leased/leased.h"
 
-/* One read that is on its way: a request, or a follower that ends once it is live. */
+/* One pending read: a request, or a follower that ends once it is live. */
 struct reading {
 	struct store_read *read;
 	struct bus_request *request;

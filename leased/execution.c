@@ -1,5 +1,5 @@
-/* One rollout with what it acts on: the bus, the store, the lease, the machine view. Every answer
- * is written into the model, which then is polled once in the next iteration of the loop. */
+/* Execution: connects one rollout to the bus, the store, the lease and the machine view. Every
+ * answer is written into the model, which is then polled once in the next iteration of the loop. */
 #include "leased/leased.h"
 
 static struct execution *of(const struct rollout *r)
@@ -102,15 +102,16 @@ static bool members(struct rollout *r, char ***ret)
 {
 	int64_t generation = leased_generation(of(r)->leased);
 
-	/* Sequences of two generations are not compared: what was opened in one ends there. */
+	/* Sequences of two store generations are not comparable: the machine view must have the
+	 * generation that the deploy was opened in. */
 	if (!r->opened)
 		r->generation = generation;
 	return leased_members(of(r)->leased, ret) && r->generation == generation;
 }
 
-static bool held(struct rollout *r, const char *point)
+static bool stopped(struct rollout *r, const char *point)
 {
-	return failpoint_holds(of(r)->leased, r->ns, point);
+	return failpoint_is_set(of(r)->leased, r->ns, point);
 }
 
 static void progress(struct rollout *r, struct progress *p)
@@ -159,7 +160,7 @@ static const struct rollout_ops ops = {
 	.lease_raise = lease_raise,
 	.lease_release = lease_release,
 	.members = members,
-	.held = held,
+	.stopped = stopped,
 	.progress = progress,
 	.record = record,
 	.close_record = close_record,
@@ -168,7 +169,7 @@ static const struct rollout_ops ops = {
 	.schedule = schedule,
 };
 
-/* Takes the record. */
+/* Takes ownership of the record. */
 static void keep_record(struct leased *leased, struct deploy *ended)
 {
 	if (leased->n_ended == RECORDS_KEPT) {
@@ -214,13 +215,13 @@ static void on_tick(void *userdata)
 void execution_ended(struct execution *execution)
 {
 	execution->reported = true;
-	bus_subscription_free(steal(execution->heard));
+	bus_subscription_free(steal(execution->progress));
 	held_lease_free(steal(execution->lease));
 	deferred_schedule(execution->poll);
 }
 
-/* Agents publish what happens as it happens; it only makes the rollout ask. */
-static void on_heard(const struct bus_message *message, void *userdata)
+/* Progress of agents is not durable: it only makes the rollout repeat its request. */
+static void on_progress(const struct bus_message *message, void *userdata)
 {
 	struct execution *execution = userdata;
 	void *decoded = NULL;
@@ -228,7 +229,7 @@ static void on_heard(const struct bus_message *message, void *userdata)
 	if (execution->rollout->ended || codec_parse(&progress_schema, message->data, message->size,
 						     CODEC_LENIENT, &decoded, NULL) < 0)
 		return;
-	rollout_heard(execution->rollout, decoded);
+	rollout_on_progress(execution->rollout, decoded);
 	progress_free(decoded);
 }
 
@@ -241,8 +242,9 @@ struct execution *execution_new(struct leased *leased, const struct deploy_reque
 	execution->poll = deferred_new(leased->daemon->loop, on_poll, execution);
 	execution->tick = timer_new(leased->daemon->loop, on_tick, execution);
 	execution->rollout = rollout_new(&ops, execution, leased->machine, request);
-	if (bus_subscribe(leased->daemon->bus, subject, on_heard, execution, &execution->heard) < 0)
-		log_warning("cannot subscribe to the progress of deploy %s; its agents are asked "
+	if (bus_subscribe(leased->daemon->bus, subject, on_progress, execution,
+			  &execution->progress) < 0)
+		log_warning("cannot subscribe to the progress of deploy %s; polling its agents "
 			    "once a second",
 			    request->deploy);
 	LIST_INSERT_HEAD(&leased->executions, execution, entry);
@@ -259,7 +261,7 @@ void execution_free(struct execution *execution)
 	record_writer_free(execution->writer);
 	rollout_free(execution->rollout);
 	held_lease_free(execution->lease);
-	bus_subscription_free(execution->heard);
+	bus_subscription_free(execution->progress);
 	timer_free(execution->tick);
 	deferred_free(execution->poll);
 	free(execution);
@@ -269,9 +271,9 @@ struct execution *execution_find(const struct leased *leased, const char *deploy
 {
 	struct execution *execution;
 
-	LIST_FOREACH(execution, &leased->executions, entry)
-	if (streq(execution->rollout->request->deploy, deploy))
-		return execution;
+	LIST_FOREACH (execution, &leased->executions, entry)
+		if (streq(execution->rollout->request->deploy, deploy))
+			return execution;
 	return NULL;
 }
 

@@ -1,6 +1,6 @@
-/* Failpoints: while the directory that PLOYZ_FAILPOINT names has a file NAMESPACE.PHASE, a rollout
- * of that namespace waits before that phase, its lease renewed meanwhile. So a test reaches a phase
- * by name, not by time. */
+/* Failpoints: while the directory PLOYZ_FAILPOINT has a file NAMESPACE.PHASE, a rollout of that
+ * namespace waits before that phase and keeps its lease. A test can so stop a rollout at a phase
+ * without depending on time. */
 #include <stdlib.h>
 #include <sys/inotify.h>
 #include <unistd.h>
@@ -13,8 +13,8 @@ static int on_removed(_unused_ sd_event_source *source, _unused_ const struct in
 	struct leased *leased = userdata;
 	struct execution *execution;
 
-	LIST_FOREACH(execution, &leased->executions, entry)
-	deferred_schedule(execution->poll);
+	LIST_FOREACH (execution, &leased->executions, entry)
+		deferred_schedule(execution->poll);
 	return 0;
 }
 
@@ -30,11 +30,11 @@ int failpoint_start(struct leased *leased)
 	if (r < 0)
 		return log_errno(LOG_ERR, r, "cannot watch PLOYZ_FAILPOINT %s", directory);
 	leased->failpoints = directory;
-	log_notice("failpoints are on: PLOYZ_FAILPOINT is %s", directory);
+	log_notice("failpoints enabled: PLOYZ_FAILPOINT is %s", directory);
 	return 0;
 }
 
-bool failpoint_holds(const struct leased *leased, const char *ns, const char *point)
+bool failpoint_is_set(const struct leased *leased, const char *ns, const char *point)
 {
 	_cleanup_free_ char *path = NULL;
 

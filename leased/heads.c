@@ -1,4 +1,4 @@
-/* The next entries of a namespace's log (pure). */
+/* Heads (pure): makes the next entries of a namespace's log. */
 #include "leased/rollout.h"
 
 static void stamp(struct head *head, const struct rollout *rollout, const char *now,
@@ -26,8 +26,8 @@ struct head *head_opened(const struct rollout *rollout, const struct head *befor
 	if (!before) {
 		head->ns = xstrdup(rollout->ns);
 	} else {
-		/* The entry that committed this state stays named, however many entries follow
-		 * that only open and close. */
+		/* Entries that only open and close a deploy keep the sequence of the entry that
+		 * committed the state. */
 		head->committed = (int64_t)head_committed(before, sequence);
 		open_deploy_free(steal(head->open));
 		free(steal(head->outcome));
@@ -98,7 +98,7 @@ static void add_service(const struct rollout *rollout, struct head *head,
 		service->digest = xstrdup(before->digest);
 }
 
-/* A row outlives the service that mounted the volume. */
+/* A volume's row stays after the service that mounted it was removed. */
 static void add_volumes(const struct rollout *rollout, struct head *head)
 {
 	const struct head *base = rollout->base;
@@ -108,11 +108,13 @@ static void add_volumes(const struct rollout *rollout, struct head *head)
 				&base->volumes[i]);
 	for (size_t i = 0; i < rollout->plan->n_volumes; i++) {
 		const struct plan_volume *planned = &rollout->plan->volumes[i];
-		struct head_volume *volume;
+		struct head_volume *volume =
+			(struct head_volume *)head_volume(head, planned->name, planned->machine);
 
-		if (!planned->new_ ||
-		    head_volume(head, planned->name,
-				planned->mode == VOLUME_SHARED ? planned->machine : NULL))
+		/* The mode may have changed; the data is where it was. */
+		if (volume)
+			volume->mode = planned->mode;
+		if (volume || !planned->new_)
 			continue;
 		volume = array_add(head->volumes, head->n_volumes);
 		volume->name = xstrdup(planned->name);

@@ -20,8 +20,8 @@ static void on_entry(const char *subject, uint64_t sequence, const char *data, s
 	if (!subject_match(SUBJECT_MEMBER, subject, &id, NULL))
 		return;
 	if (data && codec_parse(&member_schema, data, size, CODEC_LENIENT, &decoded, NULL) < 0) {
-		/* Left out, it would not be asked: its last state stays. */
-		log_warning("cannot decode entry %llu on %s; its last state stays",
+		/* Without its last state the machine would be left out of deploys. */
+		log_warning("cannot decode entry %llu on %s; using its last good entry",
 			    (unsigned long long)sequence, subject);
 		return;
 	}
@@ -36,7 +36,7 @@ static void on_settled(_unused_ const struct watermark *applied, void *userdata)
 {
 	struct leased *leased = userdata;
 
-	daemon_status(leased->daemon, "%zu machines take part", leased->members.count);
+	daemon_status(leased->daemon, "%zu machines take part in deploys", leased->members.count);
 }
 
 static const struct projection_ops projection_ops = {
@@ -77,6 +77,7 @@ struct leased *leased_new(struct daemon *daemon, const struct leased_config *con
 	leased->incarnation = id_new();
 	LIST_INIT(&leased->executions);
 	LIST_INIT(&leased->attachings);
+	LIST_INIT(&leased->breakings);
 	return leased;
 }
 
@@ -117,6 +118,7 @@ void leased_free(struct leased *leased)
 	while (!LIST_EMPTY(&leased->executions))
 		execution_free(LIST_FIRST(&leased->executions));
 	attachings_free(leased);
+	breakings_free(leased);
 	for (size_t i = 0; i < leased->n_ended; i++)
 		deploy_free(leased->ended[i]);
 	lease_watch_free(leased->watch);

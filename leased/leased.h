@@ -1,5 +1,6 @@
 /* leased: deploy leases. The holder of a namespace's lease executes a rollout through its phases
- * and commits it. rollout.h is the model and decides; the files declared here act. */
+ * and commits it. rollout.h declares the model and its decisions; the files declared here carry
+ * them out. */
 #ifndef PLOYZ_LEASED_H
 #define PLOYZ_LEASED_H
 
@@ -7,9 +8,9 @@
 
 #include "leased/rollout.h"
 
-#define RECORDS_KEPT 16 /* of ended deploys, for a late attach */
-#define RECORD_TRIES 10 /* of the final record: then its end is reported without it */
-#define RECOGNISE_USEC (15 * 1000000ull) /* reading whether a deploy's id is known already */
+#define RECORDS_KEPT 16 /* records of ended deploys, for a late attach */
+#define RECORD_TRIES 10 /* writes of the final record; then the end is reported without it */
+#define RECOGNISE_USEC (15 * 1000000ull) /* deadline for reading whether a deploy's id is known */
 
 struct leased_config {
 	struct daemon_config daemon;
@@ -17,22 +18,24 @@ struct leased_config {
 
 struct execution;
 struct attaching;
+struct breaking;
 
 struct leased {
 	struct daemon *daemon;
 	const struct leased_config *config;
-	const char *machine;		    /* this machine's id; the configuration's */
-	char *incarnation;		    /* of this start */
-	struct lease_watch *watch;	    /* of the lease bucket */
+	const char *machine;		    /* this machine's id; borrowed from the configuration */
+	char *incarnation;		    /* id of this start of leased */
+	struct lease_watch *watch;	    /* watches the lease bucket */
 	struct projection *projection;	    /* the machine view: members of the log */
 	struct map members;		    /* ids of the machines that take part → any value */
 	LIST_HEAD(, execution) executions;  /* rollouts under way */
 	LIST_HEAD(, attaching) attachings;  /* deploys whose records are being read or resolved */
+	LIST_HEAD(, breaking) breakings;    /* leases that are being broken */
 	struct deploy *ended[RECORDS_KEPT]; /* records of the last ended deploys, oldest first */
 	size_t n_ended;
 	uint64_t executed;		  /* deploys since the start */
 	const char *failpoints;		  /* directory of a test's failpoints; NULL: none */
-	sd_event_source *failpoint_watch; /* of that directory */
+	sd_event_source *failpoint_watch; /* watches that directory */
 };
 
 /* leased.c */
@@ -46,27 +49,28 @@ int64_t leased_generation(const struct leased *leased);
 
 /* bus.c: the endpoints. 0 or negative errno after the reason was logged. */
 int leased_serve(struct leased *leased);
+void breakings_free(struct leased *leased);
 
-/* failpoint.c: where tests stop a rollout */
+/* failpoint.c: stops a rollout at a phase, for tests */
 /* Watches the directory that PLOYZ_FAILPOINT names, if it does. 0 or negative errno after the
  * reason was logged. */
 int failpoint_start(struct leased *leased);
-bool failpoint_holds(const struct leased *leased, const char *ns, const char *point);
+bool failpoint_is_set(const struct leased *leased, const char *ns, const char *point);
 
-/* execution.c: one rollout with what it acts on */
+/* execution.c: connects one rollout to bus, store, lease and machine view */
 struct execution {
 	LIST_ENTRY(execution) entry;
 	struct leased *leased;
 	struct rollout *rollout;
 	struct held_lease *lease;
-	struct bus_subscription *heard; /* progress of this deploy from agentd */
+	struct bus_subscription *progress; /* progress of this deploy from agentd */
 	struct timer *tick;
 	struct deferred *poll;
 	struct record_writer *writer;
-	bool reported;			 /* its end went out */
+	bool reported;			 /* the end was reported */
 	struct record_closing *closings; /* other deploys' records that are being closed */
 	void (*done)(struct execution *execution,
-		     void *userdata); /* may be NULL; before it is freed */
+		     void *userdata); /* may be NULL; called before the execution is freed */
 	void *done_userdata;
 };
 struct execution *execution_new(struct leased *leased, const struct deploy_request *request);
@@ -75,7 +79,7 @@ void execution_free(struct execution *execution);
 struct execution *execution_find(const struct leased *leased, const char *deploy);
 /* The record of a deploy that is under way here or ended recently, or NULL; borrowed. */
 const struct deploy *execution_record(const struct leased *leased, const char *deploy);
-/* Its end was reported: its record is kept, and it is freed outside its own callbacks. */
+/* The end was reported: keeps the record, and frees the execution outside its own callbacks. */
 void execution_ended(struct execution *execution);
 
 /* execution-store.c: reads and appends of a rollout */
@@ -101,7 +105,7 @@ void progress_send(struct execution *execution, struct progress *progress);
 /* The end of a deploy, with its record. */
 void progress_send_end(struct leased *leased, const struct deploy *record, uint64_t elapsed_usec);
 
-/* attach.c: how far a deploy is, whoever executes it; and what became of an unknown outcome */
+/* attach.c: reports the record of any deploy, and resolves unknown outcomes */
 void attach_serve(struct leased *leased, struct bus_call *call, const struct deploy_ref *ref);
 /* Executes the request, unless the status stream knows its deploy already. Takes the call. */
 void attach_or_execute(struct leased *leased, struct bus_call *call,

@@ -2,7 +2,8 @@
  * higher than any that was seen. */
 #include "leased/rollout.h"
 
-#define OPENINGS_MAX 8 /* entries of earlier holders that arrive late, and epochs that rise */
+#define OPENINGS_MAX \
+	8 /* attempts: entries of earlier holders may arrive late, and epochs may rise */
 
 static enum phase_result check_plan(struct rollout *r, const struct head *head)
 {
@@ -82,8 +83,8 @@ static void opened(struct rollout *r)
 	write_clear(&r->write);
 }
 
-/* An earlier holder's entry was first: an abort's closing, or a commit that arrived late. The lease
- * is ours, so this rollout starts from that entry. */
+/* An earlier holder's entry was first: the closing entry of an abort, or a late commit. This
+ * rollout holds the lease, so it starts from that entry. */
 static enum phase_result read_again(struct rollout *r)
 {
 	_cleanup_free_ char *subject = NULL;

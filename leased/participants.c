@@ -54,22 +54,25 @@ void participants_ask(struct rollout *r, struct participant *p, struct rpc *rpc)
 		participants_reserve(r, p->machine);
 	struct agent_lock lock = { .holder = (char *)r->self, .reserve = *reserve };
 
+	p->lock_sent = true;
 	rollout_command(r, &lock.command);
 	rpc_ask(r, rpc, SUBJECT_AGENT_LOCK, p->machine, &lock, AGENT_USEC);
 }
 
-/* Takes up the answers of the renewals that were sent last. */
+/* Handles the answers to the last renewals. */
 static enum phase_result take_renewal(struct rollout *r, struct participant *p)
 {
 	if (p->renewal.state == RPC_ANSWERED) {
-		p->locked_usec = p->renewal.asked_usec;
+		p->locked_usec = p->renewal.sent_usec;
 		rpc_clear(&p->renewal);
 	} else if (p->renewal.state == RPC_FAILED) {
 		if (p->renewal.failure.code == FAILURE_FENCED)
 			return rollout_lose(r, &p->renewal.failure);
-		/* Its answer is needed before the commit: participants_are_locked(). */
-		rollout_note(r, "cannot renew the lock on machine %s: %s", p->machine,
-			     p->renewal.failure.message);
+		/* participants_are_locked() requires the answer before the commit. */
+		rollout_note(r,
+			     "cannot renew the lock on machine %s: %s; repeating with the next "
+			     "renewal of the lease",
+			     p->machine, p->renewal.failure.message);
 		rpc_clear(&p->renewal);
 	}
 	return PHASE_WAIT;
@@ -78,7 +81,7 @@ static enum phase_result take_renewal(struct rollout *r, struct participant *p)
 enum phase_result participants_renew(struct rollout *r)
 {
 	r->renewed = false;
-	/* What is being released is not taken again. */
+	/* A lock that is being released is not renewed. */
 	if (r->phase >= PHASE_CLOSE)
 		return PHASE_WAIT;
 	for (size_t i = 0; i < r->n_participants; i++) {
@@ -97,11 +100,10 @@ bool participants_are_locked(const struct rollout *r, const char **ret_machine)
 {
 	for (size_t i = 0; i < r->n_participants; i++) {
 		const struct participant *p = r->participants[i];
-		uint64_t locked =
-			MAX2(p->locked_usec,
-			     p->renewal.state == RPC_ANSWERED ? p->renewal.asked_usec : 0);
+		uint64_t locked = MAX2(p->locked_usec,
+				       p->renewal.state == RPC_ANSWERED ? p->renewal.sent_usec : 0);
 
-		if (!p->needed || (p->locked && r->now_usec - locked < SILENT_USEC))
+		if (!p->needed || (p->locked && r->now_usec - locked < NO_ANSWER_USEC))
 			continue;
 		*ret_machine = p->machine;
 		return false;

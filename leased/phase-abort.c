@@ -1,4 +1,5 @@
-/* Not committed: the candidates are removed, and what was stopped for them is started again. */
+/* Abort: removes the candidates of a deploy that did not commit and resumes the instances that were
+ * stopped for them. */
 #include "leased/rollout.h"
 
 enum phase_result phase_abort_start(struct rollout *r)
@@ -28,7 +29,7 @@ enum phase_result phase_abort_poll(struct rollout *r)
 	return result;
 }
 
-/* --- resume: only once the candidates are gone, which may hold the same host port or volume */
+/* --- resume: after the candidates are gone, because they may hold the same host port or volume */
 
 static bool must_resume(const struct candidate *c)
 {
@@ -56,7 +57,7 @@ static enum phase_result poll_one(struct rollout *r, struct candidate *c)
 	switch (rpc_verdict(&c->rpc, r->now_usec, RESUME_USEC)) {
 	case VERDICT_ANSWER:
 		answer = c->rpc.answer;
-		/* Requests wait for it at the gateways while the deploy is open. */
+		/* While the deploy is open, gateways hold requests for this instance. */
 		if (answer->instance && !has_settled((enum instance_state)answer->instance->state))
 			break;
 		c->resumed = true;
@@ -64,8 +65,10 @@ static enum phase_result poll_one(struct rollout *r, struct candidate *c)
 	case VERDICT_ERROR:
 		if (c->rpc.failure.code == FAILURE_FENCED)
 			return rollout_lose(r, &c->rpc.failure);
-		/* Its agentd resumes it when the lock lapses: presumed abort. */
-		rollout_note(r, "cannot resume %s on machine %s: %s; its agentd repeats it",
+		/* agentd resumes the instance when the lock lapses (presumed abort). */
+		rollout_note(r,
+			     "cannot resume %s on machine %s: %s; agentd resumes it when the lock "
+			     "lapses",
 			     c->slot->old, candidate_old_machine(c), c->rpc.failure.message);
 		c->resumed = true;
 		return PHASE_DONE;
@@ -73,8 +76,8 @@ static enum phase_result poll_one(struct rollout *r, struct candidate *c)
 		break;
 	}
 	if (r->now_usec - r->phase_usec > RESUME_USEC) {
-		rollout_note(r, "%s on machine %s is not ready again yet",
-			     c->slot->old, candidate_old_machine(c));
+		rollout_note(r, "%s on machine %s was resumed and is not ready yet", c->slot->old,
+			     candidate_old_machine(c));
 		c->resumed = true;
 		return PHASE_DONE;
 	}

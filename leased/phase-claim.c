@@ -1,4 +1,4 @@
-/* Route claims. */
+/* Phase claim: claims the manifest's routes. */
 #include "leased/rollout.h"
 
 static bool has_routes(const struct manifest *manifest)

@@ -1,5 +1,5 @@
-/* After the commit: every gateway and resolver confirms it, then what it replaced is drained and
- * removed, with what earlier deploys left. */
+/* Phases confirm and clean: waits until every gateway and resolver has applied the commit, then
+ * drains and removes the instances that it replaced and those that earlier deploys left. */
 #include "leased/rollout.h"
 
 static bool has_targets(const struct rollout *r)
@@ -27,7 +27,7 @@ enum phase_result phase_confirm_poll(struct rollout *r)
 
 	if (r->confirmation)
 		return confirmation_poll(r->confirmation);
-	/* The set of machines as it is now: one may have joined since the plan. */
+	/* Uses the present set of machines: one may have joined since the plan. */
 	r->confirmation = confirmation_new(r, &wanted);
 	if (r->confirmation)
 		return confirmation_poll(r->confirmation);
@@ -56,7 +56,7 @@ enum phase_result phase_clean_start(struct rollout *r)
 	return phase_clean_poll(r);
 }
 
-/* The clean-up that earlier deploys had left pending is done with this one. */
+/* This clean-up includes the pending clean-up of earlier deploys. */
 static void close_previous(struct rollout *r)
 {
 	_cleanup_free_ char *note = xasprintf("cleaned up by deploy %s", r->request->deploy);

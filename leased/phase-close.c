@@ -1,4 +1,5 @@
-/* The entry that closes what was opened without a commit; and the end. */
+/* Phases close and end: appends the entry that closes a deploy without a commit, and reports the
+ * end. */
 #include "leased/rollout.h"
 
 enum phase_result phase_close_start(struct rollout *r)
@@ -42,7 +43,7 @@ enum phase_result phase_close_poll(struct rollout *r)
 	return PHASE_WAIT;
 }
 
-/* What could not be removed is not a finished clean-up, whatever became of the deploy. */
+/* An instance that could not be removed leaves the clean-up pending, also of a failed deploy. */
 static void count_left(struct rollout *r)
 {
 	if (!r->record->n_left || failure_is_set(&r->failure))

@@ -47,7 +47,7 @@ enum phase_result phase_commit_poll(struct rollout *r)
 	case WRITE_REFUSED:
 		return rollout_fail(r, &r->write.failure);
 	case WRITE_UNKNOWN:
-		/* Nothing may be removed now: either state may be the committed one. */
+		/* Nothing is removed: either state may be the committed one. */
 		return rollout_lose(r, &r->write.failure);
 	}
 	return PHASE_WAIT;

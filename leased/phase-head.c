@@ -1,4 +1,5 @@
-/* Reading the head, and for a rollback the stored release that becomes the manifest. */
+/* Phases head and load: reads the head and, for a rollback, the stored release that becomes the
+ * manifest. */
 #include "leased/rollout.h"
 
 static void read_head(struct rollout *r)
@@ -20,7 +21,7 @@ enum phase_result phase_head_start(struct rollout *r)
 enum phase_result phase_head_poll(struct rollout *r)
 {
 	switch (r->read.state) {
-	case RPC_IDLE: /* the last one failed */
+	case RPC_IDLE: /* the last read failed */
 		read_head(r);
 		return PHASE_WAIT;
 	case RPC_WAITING:
@@ -40,10 +41,10 @@ enum phase_result phase_head_poll(struct rollout *r)
 
 static enum phase_result not_found(struct rollout *r, int64_t to)
 {
-	return rollout_failf(r, FAILURE_INVALID, "`ployzctl ns history` lists what there is",
-			     "cannot roll back namespace %s to revision %lld: the store does not "
-			     "have it",
-			     r->ns, (long long)to);
+	return rollout_failf(
+		r, FAILURE_INVALID, "`ployzctl ns history` lists the revisions that are kept",
+		"cannot roll back namespace %s to revision %lld: the store does not have it", r->ns,
+		(long long)to);
 }
 
 enum phase_result phase_load_start(struct rollout *r)
@@ -62,7 +63,7 @@ enum phase_result phase_load_start(struct rollout *r)
 	return PHASE_WAIT;
 }
 
-/* The release of a revision, from the namespace's own entries; 0: they do not have it. */
+/* Sequence of a revision's release, from the namespace's entries; 0: not found. */
 static uint64_t find_release(const struct rollout *r, int64_t revision)
 {
 	uint64_t release = 0;

@@ -1,4 +1,4 @@
-/* Taking and releasing the namespace's lease. */
+/* Phases lease and release: takes and releases the namespace's lease. */
 #include "leased/rollout.h"
 
 enum phase_result phase_lease_start(struct rollout *r)

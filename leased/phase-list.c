@@ -1,5 +1,5 @@
-/* Every machine is listed with the namespace's epoch: this fences each one that answers, and
- * returns its instances. */
+/* Phase list: sends agentd.list with the namespace's epoch to every machine, which fences each one
+ * that answers and returns its instances. */
 #include "leased/rollout.h"
 
 static void ask(struct rollout *r, struct participant *p)
@@ -51,14 +51,15 @@ static bool is_named(const struct rollout *r, const char *machine)
 
 static enum phase_result poll_one(struct rollout *r, struct participant *p)
 {
-	/* A machine that has committed instances may only be restarting its agentd: what it has
-	 * would be given up. Any other one is asked once. */
-	uint64_t patience = is_named(r, p->machine) ? PATIENCE_USEC : 0;
+	/* A machine with committed instances may only be restarting its agentd, and without its
+	 * answer they would be placed elsewhere: the request is repeated. Any other machine gets
+	 * one request. */
+	uint64_t limit_usec = is_named(r, p->machine) ? RETRY_LIMIT_USEC : 0;
 	const struct agent_listed *listed;
 
-	if (p->listed || p->silent)
+	if (p->listed || p->unreachable)
 		return PHASE_DONE;
-	switch (rpc_verdict(&p->list, r->now_usec, patience)) {
+	switch (rpc_verdict(&p->list, r->now_usec, limit_usec)) {
 	case VERDICT_PENDING:
 		if (rpc_is_due(&p->list, r->now_usec, false))
 			ask(r, p);
@@ -67,13 +68,13 @@ static enum phase_result poll_one(struct rollout *r, struct participant *p)
 		if (p->list.failure.code == FAILURE_FENCED)
 			return rollout_lose(r, &p->list.failure);
 		rollout_note(r, "cannot fence machine %s: %s", p->machine, p->list.failure.message);
-		p->silent = true;
+		p->unreachable = true;
 		return PHASE_DONE;
 	case VERDICT_ANSWER:
 		break;
 	}
 	listed = p->list.answer;
-	/* A store that was restored has forgotten epochs that participants remember. */
+	/* A restored store may have lower epochs than participants have stored. */
 	if (listed->epoch > r->lease.epoch) {
 		r->above = MAX2(r->above, listed->epoch);
 		r->reopening = true;
@@ -92,7 +93,7 @@ static enum phase_result reopen(struct rollout *r)
 	r->reopening = false;
 	for (size_t i = 0; i < r->n_participants; i++) {
 		r->participants[i]->listed = false;
-		if (!r->participants[i]->silent)
+		if (!r->participants[i]->unreachable)
 			ask(r, r->participants[i]);
 	}
 	return PHASE_WAIT;

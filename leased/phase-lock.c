@@ -1,4 +1,5 @@
-/* The participants' locks, in machine order, all or none; and their release. */
+/* Phases lock and unlock: takes all the participants' locks in machine order, or none, and releases
+ * them. */
 #include "leased/rollout.h"
 
 /* A deploy that changes nothing needs no participant. */
@@ -33,7 +34,7 @@ static bool runs(const struct instance *instance)
 	return false;
 }
 
-/* An instance that the plan keeps and that does not run any more, or NULL. */
+/* An instance that the plan keeps and that has ended, or NULL. */
 static const char *missing(const struct rollout *r, const struct participant *p)
 {
 	for (size_t i = 0; i < r->n_candidates; i++) {
@@ -47,6 +48,21 @@ static const char *missing(const struct rollout *r, const struct participant *p)
 			return c->instance;
 	}
 	return NULL;
+}
+
+/* Only one that runs may be kept when its image turns out to be the wanted one. */
+static void note_running(struct rollout *r, const struct participant *p)
+{
+	for (size_t i = 0; i < r->n_candidates; i++) {
+		struct candidate *c = r->candidates[i];
+		const struct instance *instance =
+			c->slot->old && streq(candidate_old_machine(c), p->machine)
+				? find(p->rpc.answer, c->slot->old)
+				: NULL;
+
+		if (instance)
+			c->old_runs = runs(instance);
+	}
 }
 
 static enum phase_result plan_again(struct rollout *r, const char *machine, const char *instance)
@@ -74,21 +90,23 @@ static enum phase_result lock_next(struct rollout *r)
 
 		if (!p->needed)
 			continue;
-		switch (rpc_verdict(&p->rpc, r->now_usec, PATIENCE_USEC)) {
+		switch (rpc_verdict(&p->rpc, r->now_usec, RETRY_LIMIT_USEC)) {
 		case VERDICT_PENDING:
 			if (rpc_is_due(&p->rpc, r->now_usec, false))
 				participants_ask(r, p, &p->rpc);
 			return PHASE_WAIT;
 		case VERDICT_ERROR:
+			p->lock_sent = failure_is_no_answer(&p->rpc.failure);
 			return rollout_rpc_error(r, &p->rpc);
 		case VERDICT_ANSWER:
 			break;
 		}
 		p->locked = true;
-		p->locked_usec = p->rpc.asked_usec;
+		p->locked_usec = p->rpc.sent_usec;
 		instance = missing(r, p);
 		if (instance)
 			return plan_again(r, p->machine, instance);
+		note_running(r, p);
 	}
 	return PHASE_DONE;
 }
@@ -125,7 +143,8 @@ enum phase_result phase_unlock_start(struct rollout *r)
 		struct participant *p = r->participants[i];
 
 		rpc_clear(&p->renewal);
-		if (p->locked)
+		/* A lock whose answer was lost may be held all the same. */
+		if (p->locked || p->lock_sent)
 			rpc_ask(r, &p->rpc, SUBJECT_AGENT_UNLOCK, p->machine, &unlock, AGENT_USEC);
 	}
 	return phase_unlock_poll(r);

@@ -1,5 +1,5 @@
-/* The release that the commit refers to: the manifest with its resolved digests, appended unless
- * the namespace's last entry has its hash. */
+/* Phase manifest: appends the release that the commit refers to (the manifest with its resolved
+ * digests), unless the namespace's last entry has its hash. */
 #include "leased/rollout.h"
 
 static void digests_of(const struct rollout *r, struct pairs *ret)
@@ -71,7 +71,7 @@ static void append_new(struct rollout *r, int64_t number, uint64_t expected)
 	pairs_free(&digests);
 }
 
-/* Whether the namespace's last release is this very one. */
+/* Whether the namespace's last release equals this one. */
 static bool is_same(const struct rollout *r, const struct release *last)
 {
 	struct pairs digests = { NULL, 0 };
@@ -83,8 +83,8 @@ static bool is_same(const struct rollout *r, const struct release *last)
 	return streq(hash, last->hash);
 }
 
-/* The committed release would soon be dropped behind those of deploys that failed: it is appended
- * again, and the next entry of the namespace refers to the copy. */
+/* The stream would soon drop the committed release, because each failed deploy appends one too: it
+ * is appended again, and the namespace's next entry refers to the new entry. */
 static bool copy_is_needed(const struct rollout *r, const struct release *last)
 {
 	return r->head && r->head->release &&
@@ -157,6 +157,16 @@ static enum phase_result take_write(struct rollout *r)
 	return PHASE_DONE;
 }
 
+/* An earlier holder's release arrived late. The lease is ours, so ours follows it. */
+static enum phase_result read_again(struct rollout *r)
+{
+	if (++r->releases >= RELEASES_MAX)
+		return rollout_fail(r, &r->write.failure);
+	write_clear(&r->write);
+	r->copy_after = 0;
+	return phase_manifest_start(r);
+}
+
 enum phase_result phase_manifest_poll(struct rollout *r)
 {
 	switch (r->read.state) {
@@ -177,6 +187,7 @@ enum phase_result phase_manifest_poll(struct rollout *r)
 	case WRITE_SUPERSEDED:
 		return take_write(r);
 	case WRITE_CONFLICT:
+		return read_again(r);
 	case WRITE_REFUSED:
 	case WRITE_UNKNOWN:
 		return rollout_fail(r, &r->write.failure);

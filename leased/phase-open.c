@@ -1,4 +1,4 @@
-/* The opening entry. */
+/* Phase open: appends the opening entry. */
 #include "leased/rollout.h"
 
 enum phase_result phase_open_start(struct rollout *r)

@@ -1,4 +1,4 @@
-/* The plan that is executed: made from the opened head. */
+/* Phase plan: requests the plan to execute, made from the opened head. */
 #include "leased/rollout.h"
 
 enum phase_result phase_plan_start(struct rollout *r)

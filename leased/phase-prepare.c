@@ -1,7 +1,7 @@
-/* Images, on every machine that needs them. */
+/* Phase prepare: fetches the images on every machine that needs them. */
 #include "leased/rollout.h"
 
-/* By the plan: a slot that turns out to be kept meanwhile still stands for its image. */
+/* Judged by the plan: a slot that this phase turns into a kept one still represents its image. */
 static bool needs_image(const struct candidate *c)
 {
 	return c->service && c->slot->action != SLOT_KEEP;
@@ -14,7 +14,7 @@ static bool same_image(const struct candidate *a, const struct candidate *b)
 	       streq(a->slot->digest, b->slot->digest);
 }
 
-/* The candidates that stand for their image and machine: the first of each. */
+/* The first candidate of each image and machine, which represents the others. */
 static bool is_first_of_image(const struct rollout *r, size_t i)
 {
 	if (!needs_image(r->candidates[i]))
@@ -28,9 +28,12 @@ static bool is_first_of_image(const struct rollout *r, size_t i)
 static void ask(struct rollout *r, struct candidate *c)
 {
 	const char *pinned = pairs_get(&r->pinned, c->service->name);
+	/* A rollback runs the image that the revision ran. A machine that has the image is asked
+	 * for its id, any other for its name; take() then compares the id. */
+	bool by_id = pinned && c->slot->digest;
 	struct agent_prepare prepare = {
-		.image = pinned ? (char *)pinned : c->service->image,
-		.pull = pinned ? PULL_NEVER : c->service->pull,
+		.image = by_id ? (char *)pinned : c->service->image,
+		.pull = by_id ? PULL_NEVER : c->service->pull,
 	};
 
 	rollout_command(r, &prepare.command);
@@ -38,7 +41,8 @@ static void ask(struct rollout *r, struct candidate *c)
 	rpc_ask(r, &c->rpc, SUBJECT_AGENT_PREPARE, c->slot->machine, &prepare, AGENT_USEC);
 }
 
-/* With its digest known, a slot whose image turned out to be the one that runs is kept. */
+/* A slot is kept if the resolved digest is the image that runs; one whose instance has ended is
+ * replaced. */
 static void settle(struct rollout *r, struct candidate *c, const char *digest)
 {
 	const struct slot *old =
@@ -49,8 +53,8 @@ static void settle(struct rollout *r, struct candidate *c, const char *digest)
 	c->digest = xstrdup(digest);
 	free(c->hash);
 	c->hash = service_hash(c->service, digest);
-	if (c->action != SLOT_REPLACE || c->slot->digest || !old || !streq(old->hash, c->hash) ||
-	    !streq(old->machine, c->slot->machine))
+	if (c->action != SLOT_REPLACE || c->slot->digest || !old || !c->old_runs ||
+	    !streq(old->hash, c->hash) || !streq(old->machine, c->slot->machine))
 		return;
 	c->action = SLOT_KEEP;
 	c->state = CANDIDATE_READY;
@@ -62,6 +66,7 @@ static void settle(struct rollout *r, struct candidate *c, const char *digest)
 static enum phase_result take(struct rollout *r, struct candidate *c)
 {
 	const struct agent_prepared *prepared = c->rpc.answer;
+	const char *pinned = pairs_get(&r->pinned, c->service->name);
 
 	if (streq(prepared->state, "failed"))
 		return rollout_failf(r, FAILURE_FAILED,
@@ -72,6 +77,15 @@ static enum phase_result take(struct rollout *r, struct candidate *c)
 				     prepared->reason ? prepared->reason : "no reason given");
 	if (!streq(prepared->state, "ready"))
 		return PHASE_WAIT;
+	if (pinned && !streq(prepared->digest, pinned))
+		return rollout_failf(
+			r, FAILURE_FAILED,
+			"name the image by its digest in the manifest, or deploy a "
+			"manifest instead of rolling back",
+			"cannot roll back service %s on machine %s: image %s is %s now, "
+			"that revision ran %s",
+			c->service->name, c->slot->machine, c->service->image,
+			prepared->digest ? prepared->digest : "(unknown)", pinned);
 	for (size_t i = 0; i < r->n_candidates; i++)
 		if (same_image(c, r->candidates[i]))
 			settle(r, r->candidates[i], prepared->digest);
@@ -82,7 +96,7 @@ static enum phase_result poll_one(struct rollout *r, struct candidate *c)
 {
 	enum phase_result result;
 
-	switch (rpc_verdict(&c->rpc, r->now_usec, SILENT_USEC)) {
+	switch (rpc_verdict(&c->rpc, r->now_usec, NO_ANSWER_USEC)) {
 	case VERDICT_ERROR:
 		return rollout_rpc_error(r, &c->rpc);
 	case VERDICT_ANSWER:

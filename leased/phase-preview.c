@@ -1,5 +1,5 @@
-/* The preliminary plan: a deploy that changes nothing and has nothing to clean ends here, without
- * an append. */
+/* Phase preview: requests a preliminary plan. A deploy that changes nothing and has nothing to
+ * clean ends here, without an append. */
 #include "leased/rollout.h"
 
 static void read_previous(struct rollout *r)
@@ -13,7 +13,7 @@ static void read_previous(struct rollout *r)
 	r->ops->read_last(&r->read, STREAM_STATUS, subject);
 }
 
-/* Lists without an epoch: they fence nothing. */
+/* Requests without an epoch fence nothing. */
 static enum phase_result ask_lists(struct rollout *r)
 {
 	_cleanup_(strv_freep) char **machines = NULL;
@@ -64,7 +64,7 @@ static void take_previous(struct rollout *r)
 	read_clear(&r->read);
 }
 
-/* Something of the namespace exists that its head does not name. */
+/* An instance of the namespace exists that its head does not name. */
 static bool has_strays(const struct rollout *r)
 {
 	for (size_t i = 0; i < r->n_participants; i++) {
@@ -88,7 +88,7 @@ static enum phase_result check_plan(struct rollout *r)
 	struct progress progress = { .kind = PROGRESS_PLAN, .slot = -1, .plan = r->plan };
 	bool clean = is_clean(r);
 
-	/* What a dead deploy left may stand in the plan's way: the sweep comes first then. */
+	/* Instances that a dead deploy left may make the plan fail: then the sweep comes first. */
 	if (r->plan->n_refusals && clean)
 		return planning_check(r);
 	if (r->plan->changes || r->plan->n_refusals || !clean)

@@ -1,4 +1,4 @@
-/* The last query: every candidate is inspected once more, just before the commit. */
+/* Phase query: inspects every candidate once more, just before the commit. */
 #include "leased/rollout.h"
 
 static bool is_new(const struct candidate *c)
@@ -16,7 +16,7 @@ static char **instances_on(const struct rollout *r, const char *machine)
 	return instances;
 }
 
-/* Only one and the same round counts: what an earlier one reported may have changed. */
+/* All answers must be of one round: an earlier report may have changed. */
 static void ask_all(struct rollout *r)
 {
 	for (size_t i = 0; i < r->n_candidates; i++)
@@ -41,7 +41,7 @@ static enum phase_result check_locks(struct rollout *r)
 		return PHASE_DONE;
 	return rollout_failf(r, FAILURE_FAILED, "deploy again",
 			     "cannot commit: machine %s has not confirmed its lock for %llu s",
-			     machine, (unsigned long long)(SILENT_USEC / 1000000));
+			     machine, (unsigned long long)(NO_ANSWER_USEC / 1000000));
 }
 
 enum phase_result phase_query_start(struct rollout *r)
@@ -69,9 +69,18 @@ static enum phase_result not_ready(struct rollout *r, const struct candidate *c,
 			     "cannot commit: service %s, slot %lld on machine %s was ready and is "
 			     "%s now%s%s",
 			     c->service->name, (long long)c->slot->slot, c->slot->machine,
-			     instance ? instance_state_names[instance->state] : "not there",
+			     instance ? instance_state_names[instance->state] : "absent",
 			     instance && instance->reason ? ": " : "",
 			     instance && instance->reason ? instance->reason : "");
+}
+
+static enum phase_result not_stored(struct rollout *r, const struct candidate *c)
+{
+	return rollout_failf(
+		r, FAILURE_FAILED, "`ployzctl store usage` shows whether PLOYZ_FACTS is full",
+		"cannot commit: service %s, slot %lld on machine %s is ready, but its fact "
+		"is not stored",
+		c->service->name, (long long)c->slot->slot, c->slot->machine);
 }
 
 /* PHASE_WAIT: it may still become ready. */
@@ -84,8 +93,10 @@ static enum phase_result judge(struct rollout *r, struct candidate *c,
 		return not_ready(r, c, NULL);
 	switch ((enum instance_state)instance->state) {
 	case INSTANCE_READY:
+		/* What is never stored can never be routed. */
 		if (!answer->sequence)
-			return PHASE_WAIT;
+			return r->now_usec - r->phase_usec <= FACT_USEC ? PHASE_WAIT
+									: not_stored(r, c);
 		c->queried = true;
 		c->facts = answer->sequence;
 		free(c->address);
@@ -95,7 +106,7 @@ static enum phase_result judge(struct rollout *r, struct candidate *c,
 	case INSTANCE_CREATED:
 	case INSTANCE_STARTING:
 	case INSTANCE_UNREADY:
-		/* Within the rest of its readiness limit. */
+		/* It may become ready within the rest of its readiness limit. */
 		if (r->now_usec - c->start_usec <= candidate_ready_usec(c))
 			return PHASE_WAIT;
 		return not_ready(r, c, instance);
@@ -145,7 +156,7 @@ enum phase_result phase_query_poll(struct rollout *r)
 
 		if (p->rpc.state == RPC_IDLE)
 			continue;
-		switch (rpc_verdict(&p->rpc, r->now_usec, SILENT_USEC)) {
+		switch (rpc_verdict(&p->rpc, r->now_usec, NO_ANSWER_USEC)) {
 		case VERDICT_ERROR:
 			return rollout_rpc_error(r, &p->rpc);
 		case VERDICT_ANSWER:

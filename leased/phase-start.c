@@ -1,4 +1,5 @@
-/* pre_deploy commands and candidates, in depends_on order, on all machines at once. */
+/* Phase start: runs pre_deploy commands and starts candidates, in depends_on order, on all machines
+ * at once. */
 #include "leased/rollout.h"
 
 enum phase_result phase_start_start(struct rollout *r)
@@ -38,7 +39,7 @@ enum phase_result phase_start_poll(struct rollout *r)
 	enum phase_result result;
 	bool moved;
 
-	/* What became ready may have been what another one waited for. */
+	/* Another candidate may have waited for the one that became ready. */
 	do
 		result = poll_all(r, &moved);
 	while (result == PHASE_WAIT && moved);

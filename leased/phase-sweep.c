@@ -1,6 +1,7 @@
-/* What the namespace has running and its head does not name. A candidate that was never committed
- * is removed now, before the plan: no gateway has ever sent traffic to it. What an earlier head may
- * have named is removed only as after a commit. */
+/* Phase sweep: removes instances that the namespace's head does not name. A candidate that was
+ * never committed is removed now, before the plan: no gateway has ever sent traffic to it. An
+ * instance that an earlier head may have named is removed after the commit, like those that the
+ * commit replaces. */
 #include "leased/rollout.h"
 
 static bool is_stray(const struct rollout *r, const struct instance *instance)
@@ -9,7 +10,7 @@ static bool is_stray(const struct rollout *r, const struct instance *instance)
 	       !(r->base && head_instance(r->base, instance->id, NULL));
 }
 
-/* A deploy whose record has to be read before it is known what its instance is, or NULL. */
+/* A deploy whose record decides whether its instance was committed and is not read yet, or NULL. */
 static const char *unknown_deploy(const struct rollout *r)
 {
 	for (size_t i = 0; i < r->n_participants; i++) {
@@ -49,13 +50,27 @@ static void take_record(struct rollout *r, const char *deploy)
 	read_clear(&r->read);
 }
 
-static void add_leftover(struct rollout *r, const char *machine, const struct instance *instance)
+static void add_leftover(struct rollout *r, const char *machine, const char *instance,
+			 const char *service)
 {
 	struct leftover *left = array_add(r->leftovers, r->n_leftovers);
 
 	left->machine = xstrdup(machine);
-	left->instance = xstrdup(instance->id);
-	left->service = xstrdup(instance->service);
+	left->instance = xstrdup(instance);
+	left->service = xstrdup(service);
+}
+
+/* What an earlier clean-up left on a machine that was not listed now: only its record says so, and
+ * that record is not done before the machine has answered. */
+static void add_unlisted(struct rollout *r)
+{
+	for (size_t i = 0; r->previous && i < r->previous->n_left; i++) {
+		const struct left *left = &r->previous->left[i];
+		const struct participant *p = rollout_participant(r, left->machine);
+
+		if (p && !p->listed && !(r->base && head_instance(r->base, left->instance, NULL)))
+			add_leftover(r, left->machine, left->instance, NULL);
+	}
 }
 
 static void sort(struct rollout *r, const struct participant *p)
@@ -69,7 +84,7 @@ static void sort(struct rollout *r, const struct participant *p)
 			continue;
 		/* A pre_deploy container has no slot, and no head ever named it. */
 		if (instance->slot >= 0 && !strv_contains(r->never, instance->deploy)) {
-			add_leftover(r, p->machine, instance);
+			add_leftover(r, p->machine, instance->id, instance->service);
 			continue;
 		}
 		rollout_note(r, "removing %s, which deploy %s left on machine %s", instance->id,
@@ -82,11 +97,10 @@ enum phase_result phase_sweep_start(struct rollout *r)
 {
 	if (r->nothing)
 		return PHASE_DONE;
-	/* Our opening entry is what decided about it: it did not commit. */
+	/* Our opening entry followed that deploy's opening entry, so that deploy did not commit. */
 	if (r->orphan) {
 		_cleanup_free_ char *note = xasprintf(
-			"its leased on machine %s ended before it did; deploy %s took "
-			"over",
+			"leased on machine %s ended before the deploy did; deploy %s took over",
 			r->orphan->machine ? r->orphan->machine : "(unknown)", r->request->deploy);
 
 		strv_push(&r->never, xstrdup(r->orphan->deploy));
@@ -131,11 +145,12 @@ enum phase_result phase_sweep_poll(struct rollout *r)
 		r->removal = removal_new(r);
 		for (size_t i = 0; i < r->n_participants; i++)
 			sort(r, r->participants[i]);
+		add_unlisted(r);
 	}
 	result = removal_poll(r->removal, &failure);
 	if (result == PHASE_LOST)
 		result = rollout_lose(r, &failure);
-	/* It is in the record, and the next holder's again; this deploy can still be done. */
+	/* The record lists it for the next holder; this deploy can still succeed. */
 	if (result == PHASE_FAILED) {
 		rollout_note(r, "%s", failure.message);
 		removal_left(r->removal, r->record);

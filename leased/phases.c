@@ -1,6 +1,6 @@
-/* The phases of a rollout as a table, and the dispatcher, which alone makes transitions. It polls
- * the current phase after every answer and every tick. A phase calls no other phase: it returns a
- * result, and its row names the successor. */
+/* Phases: the table of a rollout's phases, and the dispatcher, which alone makes transitions. The
+ * dispatcher polls the current phase after every answer and every tick. A phase calls no other
+ * phase: it returns a result, and its row names the successor. */
 #include "leased/rollout.h"
 
 #include <errno.h>
@@ -36,7 +36,7 @@ const struct phase_row phases[PHASE_COUNT] = {
 };
 /* clang-format on */
 
-/* What a phase left on its way belongs to that phase alone. */
+/* A pending read or write belongs to one phase: it is cancelled with the phase. */
 static void leave(struct rollout *r)
 {
 	read_clear(&r->read);
@@ -64,10 +64,10 @@ static void enter(struct rollout *r, enum phase phase)
 	leave(r);
 	r->phase = phase;
 	r->phase_usec = r->now_usec;
-	r->entered = r->repeating = r->held = false;
+	r->entered = r->repeating = r->stopped = false;
 }
 
-/* What ends a phase whatever it waits for. */
+/* Conditions that end any phase. */
 static enum phase_result check(struct rollout *r)
 {
 	struct failure failure = FAILURE_INIT;
@@ -75,7 +75,7 @@ static enum phase_result check(struct rollout *r)
 
 	if (r->phase == PHASE_LEASE || r->phase >= PHASE_RELEASE)
 		return PHASE_WAIT;
-	/* Everything is done by then but the release of what is lost anyway. */
+	/* Only the lock and the lease are left to release, and both are lost already. */
 	if (r->phase >= PHASE_CLOSE &&
 	    (r->lease.state == HELD_LOST || r->now_usec >= r->lease.deadline_usec))
 		return PHASE_LOST;
@@ -99,14 +99,14 @@ static enum phase_result check(struct rollout *r)
 	return r->renewed ? participants_renew(r) : PHASE_WAIT;
 }
 
-bool rollout_holds(struct rollout *r, const char *point)
+bool rollout_is_stopped(struct rollout *r, const char *point)
 {
-	bool held = r->ops->held && r->ops->held(r, point);
+	bool stopped = r->ops->stopped && r->ops->stopped(r, point);
 
-	if (held && !r->held)
-		rollout_note(r, "held before phase %s", point);
-	r->held = held;
-	return held;
+	if (stopped && !r->stopped)
+		rollout_note(r, "failpoint: waiting before phase %s", point);
+	r->stopped = stopped;
+	return stopped;
 }
 
 static enum phase_result run(struct rollout *r)
@@ -118,7 +118,7 @@ static enum phase_result run(struct rollout *r)
 		return result;
 	if (r->entered)
 		return row->poll(r);
-	if (r->phase != PHASE_END && rollout_holds(r, row->name))
+	if (r->phase != PHASE_END && rollout_is_stopped(r, row->name))
 		return PHASE_WAIT;
 	r->phase_usec = r->now_usec;
 	r->entered = true;
@@ -127,7 +127,7 @@ static enum phase_result run(struct rollout *r)
 
 void rollout_poll(struct rollout *r, uint64_t now_usec)
 {
-	/* An answer that comes from inside a phase's request is polled when that phase returns. */
+	/* An answer that arrives while a phase runs is polled when that phase returns. */
 	if (r->polling || r->ended)
 		return;
 	r->polling = true;
@@ -180,8 +180,8 @@ void rollout_lease(struct rollout *r, enum held_state state, int64_t epoch, uint
 	r->ops->schedule(r);
 }
 
-/* What is only in progress decides nothing, and a request costs the engine's machine time while it
- * starts containers: readiness and ends are asked about. */
+/* Intermediate states decide nothing, and a request delays an engine that starts containers: only
+ * readiness and ends cause a request. */
 static bool is_in_progress(const char *state)
 {
 	static const enum instance_state states[] = { INSTANCE_PULLING, INSTANCE_CREATED,
@@ -193,7 +193,7 @@ static bool is_in_progress(const char *state)
 	return false;
 }
 
-void rollout_heard(struct rollout *r, const struct progress *p)
+void rollout_on_progress(struct rollout *r, const struct progress *p)
 {
 	bool slot = p->kind == PROGRESS_SLOT && p->instance && !is_in_progress(p->state);
 	bool pull = p->kind == PROGRESS_PULL && p->state && !streq(p->state, "pulling");
@@ -209,7 +209,7 @@ void rollout_heard(struct rollout *r, const struct progress *p)
 	for (size_t i = 0; run && i < r->n_runs; i++)
 		r->runs[i]->again = true;
 	if (slot && r->removal)
-		removal_heard(r->removal, p->instance);
+		removal_on_progress(r->removal, p->instance);
 	if (slot || pull || run)
 		r->ops->schedule(r);
 }

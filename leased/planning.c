@@ -1,4 +1,5 @@
-/* Requests to placerd, and what a plan becomes: candidates, pre_deploy runs, participants. */
+/* Planning: requests plans from placerd and makes candidates, pre_deploy runs and participants of
+ * one. */
 #include "leased/rollout.h"
 
 void planning_ask(struct rollout *r, bool preview)

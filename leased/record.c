@@ -3,13 +3,13 @@
 
 #define MESSAGE_PHASE "8f3f0a7f6a5d4f1e9d9a2f6b0f6e7c11"
 
-/* One write of the record is on its way at a time; later changes go with the next. */
+/* Only one write of the record is pending at a time; later changes are in the next one. */
 struct record_writer {
 	struct execution *execution;
 	struct bus_request *request;
 	struct timer *again;
 	bool dirty;
-	bool final; /* its end is reported once this one is stored */
+	bool final; /* the end is reported once this record is stored */
 	unsigned tries;
 };
 
@@ -135,10 +135,11 @@ void progress_send(struct execution *execution, struct progress *progress)
 	progress->elapsed_ms = (int64_t)((r->now_usec - r->began_usec) / 1000);
 	if (!progress->machine)
 		progress->machine = (char *)execution->leased->machine;
-	/* Not durable by design: a client that missed it asks for the record. */
+	/* Progress is not durable by design: a client that missed it polls the record. */
 	if (bus_event(execution->leased->daemon->bus, SUBJECT_PROGRESS, r->request->deploy, NULL,
 		      progress) < 0)
-		log_debug("cannot publish progress of deploy %s", r->request->deploy);
+		log_debug("cannot publish progress of deploy %s; clients poll its record",
+			  r->request->deploy);
 }
 
 void progress_send_end(struct leased *leased, const struct deploy *record, uint64_t elapsed_usec)
@@ -155,7 +156,7 @@ void progress_send_end(struct leased *leased, const struct deploy *record, uint6
 	};
 
 	if (bus_event(leased->daemon->bus, SUBJECT_PROGRESS, record->deploy, NULL, &end) < 0)
-		log_info("cannot publish the end of deploy %s; clients ask for its record",
+		log_info("cannot publish the end of deploy %s; clients poll its record",
 			 record->deploy);
 }
 
@@ -244,7 +245,7 @@ static void on_record(const struct failure *failure, const struct stream_entry *
 		return;
 	}
 	record = decoded;
-	if (record_is_pending(record) || record->phase == DEPLOY_UNKNOWN) {
+	if (record_is_pending(record)) {
 		left = record->left;
 		n_left = record->n_left;
 		change(closing, record);

@@ -1,9 +1,9 @@
-/* What the status records of other deploys mean (pure). */
+/* Records (pure): interprets the status records of other deploys. */
 #include "leased/rollout.h"
 
 bool record_is_pending(const struct deploy *record)
 {
-	return record->phase == DEPLOY_CLEANUP_PENDING ||
+	return record->phase == DEPLOY_CLEANUP_PENDING || record->phase == DEPLOY_UNKNOWN ||
 	       !deploy_phase_is_end((enum deploy_phase)record->phase);
 }
 
@@ -41,4 +41,17 @@ bool record_resolve(struct deploy *record, const struct head *next, uint64_t seq
 	record->failure = error_from_failure(&failure);
 	failure_clear(&failure);
 	return true;
+}
+
+void record_unopened(struct deploy *record)
+{
+	struct failure failure = FAILURE_INIT;
+
+	record->phase = DEPLOY_FAILED;
+	failure_set(&failure, FAILURE_FAILED, "deploy again",
+		    "deploy %s did not commit: namespace %s has no entry of it", record->deploy,
+		    record->ns);
+	error_free(record->failure);
+	record->failure = error_from_failure(&failure);
+	failure_clear(&failure);
 }

@@ -1,14 +1,14 @@
-/* Instances that go: their connections end or their grace does, then agentd removes them; it is
- * asked until they are gone. */
+/* Removal: waits until an instance has no connections or its grace period is over, then repeats
+ * agentd.remove until the instance is gone. */
 #include "leased/rollout.h"
 
 struct removed {
 	char *machine, *instance;
 	uint64_t grace_usec; /* UINT64_MAX: the service's own */
-	uint64_t drain_usec; /* how long its connections may continue; 0: not waited for */
+	uint64_t drain_usec; /* how long its connections may continue; 0: do not wait */
 	struct rpc rpc;
 	bool drained, gone, again;
-	struct failure last; /* why it is not gone yet */
+	struct failure last; /* reason of the last failed attempt */
 };
 struct removal {
 	struct rollout *rollout;
@@ -176,7 +176,7 @@ enum phase_result removal_poll(struct removal *removal, struct failure *ret)
 	return PHASE_FAILED;
 }
 
-void removal_heard(struct removal *removal, const char *instance)
+void removal_on_progress(struct removal *removal, const char *instance)
 {
 	for (size_t i = 0; i < removal->n_items; i++)
 		if (streq(removal->items[i].instance, instance))

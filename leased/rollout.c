@@ -152,7 +152,8 @@ void rollout_phase(struct rollout *r, enum deploy_phase phase, const char *note)
 
 enum phase_result rollout_fail(struct rollout *r, const struct failure *failure)
 {
-	/* The first reason is the outcome; what fails while it is undone is a line of its own. */
+	/* The first failure is the outcome; later failures, while the deploy is undone, are only
+	 * reported. */
 	if (failure_is_set(&r->failure))
 		rollout_note(r, "%s", failure->message);
 	else
@@ -189,8 +190,8 @@ enum phase_result rollout_lose(struct rollout *r, const struct failure *failure)
 {
 	bool pending = r->committing && !r->committed;
 
-	/* The commit's answer may be here already; one that was sent and not answered may be
-	 * stored, now or later. */
+	/* The commit may have been acknowledged already; without an answer it may be stored, now or
+	 * later. */
 	if (pending && (r->write.state == WRITE_DONE || r->write.state == WRITE_SUPERSEDED))
 		rollout_committed(r);
 	else if (pending && (r->write.state == WRITE_WAITING || r->write.state == WRITE_UNKNOWN))
@@ -208,9 +209,9 @@ enum phase_result rollout_rpc_error(struct rollout *r, const struct rpc *rpc)
 
 bool rollout_may_retry(struct rollout *r, const struct failure *failure)
 {
-	if (!failure_is_silence(failure) && failure->code != FAILURE_NO_QUORUM)
+	if (!failure_is_no_answer(failure) && failure->code != FAILURE_NO_QUORUM)
 		return false;
-	if (r->now_usec - r->phase_usec > PATIENCE_USEC)
+	if (r->now_usec - r->phase_usec > RETRY_LIMIT_USEC)
 		return false;
 	if (!r->repeating)
 		rollout_note(r, "%s; repeating the request", failure->message);
@@ -272,8 +273,8 @@ struct watermark rollout_watermark(const struct rollout *r)
 	return wanted;
 }
 
-/* The exit code comes from this: before the commit everything but a refusal is a failure that
- * changed nothing; after it, everything is a pending clean-up. */
+/* The code that ployzctl exits with. Before the commit every failure but a refusal is one that
+ * changed nothing; after the commit every failure leaves a pending clean-up. */
 static enum failure_code end_code(const struct rollout *r)
 {
 	enum failure_code code = (enum failure_code)r->failure.code;
@@ -301,7 +302,8 @@ static enum deploy_phase end_phase(const struct rollout *r)
 	return DEPLOY_FAILED;
 }
 
-/* What it was to clean and did not is the next holder's. */
+/* The pending clean-up of the previous deploy, which this one did not finish, passes to the next.
+ */
 static void add_superseded(struct rollout *r)
 {
 	struct deploy *previous = r->previous;

@@ -1,7 +1,6 @@
-/* The model of one rollout: what is known of a deploy, and what follows from it. Nothing declared
- * here touches the bus, a clock or a file: whatever has to happen outside goes through struct
- * rollout_ops, and whatever comes back is written into this model, after which the dispatcher
- * (phases.c) polls the current phase. */
+/* The model of one rollout: the state of a deploy and the decisions about it. Nothing declared here
+ * uses the bus, a clock or a file: effects go through struct rollout_ops, their answers are written
+ * into this model, and the dispatcher (phases.c) then polls the current phase. */
 #ifndef PLOYZ_LEASED_ROLLOUT_H
 #define PLOYZ_LEASED_ROLLOUT_H
 
@@ -10,23 +9,27 @@
 /* --- limits; all in µs of the boot-time clock */
 
 #define REPEAT_USEC 1000000ull /* a request without a final answer is repeated after this */
-#define PLAN_USEC                                                                                \
-	(10 * 1000000ull)	    /* one plan: placerd reads the store and probes all machines \
-				     */
-#define AGENT_USEC (5 * 1000000ull) /* agentd answers at once; long work is only accepted */
+#define PLAN_USEC                                                                      \
+	(10 * 1000000ull) /* one plan: placerd reads the store and probes all machines \
+			   */
+#define AGENT_USEC \
+	(5 * 1000000ull) /* agentd answers at once; it accepts long work and reports it later */
 #define STORE_READ_USEC (5 * 1000000ull) /* one read of several entries from the leader */
-/* Before anything was started a missing answer may be a daemon that is being restarted. */
-#define PATIENCE_USEC (10 * 1000000ull)
-/* Shorter than the term of an agentd's lock: a machine that has not answered for so long may have
- * begun its presumed abort. */
-#define SILENT_USEC (25 * 1000000ull)
+/* A request is repeated for this long before anything was started: the daemon may be restarting. */
+#define RETRY_LIMIT_USEC (10 * 1000000ull)
+/* A deploy that has not committed fails after this time without an answer of an agentd. It is
+ * shorter than the term of agentd's lock, after which agentd begins its presumed abort. */
+#define NO_ANSWER_USEC (25 * 1000000ull)
 #define APPLIED_USEC (2 * 1000000ull)	    /* one deferred answer of a gateway or resolver */
 #define CONFIRM_USEC (30 * 1000000ull)	    /* all confirmations; then the clean-up stays pending */
-#define REMOVE_EXTRA_USEC (30 * 1000000ull) /* what the engine may need beyond stop_grace */
-#define RESUME_USEC (20 * 1000000ull)	    /* resuming what was stopped */
+#define REMOVE_EXTRA_USEC (30 * 1000000ull) /* time of the engine in addition to stop_grace */
+#define FACT_USEC (25 * 1000000ull)	    /* until a fact is stored that the rollout waits for */
+#define RESUME_USEC (20 * 1000000ull)	    /* resuming stopped instances */
 #define DEFAULT_GRACE_USEC (10 * 1000000ull) /* stop_grace of a service that the head lacks */
-#define PLAN_ATTEMPTS \
-	5 /* plans of one rollout: a preview, one, and three after the locks differed */
+#define PLAN_ATTEMPTS                                                                       \
+	5 /* plans of one rollout: the preview, the plan, and three more if a lock's answer \
+	     contradicts it */
+#define RELEASES_MAX 8		/* releases of earlier holders that arrive late */
 #define RELEASES_BEFORE_COPY 48 /* of the 64 that PLOYZ_MANIFESTS keeps per namespace */
 
 struct rollout;
@@ -39,11 +42,12 @@ struct rpc {
 	enum rpc_state state;
 	enum subject_id subject;
 	char *machine;
-	struct failure failure; /* of RPC_FAILED */
-	void *answer;		/* of RPC_ANSWERED, by the subject's reply schema */
-	uint64_t asked_usec;	/* of the last request */
-	uint64_t heard_usec;	/* of the last answer, or of the first request */
-	void *handle;		/* of who carries the request */
+	struct failure failure; /* set in RPC_FAILED */
+	void *answer;		/* set in RPC_ANSWERED, of the subject's reply schema */
+	uint64_t sent_usec;	/* boot-time clock, of the last request */
+	uint64_t answered_usec; /* boot-time clock, of the last answer; before that, of the first
+				   request */
+	void *handle;		/* of the ops that send the request */
 };
 enum rpc_verdict { VERDICT_PENDING, VERDICT_ANSWER, VERDICT_ERROR };
 
@@ -59,7 +63,7 @@ struct store_read {
 	struct rollout *rollout;
 	enum rpc_state state;
 	struct failure failure;
-	struct store_entry *entries; /* none: the subject is empty */
+	struct store_entry *entries; /* empty: the subject has none */
 	size_t n_entries;
 	void *handle;
 };
@@ -85,16 +89,16 @@ struct store_append {
 	const char *text;
 	const char *nonce;
 	uint64_t expected;
-	bool eager; /* nothing is lost with it: a full disk ends it at once */
+	bool eager; /* the writer can do without it: a full disk ends it at once */
 };
 
-/* --- what happens outside the model. Every member but `held` is required. */
+/* --- effects outside the model. Every member but `stopped` is required. */
 
 struct rollout_ops {
-	/* Sends the request; rpc_answer() follows, never before this has returned. */
+	/* Sends the request; rpc_answer() is called after this has returned. */
 	void (*ask)(struct rpc *rpc, const void *request, uint64_t timeout_usec);
 	void (*cancel_rpc)(struct rpc *rpc);
-	/* Each fills `read` by read_done(), never before it has returned. */
+	/* Each calls read_done() after it has returned. */
 	void (*read_last)(struct store_read *read, const char *stream, const char *subject);
 	void (*read_at)(struct store_read *read, const char *stream, uint64_t sequence);
 	/* The first entry of the subject in PLOYZ_INTENT after this sequence. */
@@ -104,7 +108,7 @@ struct rollout_ops {
 	/* The last entry of each namespace and of each route claim. */
 	void (*read_claims)(struct store_read *read);
 	void (*cancel_read)(struct store_read *read);
-	/* Fills `write` by write_done(), never before it has returned. */
+	/* Calls write_done() after it has returned. */
 	void (*append)(struct store_write *write, const struct store_append *append);
 	void (*cancel_write)(struct store_write *write);
 	/* The lease; the answers are written into rollout->lease by rollout_lease(). */
@@ -114,9 +118,10 @@ struct rollout_ops {
 	/* Machines that take part, sorted, owned by the caller, as the machine view has them now.
 	 * False: the view is not loaded or not live. */
 	bool (*members)(struct rollout *rollout, char ***ret);
-	/* Whether a test stops the rollout here; rollout_poll() follows when it may continue. */
-	bool (*held)(struct rollout *rollout, const char *point);
-	/* Progress, by the subject's schema; and the durable record, as it is now. */
+	/* Whether a failpoint stops the rollout here; rollout_poll() is called when it may
+	 * continue. */
+	bool (*stopped)(struct rollout *rollout, const char *point);
+	/* Publishes progress; writes the durable record. */
 	void (*progress)(struct rollout *rollout, struct progress *progress);
 	void (*record)(struct rollout *rollout, bool final);
 	/* Writes the end of another deploy's record, unless it has ended; best effort. */
@@ -124,14 +129,14 @@ struct rollout_ops {
 			     const char *note);
 	char *(*nonce)(struct rollout *rollout);    /* owned by the caller */
 	char *(*now_text)(struct rollout *rollout); /* RFC 3339, owned by the caller */
-	/* Has rollout_poll() called soon. */
+	/* Schedules a call of rollout_poll(). */
 	void (*schedule)(struct rollout *rollout);
 };
 
 /* --- phases */
 
 enum phase_result {
-	PHASE_WAIT,   /* for an answer or a tick */
+	PHASE_WAIT,   /* poll again after an answer or a tick */
 	PHASE_DONE,   /* go to the row's `next` */
 	PHASE_FAILED, /* rollout->failure says why; go to the row's `on_failure` */
 	PHASE_LOST,   /* the lease or the fence is lost: stop acting, go to the end */
@@ -142,7 +147,7 @@ enum phase {
 	PHASE_LOAD,	/* rollback: the stored release becomes the manifest */
 	PHASE_PREVIEW,	/* a preliminary plan: end without an append if nothing changes */
 	PHASE_OPEN,	/* the opening entry: fences every earlier holder */
-	PHASE_LIST,	/* fence every reachable machine; what is there */
+	PHASE_LIST,	/* fence every reachable machine and list its instances */
 	PHASE_SWEEP,	/* remove candidates that were never committed */
 	PHASE_PLAN,	/* plan from the opened head */
 	PHASE_LOCK,	/* the participants' locks, all or none */
@@ -154,9 +159,9 @@ enum phase {
 	PHASE_COMMIT,
 	PHASE_CONFIRM, /* every gateway and resolver has applied the commit */
 	PHASE_CLEAN,   /* drain and remove what the commit replaced */
-	PHASE_ABORT,   /* not committed: remove the candidates */
-	PHASE_RESUME,  /* and start again what was stopped for them */
-	PHASE_CLOSE,   /* the entry that closes what was opened without a commit */
+	PHASE_ABORT,   /* without a commit: remove the candidates */
+	PHASE_RESUME,  /* resume the instances that were stopped for them */
+	PHASE_CLOSE,   /* append the entry that closes a deploy without a commit */
 	PHASE_UNLOCK,
 	PHASE_RELEASE,
 	PHASE_END,
@@ -172,29 +177,31 @@ struct phase_row {
 /* --- candidates */
 
 enum candidate_state {
-	CANDIDATE_WAITING,  /* for what its service depends on, or for pre_deploy */
-	CANDIDATE_DRAINING, /* the old instance gets no new connections: stop-first */
-	CANDIDATE_STOPPING, /* the old instance */
+	CANDIDATE_WAITING,  /* for the services it depends on, or for pre_deploy */
+	CANDIDATE_DRAINING, /* stop-first: the old instance gets no new connections */
+	CANDIDATE_STOPPING, /* stop-first: the old instance stops */
 	CANDIDATE_STARTING,
 	CANDIDATE_READY,
 };
 struct candidate {
 	struct rollout *rollout;
 	const struct plan_slot *slot;  /* of rollout->plan */
-	const struct service *service; /* of the manifest; NULL: the slot goes */
+	const struct service *service; /* of the manifest; NULL: the slot is removed */
 	int action;	/* enum slot_action; a replacement with the same image becomes a keep */
-	char *instance; /* the new one's id, or the one that is kept */
+	char *instance; /* id of the new or of the kept instance */
 	char *digest, *hash, *address;
 	enum candidate_state state;
-	struct rpc rpc;	     /* about it or its old instance */
-	bool again;	     /* something happened meanwhile: ask once more */
+	struct rpc rpc;	     /* request about the candidate or its old instance */
+	bool again;	     /* progress arrived: repeat the request */
+	bool old_runs;	     /* the old instance ran when its machine was locked */
 	bool prepared;	     /* its image is on its machine */
-	bool started;	     /* a start was sent: it may exist */
+	bool started;	     /* a start was sent: the instance may exist */
 	bool queried;	     /* the last query reported it ready */
 	int64_t facts;	     /* sequence of the fact that reported it ready */
-	uint64_t start_usec; /* when its start was sent */
-	bool old_stopped;    /* the old instance was drained or stopped for it, or is about to be */
-	bool resumed;	     /* and was started again */
+	uint64_t start_usec; /* boot-time clock, when its start was sent */
+	uint64_t old_usec;   /* the same of the first drain or stop of the old instance */
+	bool old_stopped;    /* a command to drain or stop the old instance may have been sent */
+	bool resumed;	     /* the old instance was resumed */
 	struct draining *draining;
 };
 /* A service's pre_deploy. */
@@ -210,11 +217,12 @@ struct participant {
 	char *machine;
 	struct rpc list;    /* PHASE_LIST */
 	struct rpc rpc;	    /* lock, last query, unlock */
-	struct rpc renewal; /* of the lock, with the lease */
-	bool listed;	    /* its last list was answered, and fenced it */
-	bool silent;	    /* it did not answer its list */
+	struct rpc renewal; /* renewal of the lock, with each renewal of the lease */
+	bool listed;	    /* it answered its last list, which fenced it */
+	bool unreachable;   /* it did not answer its list */
 	bool needed;	    /* the plan names it */
 	bool locked;
+	bool lock_sent;	      /* a lock was sent: it may be held */
 	uint64_t locked_usec; /* when the last acknowledged lock was sent */
 };
 /* An instance that the sweep found and that a committed head may have named. */
@@ -232,43 +240,43 @@ struct rollout_lease {
 };
 
 struct rollout {
-	const struct phase_row *table; /* phases; tests put another one */
+	const struct phase_row *table; /* `phases`; tests set another one */
 	const struct rollout_ops *ops;
-	void *userdata;	  /* of the ops */
+	void *userdata;	  /* argument of the ops */
 	const char *self; /* this machine's id; borrowed */
 	struct deploy_request *request;
 	const char *ns;		   /* borrowed from the request */
 	struct manifest *manifest; /* what is deployed; NULL: only a clean-up */
 	struct pairs pinned;	   /* rollback: service → image id */
 	struct deploy *record;	   /* the status record, as it is now */
-	uint64_t now_usec;	   /* boot-time clock, of this poll */
+	uint64_t now_usec;	   /* boot-time clock, at this poll */
 	uint64_t began_usec, phase_usec;
 
 	enum phase phase;
-	bool entered;	/* its start was called */
-	bool held;	/* before it, by a test */
-	bool repeating; /* said that the current phase repeats its request */
+	bool entered;	/* the phase's start function was called */
+	bool stopped;	/* before the phase, by a failpoint */
+	bool repeating; /* it was reported that the phase repeats its request */
 	bool polling;
-	bool renewed;	 /* the lease: the locks follow */
-	char *cancelled; /* by whom, or NULL */
+	bool renewed;	 /* the lease was renewed: renew the locks */
+	char *cancelled; /* name of the operator who cancelled, or NULL */
 	struct rollout_lease lease;
 
 	int64_t generation; /* of the store */
 	struct store_read read;
 	struct store_write write;
 	struct head *head; /* as last read or written; NULL: none yet */
-	uint64_t sequence; /* of that entry; 0: none */
+	uint64_t sequence; /* sequence of the entry of `head`; 0: none */
 	struct head *base; /* the committed state that this deploy starts from; NULL: none */
 	uint64_t opened;   /* sequence of our opening entry; 0: not opened */
-	struct open_deploy *orphan; /* a deploy that was still open when we opened */
+	struct open_deploy *orphan; /* the open deploy that our opening entry superseded, or NULL */
 	struct deploy *previous;    /* record of the deploy that committed `base`, or NULL */
-	struct head *trying;	    /* the head whose append is on its way */
+	struct head *trying;	    /* the head that is being appended */
 
 	struct rpc planning;
 	struct plan *plan;
 	int plans;     /* made so far */
 	int openings;  /* opening entries sent so far */
-	int64_t above; /* an epoch that somebody has seen: ours has to be higher */
+	int64_t above; /* highest epoch that was seen; ours has to be higher */
 	bool reopening;
 	bool nothing;			   /* nothing changes and nothing is left to clean */
 	struct participant **participants; /* sorted by machine */
@@ -280,17 +288,18 @@ struct rollout {
 	struct leftover *leftovers;
 	size_t n_leftovers;
 	struct claiming *claiming;
-	uint64_t copy_after; /* the committed release is appended again after this sequence; 0: not
-			      */
-	char **never;	     /* deploys that certainly committed nothing … */
-	char **perhaps;	     /* … and those that may have */
-	int64_t release, release_number; /* of the next head */
+	int releases;	     /* appends of a release that another writer preceded */
+	uint64_t copy_after; /* append the committed release again, after this sequence; 0: no */
+	char **never;	     /* deploys that certainly did not commit */
+	char **perhaps;	     /* deploys that may have committed */
+	int64_t release, release_number; /* values for the next head */
 
-	bool committing; /* the commit was sent at least once */
+	bool committing; /* the append of the commit was sent at least once */
 	bool committed;
 	bool unknown;		/* the commit's outcome is not known */
 	bool lost;		/* no more appends, no more commands */
-	struct failure failure; /* why it fails, or why the clean-up is pending */
+	struct failure failure; /* the outcome's failure: before the commit its reason, afterwards
+				   that of the pending clean-up */
 	char *outcome;		/* for the closing entry */
 	struct confirmation *confirmation;
 	struct removal *removal;
@@ -307,16 +316,16 @@ DEFINE_CLEANUP(struct rollout, rollout_free);
 enum phase_result rollout_fail(struct rollout *rollout, const struct failure *failure);
 enum phase_result rollout_failf(struct rollout *rollout, enum failure_code code, const char *hint,
 				const char *format, ...) _printf_(4, 5);
-/* The same for what ends it at once. Gives PHASE_LOST. */
+/* The same for a failure that ends the rollout at once. Gives PHASE_LOST. */
 enum phase_result rollout_lose(struct rollout *rollout, const struct failure *failure);
-/* The commit was acknowledged. */
+/* Records that the commit was acknowledged. */
 void rollout_committed(struct rollout *rollout);
-/* What an rpc in VERDICT_ERROR means: FENCED is PHASE_LOST, everything else PHASE_FAILED. */
+/* The phase result of an rpc in VERDICT_ERROR: PHASE_LOST for FENCED, otherwise PHASE_FAILED. */
 enum phase_result rollout_rpc_error(struct rollout *rollout, const struct rpc *rpc);
-/* Whether the current phase may repeat after this failure; says so once. */
+/* Whether the current phase may repeat its request after this failure; reports that once. */
 bool rollout_may_retry(struct rollout *rollout, const struct failure *failure);
 void rollout_note(struct rollout *rollout, const char *format, ...) _printf_(2, 3);
-/* The record enters this phase. */
+/* Sets and reports the record's phase. */
 void rollout_phase(struct rollout *rollout, enum deploy_phase phase, const char *note);
 void rollout_slot(struct rollout *rollout, const struct candidate *candidate, const char *state,
 		  const char *message);
@@ -324,26 +333,27 @@ void rollout_command(const struct rollout *rollout, struct agent_command *ret);
 /* Adds the machine if it is not there; keeps them sorted. */
 void rollout_add_participant(struct rollout *rollout, const char *machine);
 struct participant *rollout_participant(const struct rollout *rollout, const char *machine);
-/* How long connections to an instance of this service may continue, µs: the grace of the service as
- * the base has it. */
+/* How long connections to an instance of this service may continue, µs: the service's stop_grace in
+ * `base`. */
 uint64_t rollout_grace(const struct rollout *rollout, const char *service);
-/* What the end is: sets the record's phase, failure and `left`. */
+/* Sets the record's final phase, failure and `left`. */
 void rollout_conclude(struct rollout *rollout);
 void rollout_clear_candidates(struct rollout *rollout);
-/* What every gateway has to have applied before what the commit replaced is removed. */
+/* The watermark that every gateway and resolver must have applied before replaced instances are
+ * removed. */
 struct watermark rollout_watermark(const struct rollout *rollout);
 
 /* phases.c: the table and the dispatcher */
 extern const struct phase_row phases[PHASE_COUNT];
 /* Polls the current phase, and goes through the transitions that follow. */
 void rollout_poll(struct rollout *rollout, uint64_t now_usec);
-/* Whether a test stops the rollout at this point; says so once. */
-bool rollout_holds(struct rollout *rollout, const char *point);
-/* Before PHASE_COMMIT: the rollout fails with the next poll. -EALREADY later. */
+/* Whether a failpoint stops the rollout at this point; reports that once. */
+bool rollout_is_stopped(struct rollout *rollout, const char *point);
+/* Makes the rollout fail with the next poll; -EALREADY from PHASE_COMMIT on. */
 int rollout_cancel(struct rollout *rollout, const char *operator_);
-/* Something was reported about an instance: what waits for it asks again. */
-void rollout_heard(struct rollout *rollout, const struct progress *progress);
-/* The lease changed: `epoch` and `deadline_usec` count while it is held. */
+/* Progress of an agent: requests about its instance are repeated. */
+void rollout_on_progress(struct rollout *rollout, const struct progress *progress);
+/* The lease changed; `epoch` and `deadline_usec` are valid while it is held. */
 void rollout_lease(struct rollout *rollout, enum held_state state, int64_t epoch,
 		   uint64_t deadline_usec, const struct failure *failure);
 
@@ -352,14 +362,14 @@ void rpc_ask(struct rollout *rollout, struct rpc *rpc, enum subject_id subject, 
 	     const void *request, uint64_t timeout_usec);
 /* `failure` is borrowed; `answer` is taken over. One of them is NULL. */
 void rpc_answer(struct rpc *rpc, const struct failure *failure, void *answer);
-/* Cancels it, forgets what it holds, and makes it RPC_IDLE. */
+/* Cancels the request, frees its answer and makes it RPC_IDLE. */
 void rpc_clear(struct rpc *rpc);
-/* Whether it is time to send it (again): it is idle, or its last answer was not final and is old
- * enough or `again`. */
+/* Whether to send the request now: it is idle, or its last answer was not final and is older than
+ * REPEAT_USEC or `again` is set. */
 bool rpc_is_due(const struct rpc *rpc, uint64_t now_usec, bool again);
-/* VERDICT_PENDING also for missing answers until none has come for `silent_usec`. */
-enum rpc_verdict rpc_verdict(const struct rpc *rpc, uint64_t now_usec, uint64_t silent_usec);
-bool failure_is_silence(const struct failure *failure);
+/* A missing answer is VERDICT_PENDING until there was none for `limit_usec`. */
+enum rpc_verdict rpc_verdict(const struct rpc *rpc, uint64_t now_usec, uint64_t limit_usec);
+bool failure_is_no_answer(const struct failure *failure);
 
 /* store.c: reads and writes of the model */
 void read_done(struct store_read *read, const struct failure *failure);
@@ -381,67 +391,73 @@ struct head *head_closed(const struct head *opened, const char *outcome, const c
 			 const char *nonce);
 struct head *head_next(const struct rollout *rollout, const char *now, const char *nonce);
 
-/* records.c: what the records of other deploys mean */
-/* What became of a deploy that was opened at record->opened, from the first entry of its namespace
- * after that (NULL: there is none). Changes the record to its end. False: it is not decided. */
+/* records.c: interprets the records of other deploys */
+/* Resolves the outcome of the deploy that was opened at record->opened from the first entry of its
+ * namespace after that (NULL: there is none) and sets the record's end. False: it is not decided.
+ */
 bool record_resolve(struct deploy *record, const struct head *next, uint64_t sequence);
-/* Whether the deploy has committed, as far as its record says, and its clean-up is not finished. */
+/* Sets the record's end to failed: no entry of its namespace is the deploy's. */
+void record_unopened(struct deploy *record);
+/* Whether the deploy has committed by its record and its clean-up is not finished. */
 bool record_is_pending(const struct deploy *record);
-/* Whether the deploy certainly committed nothing. */
+/* Whether the deploy certainly did not commit. */
 bool record_is_void(const struct deploy *record);
 
-/* planning.c: requests to placerd, and what a plan becomes */
+/* planning.c: requests plans from placerd and makes candidates, runs and participants of one */
 void planning_ask(struct rollout *rollout, bool preview);
 enum phase_result planning_poll(struct rollout *rollout);
-/* Forgets the plan and asks for another one, from the opened head. */
+/* Discards the plan and requests another one, from the opened head. */
 void planning_again(struct rollout *rollout);
 /* Whether rollout->plan may be executed; then its candidates, runs and participants are made. */
 enum phase_result planning_check(struct rollout *rollout);
-/* Candidates, runs and participants from rollout->plan. */
+/* Makes candidates, runs and participants of rollout->plan. */
 void planning_take(struct rollout *rollout);
 
-/* opening.c: raises the epoch as far as it has to be, then appends the opening entry */
+/* opening.c: raises the epoch above all that were seen, then appends the opening entry */
 enum phase_result opening_poll(struct rollout *rollout);
-/* Takes the last entry of the namespace as what this rollout starts from; PHASE_DONE, or
- * PHASE_FAILED: it cannot be decoded, or it is not the one that the approved plan was made from. */
+/* Makes the last entry of the namespace the rollout's starting point. PHASE_DONE, or PHASE_FAILED:
+ * it cannot be decoded, or the approved plan was made from another entry. */
 enum phase_result opening_take(struct rollout *rollout, const struct store_read *read);
 
 /* participants.c: locks */
 void participants_ask(struct rollout *rollout, struct participant *participant, struct rpc *rpc);
 /* The reservation that the candidates on a machine need; owned by the caller. */
 struct reservation *participants_reserve(const struct rollout *rollout, const char *machine);
-/* With each renewal of the lease; gives PHASE_LOST when a participant is fenced. */
+/* Called at each renewal of the lease; PHASE_LOST when a participant has fenced this rollout. */
 enum phase_result participants_renew(struct rollout *rollout);
-/* Every lock was acknowledged within its term. Otherwise *ret_machine is one that was not. */
+/* Whether every lock was acknowledged within its term; otherwise *ret_machine is a machine without
+ * that. */
 bool participants_are_locked(const struct rollout *rollout, const char **ret_machine);
 
 /* candidate.c */
 void candidate_free(struct candidate *candidate);
 enum phase_result candidate_poll(struct rollout *rollout, struct candidate *candidate);
-/* Whether everything its service depends on is ready. */
+/* Whether the services that its service depends on are ready. */
 bool candidate_may_start(const struct rollout *rollout, const struct candidate *candidate);
 const char *candidate_old_machine(const struct candidate *candidate);
-/* How long it may need from its start until it is ready, µs. */
+/* Time limit from its start until it is ready, µs. */
 uint64_t candidate_ready_usec(const struct candidate *candidate);
 
 /* run.c: pre_deploy */
 void run_free(struct run *run);
 enum phase_result run_poll(struct rollout *rollout, struct run *run);
 struct run *run_of(const struct rollout *rollout, const char *service);
-/* The volumes that a service mounts, as agentd wants them: a shallow list, freed by the caller,
- * items borrowed; *ret_new those that the plan creates on that machine, owned by the caller. */
+/* The volumes that a service mounts, for agentd's requests: a list that the caller frees, its items
+ * borrowed; *ret_new those that the plan creates on that machine, owned by the caller. */
 struct volume *volumes_of(const struct rollout *rollout, const struct service *service,
 			  const char *machine, size_t *ret_count, char ***ret_new);
 
-/* confirmation.c: every gateway and resolver that may send traffic has applied a watermark */
+/* confirmation.c: waits until every gateway and resolver has applied a watermark */
 struct confirmation;
-/* Of the machines that take part now; NULL with the failure when the machine view is not live. */
+/* Covers the machines that take part now; NULL with the failure when the machine view is not live.
+ */
 struct confirmation *confirmation_new(struct rollout *rollout, const struct watermark *wanted);
 /* PHASE_FAILED after CONFIRM_USEC, with the failure naming who has not confirmed. */
 enum phase_result confirmation_poll(struct confirmation *confirmation);
 void confirmation_free(struct confirmation *confirmation);
 
-/* draining.c: no gateway has a connection to an instance any more, or its grace is over */
+/* draining.c: waits until no gateway has a connection to an instance, or its grace period is over
+ */
 struct draining;
 struct draining *draining_new(struct rollout *rollout, char *const *instances,
 			      const struct watermark *wanted, uint64_t grace_usec);
@@ -449,33 +465,32 @@ struct draining *draining_new(struct rollout *rollout, char *const *instances,
 enum phase_result draining_poll(struct draining *draining);
 void draining_free(struct draining *draining);
 
-/* cleaning.c: what the commit replaced, and what earlier deploys left */
+/* cleaning.c: lists the instances that the commit replaced and those that earlier deploys left */
 struct cleaning_target {
 	const char *machine, *instance;
 	uint64_t grace_usec, drain_usec;
 };
-/* A list that the caller frees; items are borrowed. */
+/* The caller frees the list; its items are borrowed. */
 struct cleaning_target *cleaning_targets(const struct rollout *rollout, size_t *ret_count);
-/* All of them, appended to the record as left. */
+/* Appends all of them to the record's `left`. */
 void cleaning_left(struct rollout *rollout, const char *reason);
 
-/* removal.c: instances that go: their connections end or their grace does, then agentd removes
- * them */
+/* removal.c: drains instances, then has agentd remove them */
 struct removal;
 struct removal *removal_new(struct rollout *rollout);
-/* `drain_usec`: how long its connections may continue; 0: they are not waited for. `grace_usec`:
- * UINT64_MAX: the service's own. */
+/* `drain_usec`: how long its connections may continue; 0: do not wait. `grace_usec` UINT64_MAX: the
+ * service's own. */
 void removal_add(struct removal *removal, const char *machine, const char *instance,
 		 uint64_t grace_usec, uint64_t drain_usec);
 bool removal_is_empty(const struct removal *removal);
-/* PHASE_FAILED at the deadline; `ret` says what is left and why. */
+/* PHASE_FAILED at the deadline; `ret` names the instances that are left and the reason. */
 enum phase_result removal_poll(struct removal *removal, struct failure *ret);
-void removal_heard(struct removal *removal, const char *instance);
-/* What is not removed, appended to the record. */
+void removal_on_progress(struct removal *removal, const char *instance);
+/* Appends the instances that are not removed to the record. */
 void removal_left(const struct removal *removal, struct deploy *record);
 void removal_free(struct removal *removal);
 
-/* claiming.c: reads the claims, writes those that are missing, and reads them all again */
+/* claiming.c: reads all claims, writes the missing ones, and reads all again */
 struct claiming;
 struct claiming *claiming_new(struct rollout *rollout);
 enum phase_result claiming_poll(struct claiming *claiming);

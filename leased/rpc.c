@@ -1,8 +1,8 @@
-/* Requests of a rollout to other daemons, as its model keeps them: a reply only writes into the
- * model and schedules the dispatcher. */
+/* Rpc: the requests of a rollout to other daemons, as the model keeps them. A reply only changes
+ * the model and schedules the dispatcher. */
 #include "leased/rollout.h"
 
-bool failure_is_silence(const struct failure *failure)
+bool failure_is_no_answer(const struct failure *failure)
 {
 	return failure->code == FAILURE_UNREACHABLE || failure->code == FAILURE_TIMEOUT;
 }
@@ -22,7 +22,7 @@ void rpc_clear(struct rpc *rpc)
 	if (rpc->rollout)
 		forget(rpc);
 	free(steal(rpc->machine));
-	rpc->asked_usec = rpc->heard_usec = 0;
+	rpc->sent_usec = rpc->answered_usec = 0;
 }
 
 void rpc_ask(struct rollout *rollout, struct rpc *rpc, enum subject_id subject, const char *machine,
@@ -30,15 +30,16 @@ void rpc_ask(struct rollout *rollout, struct rpc *rpc, enum subject_id subject, 
 {
 	rpc->rollout = rollout;
 	forget(rpc);
-	/* The limit for silence counts from the first request of one kind to one machine. */
-	if (rpc->subject != subject || !streq(rpc->machine, machine) || !rpc->heard_usec)
-		rpc->heard_usec = rollout->now_usec;
+	/* The time without an answer counts from the first request with this subject to this
+	 * machine. */
+	if (rpc->subject != subject || !streq(rpc->machine, machine) || !rpc->answered_usec)
+		rpc->answered_usec = rollout->now_usec;
 	rpc->subject = subject;
 	if (!streq(rpc->machine, machine)) {
 		free(rpc->machine);
 		rpc->machine = xstrdup(machine);
 	}
-	rpc->asked_usec = rollout->now_usec;
+	rpc->sent_usec = rollout->now_usec;
 	rpc->state = RPC_WAITING;
 	rollout->ops->ask(rpc, request, timeout_usec);
 }
@@ -51,8 +52,8 @@ void rpc_answer(struct rpc *rpc, const struct failure *failure, void *answer)
 	rpc->state = failure ? RPC_FAILED : RPC_ANSWERED;
 	if (failure)
 		failure_copy(&rpc->failure, failure);
-	if (!failure || !failure_is_silence(failure))
-		rpc->heard_usec = MAX2(rpc->asked_usec, rollout->now_usec);
+	if (!failure || !failure_is_no_answer(failure))
+		rpc->answered_usec = MAX2(rpc->sent_usec, rollout->now_usec);
 	rollout->ops->schedule(rollout);
 }
 
@@ -60,16 +61,16 @@ bool rpc_is_due(const struct rpc *rpc, uint64_t now_usec, bool again)
 {
 	if (rpc->state == RPC_WAITING)
 		return false;
-	return rpc->state == RPC_IDLE || again || now_usec - rpc->asked_usec >= REPEAT_USEC;
+	return rpc->state == RPC_IDLE || again || now_usec - rpc->sent_usec >= REPEAT_USEC;
 }
 
-enum rpc_verdict rpc_verdict(const struct rpc *rpc, uint64_t now_usec, uint64_t silent_usec)
+enum rpc_verdict rpc_verdict(const struct rpc *rpc, uint64_t now_usec, uint64_t limit_usec)
 {
 	if (rpc->state == RPC_ANSWERED)
 		return VERDICT_ANSWER;
 	if (rpc->state != RPC_FAILED)
 		return VERDICT_PENDING;
-	if (failure_is_silence(&rpc->failure) && now_usec - rpc->heard_usec < silent_usec)
+	if (failure_is_no_answer(&rpc->failure) && now_usec - rpc->answered_usec < limit_usec)
 		return VERDICT_PENDING;
 	return VERDICT_ERROR;
 }

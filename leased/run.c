@@ -1,5 +1,5 @@
-/* pre_deploy: a service's command runs once in the new image, after what the service depends on is
- * ready and before its candidates start. */
+/* Run: runs a service's pre_deploy command once in the new image, after the services that it
+ * depends on are ready and before its candidates start. */
 #include "leased/rollout.h"
 
 void run_free(struct run *run)
@@ -94,13 +94,13 @@ enum phase_result run_poll(struct rollout *r, struct run *run)
 
 	if (run->state == RUN_DONE)
 		return PHASE_DONE;
-	/* Every slot turned out to run this very image. */
+	/* Every slot already runs this image. */
 	if (!is_needed(r, c->service)) {
 		run->state = RUN_DONE;
 		return PHASE_DONE;
 	}
 	if (run->state == RUN_WAITING) {
-		if (!candidate_may_start(r, c) || rollout_holds(r, "run"))
+		if (!candidate_may_start(r, c) || rollout_is_stopped(r, "run"))
 			return PHASE_WAIT;
 		rollout_note(r, "running pre_deploy of service %s on machine %s", c->service->name,
 			     c->slot->machine);
@@ -108,7 +108,7 @@ enum phase_result run_poll(struct rollout *r, struct run *run)
 		ask(r, run);
 		return PHASE_WAIT;
 	}
-	switch (rpc_verdict(&run->rpc, r->now_usec, SILENT_USEC)) {
+	switch (rpc_verdict(&run->rpc, r->now_usec, NO_ANSWER_USEC)) {
 	case VERDICT_ERROR:
 		return rollout_rpc_error(r, &run->rpc);
 	case VERDICT_ANSWER:

@@ -1,4 +1,4 @@
-/* Reads and compare-and-set writes of a rollout, as its model keeps them. */
+/* Store: the reads and compare-and-set writes of a rollout, as its model keeps them. */
 #include "leased/rollout.h"
 
 void read_clear(struct store_read *read)

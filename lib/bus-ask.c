@@ -1,4 +1,4 @@
-/* Typed questions: one daemon, or the same daemon of many machines. */
+/* Typed requests: to one daemon, or to the same daemon of many machines. */
 #include <errno.h>
 
 #include "lib/bus-private.h"
@@ -12,8 +12,7 @@ struct ask {
 	void *userdata;
 };
 
-/* Lives as long as its requests; a request that is cancelled must free its ask, so the handle that
- * the asker gets is the bus_request and the ask hangs on it. */
+/* Freed with its request: the caller's handle is the bus_request, which owns the ask. */
 static void ask_free(void *p)
 {
 	struct ask *ask = p;
@@ -37,18 +36,19 @@ static void transport_failure(const struct ask *ask, int error, struct failure *
 		return;
 	case -ETIMEDOUT:
 		waited = duration_human(ask->timeout_usec);
-		hint = xasprintf("look at its log: journalctl -u ployz-%s", owner);
+		hint = xasprintf("read its log: journalctl -u ployz-%s", owner);
 		failure_set(failure, FAILURE_TIMEOUT, hint,
 			    "%s of machine %s did not answer within %s", owner, machine, waited);
 		return;
 	case -EMSGSIZE:
-		failure_set(failure, FAILURE_TOO_LARGE,
-			    "make the manifest smaller: its files and env count",
-			    "the request to %s is larger than the bus's limit of %u MiB", owner,
-			    BUS_PAYLOAD_MAX >> 20);
+		failure_set(
+			failure, FAILURE_TOO_LARGE,
+			"make the manifest smaller: its files and env count",
+			"cannot send the request to %s: it is larger than the bus limit of %u MiB",
+			owner, BUS_PAYLOAD_MAX >> 20);
 		return;
 	default:
-		failure_set(failure, FAILURE_UNREACHABLE, "is nats-server running on this machine?",
+		failure_set(failure, FAILURE_UNREACHABLE, "start nats-server on this machine",
 			    "the local bus is not connected");
 	}
 }
@@ -67,7 +67,7 @@ static int answer_decode(enum subject_id subject, const struct bus_message *repl
 		hint = json_string_value(json_object_get(error, "hint"));
 		path = json_string_value(json_object_get(error, "path"));
 		failure_set(failure, FAILURE_BUG, hint, "%s",
-			    message ? message : "refused without a reason");
+			    message ? message : "the request was refused without a reason");
 		for (int i = 1; code && failure_code_names[i]; i++)
 			if (streq(code, failure_code_names[i]))
 				failure->code = i;
@@ -82,8 +82,8 @@ static int answer_decode(enum subject_id subject, const struct bus_message *repl
 					 : xstrdup("it is neither ok nor error");
 
 		return failure_set(failure, FAILURE_BUG,
-				   "are all of this cluster's programs of one version?",
-				   "%s answered %s with something that cannot be read: %s",
+				   "check that all programs of this cluster have one version",
+				   "cannot decode the answer of %s to %s: %s",
 				   subjects[subject].owner, subject_verb(subject), why);
 	}
 	return 0;
@@ -134,9 +134,9 @@ struct scatter_part {
 struct bus_scatter {
 	struct scatter_part *parts;
 	size_t n_parts, pending;
-	bool telling; /* inside the asker's callback: a cancel is carried out after it */
+	bool calling; /* inside the caller's callback: a cancellation takes effect after it */
 	bool cancelled;
-	struct timer *nobody; /* tells the end where there was nobody to ask */
+	struct timer *empty; /* reports the end where there was no machine to ask */
 	bus_gather_fn fn;
 	void *userdata;
 };
@@ -147,7 +147,7 @@ static void scatter_destroy(struct bus_scatter *scatter)
 		bus_request_cancel(scatter->parts[i].request);
 		free(scatter->parts[i].machine);
 	}
-	timer_free(scatter->nobody);
+	timer_free(scatter->empty);
 	free(scatter->parts);
 	free(scatter);
 }
@@ -156,18 +156,18 @@ void bus_scatter_cancel(struct bus_scatter *scatter)
 {
 	if (!scatter)
 		return;
-	if (scatter->telling)
+	if (scatter->calling)
 		scatter->cancelled = true;
 	else
 		scatter_destroy(scatter);
 }
 
-static void scatter_tell(struct bus_scatter *scatter, const char *machine,
+static void scatter_call(struct bus_scatter *scatter, const char *machine,
 			 const struct failure *failure, void *answer)
 {
-	scatter->telling = true;
+	scatter->calling = true;
 	scatter->fn(machine, failure, answer, scatter->userdata);
-	scatter->telling = false;
+	scatter->calling = false;
 }
 
 static void scatter_end(void *userdata)
@@ -175,7 +175,7 @@ static void scatter_end(void *userdata)
 	struct bus_scatter *scatter = userdata;
 
 	if (!scatter->cancelled)
-		scatter_tell(scatter, NULL, NULL, NULL);
+		scatter_call(scatter, NULL, NULL, NULL);
 	scatter_destroy(scatter);
 }
 
@@ -186,7 +186,7 @@ static void on_part(const struct failure *failure, void *answer, void *userdata)
 
 	part->request = NULL;
 	scatter->pending--;
-	scatter_tell(scatter, part->machine, failure, answer);
+	scatter_call(scatter, part->machine, failure, answer);
 	if (scatter->cancelled)
 		scatter_destroy(scatter);
 	else if (scatter->pending == 0)
@@ -212,8 +212,8 @@ void bus_scatter(struct bus *bus, enum subject_id subject, char *const *machines
 			&part->request);
 	}
 	if (!scatter->n_parts) {
-		scatter->nobody = timer_new(bus->loop, scatter_end, scatter);
-		timer_arm(scatter->nobody, 0);
+		scatter->empty = timer_new(bus->loop, scatter_end, scatter);
+		timer_arm(scatter->empty, 0);
 	}
 	if (ret)
 		*ret = scatter;

@@ -1,4 +1,4 @@
-/* What the bus-*.c files share; nobody else includes it. */
+/* Internals that the bus-*.c and stream*.c files share. */
 #ifndef PLOYZ_BUS_PRIVATE_H
 #define PLOYZ_BUS_PRIVATE_H
 
@@ -13,17 +13,17 @@ struct bus_watcher {
 struct bus {
 	sd_event *loop;
 	struct __natsConnection *native;
-	struct handoff *handoff; /* where nats.c's threads end */
+	struct handoff *handoff; /* queue from nats.c's threads */
 	sd_event_source *source; /* its eventfd */
-	bool connected;		 /* as the loop knows it */
+	bool connected;		 /* as far as the loop has processed it */
 	char *inbox;		 /* private prefix of this connection */
-	uint64_t next_token;	 /* of requests; the last word of their reply subject */
+	uint64_t next_token;	 /* of requests; the last token of their reply subject */
 	uint64_t next_subscription;
 	struct bus_request *requests[64]; /* pending, by token */
 	struct bus_subscription *subscriptions;
-	struct bus_subscription *left; /* freed, but the reading thread may have one in its hands */
-	struct __natsStatistics *statistics; /* where the connection's counters are copied to */
-	struct bus_watcher *watchers;	     /* fn NULL: a free place */
+	struct bus_subscription *retired;    /* freed; nats.c's reading thread may still use them */
+	struct __natsStatistics *statistics; /* buffer for the connection's counters */
+	struct bus_watcher *watchers;	     /* fn NULL: unused */
 	size_t n_watchers;
 	struct bus_service *services; /* of bus_serve */
 };

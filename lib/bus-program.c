@@ -1,4 +1,4 @@
-/* The nats-server that is installed: what version it is, before anything is started with it. */
+/* Version check of the installed nats-server, before it is started. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,7 +17,7 @@ struct versions {
 	sd_event *loop;
 	int output;
 	struct strbuf text;
-	int status; /* as wait gives it; -1: it did not end in time */
+	int status; /* exit status; -1: it did not exit in time */
 };
 
 static int on_output(_unused_ sd_event_source *source, int fd, _unused_ uint32_t revents,
@@ -71,7 +71,7 @@ static int spawn(const char *program, int output, pid_t *ret)
 	return -r;
 }
 
-/* Runs the program to its end or its time-out; its output is in v->text. */
+/* Runs the program until it exits or its time is over; its output is in v->text. */
 static int versions_run(struct versions *v, const char *program)
 {
 	sd_event_source *output = NULL;
@@ -90,7 +90,7 @@ static int versions_run(struct versions *v, const char *program)
 		r = sd_event_new(&v->loop);
 	if (r >= 0)
 		r = sd_event_add_io(v->loop, &output, pipes[0], EPOLLIN, on_output, v);
-	/* The output is read before the end is acted on. */
+	/* Output is read before the exit is handled. */
 	if (r >= 0)
 		r = sd_event_source_set_priority(output, SD_EVENT_PRIORITY_IMPORTANT);
 	if (r >= 0)
@@ -129,18 +129,20 @@ int bus_program_check(const char *program, struct failure *failure)
 	int r = versions_run(&v, program);
 
 	if (r == -ENOENT) {
-		failure_set(failure, FAILURE_FAILED, NATS_CURE, "%s is not installed", program);
+		failure_set(failure, FAILURE_FAILED, NATS_CURE,
+			    "cannot run %s: it is not installed", program);
 	} else if (r < 0) {
 		failure_set(failure, FAILURE_FAILED, NATS_CURE, "cannot run %s: %s", program,
 			    strerror(-r));
 	} else if (v.status != 0) {
-		r = failure_set(failure, FAILURE_FAILED, NATS_CURE, "%s --version %s", program,
-				v.status < 0 ? "does not end" : "does not work");
+		r = failure_set(failure, FAILURE_FAILED, NATS_CURE, "cannot use %s: `--version` %s",
+				program, v.status < 0 ? "does not exit" : "fails");
 	} else {
 		version = version_of(v.text.text);
 		if (!version || !bus_version_suits(version))
 			r = failure_set(failure, FAILURE_FAILED, NATS_CURE,
-					"%s is version %s, too old to keep what it acknowledges",
+					"cannot use %s: version %s is too old, acknowledged writes "
+					"would not be on disk",
 					program, version ? version : "unknown");
 	}
 	strbuf_clear(&v.text);

@@ -81,7 +81,8 @@ static void answer(struct bus_call *call, const char *key, json_t *value,
 	if (call->reply) {
 		r = bus_publish(call->service->bus, call->reply, NULL, headers, text, strlen(text));
 		if (r == -EMSGSIZE)
-			log_error("an answer of %zu bytes is over the bus's limit and was not sent",
+			log_error("cannot send an answer of %zu bytes: it is larger than the bus "
+				  "limit",
 				  strlen(text));
 	}
 	if (call->endpoint) {
@@ -111,11 +112,11 @@ void bus_call_fail(struct bus_call *call, const struct failure *failure)
 	headers.values[0] = failure->message ? failure->message : "";
 	headers.values[1] = number;
 	json_object_set_new(error, "code", json_string(failure_code_names[failure->code]));
-	json_object_set_new(error, "message", json_words(failure->message ? failure->message : ""));
+	json_object_set_new(error, "message", json_utf8(failure->message ? failure->message : ""));
 	if (failure->hint)
-		json_object_set_new(error, "hint", json_words(failure->hint));
+		json_object_set_new(error, "hint", json_utf8(failure->hint));
 	if (failure->path)
-		json_object_set_new(error, "path", json_words(failure->path));
+		json_object_set_new(error, "path", json_utf8(failure->path));
 	if (call->endpoint) {
 		call->endpoint->errors++;
 		free(call->endpoint->last_error);
@@ -172,8 +173,9 @@ static void refuse_unknown(struct bus_service *service, const char *word, struct
 	for (size_t i = 0; i < service->n_endpoints; i++)
 		strbuf_printf(&known, "%s, ", subject_verb(service->endpoints[i].row.subject));
 	strbuf_puts(&known, STATUS_VERB);
-	bus_call_failf(call, FAILURE_INVALID, "are all of this cluster's programs of one version?",
-		       "%s knows no verb '%s' (it has %s)", service->daemon, word, known.text);
+	bus_call_failf(call, FAILURE_INVALID,
+		       "check that all programs of this cluster have one version",
+		       "%s has no verb '%s' (it has %s)", service->daemon, word, known.text);
 	strbuf_clear(&known);
 }
 
@@ -206,8 +208,8 @@ static void on_request(const struct bus_message *message, void *userdata)
 			CODEC_LENIENT, &call->request, &failure);
 	if (r < 0) {
 		bus_call_failf(call, FAILURE_INVALID,
-			       "are all of this cluster's programs of one version?",
-			       "request %s: %s %s", word,
+			       "check that all programs of this cluster have one version",
+			       "cannot decode request %s: %s %s", word,
 			       failure.path ? failure.path : "the request", failure.message);
 		failure_clear(&failure);
 		return;
@@ -231,7 +233,7 @@ static json_t *endpoint_json(const struct endpoint *endpoint, bool stats)
 	json_object_set_new(json, "num_requests", json_integer((json_int_t)endpoint->requests));
 	json_object_set_new(json, "num_errors", json_integer((json_int_t)endpoint->errors));
 	json_object_set_new(json, "last_error",
-			    json_words(endpoint->last_error ? endpoint->last_error : ""));
+			    json_utf8(endpoint->last_error ? endpoint->last_error : ""));
 	json_object_set_new(json, "processing_time",
 			    json_integer((json_int_t)endpoint->usec * 1000));
 	json_object_set_new(json, "average_processing_time",
@@ -276,7 +278,7 @@ static void on_services(const struct bus_message *message, void *userdata)
 	}
 	text = json_text(json);
 	if (bus_publish(service->bus, message->reply, NULL, NULL, text, strlen(text)) < 0)
-		log_debug("could not answer %s", message->subject);
+		log_debug("cannot answer %s: the bus is not connected", message->subject);
 }
 
 int bus_serve(struct bus *bus, const char *daemon, const char *machine,

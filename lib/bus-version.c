@@ -1,3 +1,4 @@
+/* Version of a nats-server, from the INFO line that it sends to each client. */
 #include <errno.h>
 #include <jansson.h>
 #include <netdb.h>

@@ -1,3 +1,5 @@
+/* The NATS connection: nats.c's threads queue messages (lib/handoff.c), the loop dispatches them.
+ */
 #include "lib/bus.h"
 
 #include <errno.h>
@@ -11,7 +13,7 @@
 #include "lib/str.h"
 
 #define CONNECT_USEC 2000000ull
-/* A local server that was killed is back within a second or two. */
+/* a local server that was killed is running again within two seconds */
 #define RECONNECT_WAIT_MSEC 100
 #define PING_INTERVAL_MSEC 10000 /* a frozen server is noticed after two unanswered pings */
 #define WRITE_DEADLINE_MSEC 2000 /* a publish may block in the socket; well below any watchdog */
@@ -26,7 +28,7 @@ struct bus_subscription {
 	struct bus *bus;
 	struct bus_subscription *next;
 	uint64_t id;
-	uint64_t read; /* messages that the connection had read when this one was left */
+	uint64_t read; /* messages that the connection had read when it was freed */
 	natsSubscription *native;
 	bus_message_fn fn;
 	void *userdata;
@@ -36,7 +38,7 @@ struct bus_request {
 	struct bus *bus;
 	struct bus_request *next, **link;
 	uint64_t token;
-	int error; /* told when the timer fires: -ETIMEDOUT, or why it could not even be sent */
+	int error; /* reported when the timer expires: -ETIMEDOUT, or why it was not sent */
 	struct timer *timer;
 	bus_reply_fn fn;
 	void *userdata;
@@ -77,13 +79,12 @@ static void on_native_closed(_unused_ natsConnection *nc, void *userdata)
 static void on_native_error(_unused_ natsConnection *nc, _unused_ natsSubscription *sub,
 			    natsStatus status, _unused_ void *userdata)
 {
-	/* The server's words (a permission that is missing) are in the last error of this
-	 * thread. */
+	/* The server's text (for example a missing permission) is in this thread's last error. */
 	natsStatus last = NATS_OK;
 	const char *text = nats_GetLastError(&last);
 
-	log_warning("the bus reports: %s%s%s", natsStatus_GetText(status),
-		    text && *text ? ": " : "", text ? text : "");
+	log_warning("bus error: %s%s%s", natsStatus_GetText(status), text && *text ? ": " : "",
+		    text ? text : "");
 }
 
 static void request_unlink(struct bus_request *request)
@@ -145,8 +146,8 @@ static void on_reply(const struct bus_message *message, void *userdata)
 		}
 }
 
-/* What was asked may or may not have been done: the askers are told at once rather than at their
- * time-outs. Their callbacks may ask again, so only those that were pending now are told. */
+/* The requests may or may not have been carried out: their callers learn that at once, not when
+ * they time out. Callbacks may send requests, so only those that are pending now fail. */
 static void fail_pending(struct bus *bus)
 {
 	uint64_t newest = bus->next_token;
@@ -171,9 +172,9 @@ static void connection_changed(struct bus *bus, bool connected)
 		return;
 	bus->connected = connected;
 	if (connected)
-		log_info("the bus is back");
+		log_info("bus connected again");
 	else
-		log_warning("the bus is gone, trying to reconnect");
+		log_warning("bus connection lost; reconnecting");
 	if (!connected)
 		fail_pending(bus);
 	for (size_t i = 0; i < bus->n_watchers; i++) {
@@ -184,16 +185,16 @@ static void connection_changed(struct bus *bus, bool connected)
 	}
 }
 
-/* nats.c gives a connection up when the server has refused its user twice. A program that stayed
- * would never hear of anything again; one that is started again reads the credentials anew. */
+/* nats.c closes a connection when the server has refused its user twice. This process would not
+ * receive anything again; after a restart it reads the credentials anew. */
 static void connection_closed(struct bus *bus)
 {
 	const char *text = NULL;
 
 	connection_changed(bus, false);
 	natsConnection_GetLastError(bus->native, &text);
-	log_error("the bus has refused this program for good%s%s; start it again, with the "
-		  "credentials of today",
+	log_error("cannot sign in to the bus again%s%s; exiting, so that a new start reads the "
+		  "current credentials",
 		  text && *text ? ": " : "", text ? text : "");
 	sd_event_exit(bus->loop, -EACCES);
 }
@@ -225,7 +226,7 @@ static void dispatch(struct bus *bus, struct incoming *incoming)
 	sub->fn(&message, sub->userdata);
 }
 
-/* Messages that nats.c's reading thread has begun with. */
+/* Number of messages that nats.c's reading thread has begun to process. */
 static uint64_t messages_read(struct bus *bus)
 {
 	uint64_t count = 0;
@@ -241,16 +242,16 @@ static void subscription_destroy(struct bus_subscription *subscription)
 	free(subscription);
 }
 
-/* nats.c's reading thread looks a message's subscription up and, up to nats.c 3.5, goes on with it
- * without a reference of its own (natsConn_processMsg): one that was left meanwhile must not be
- * destroyed before that message is done with. When the thread has begun with a later message, it
- * has nothing of it any more. */
-static void bury_left(struct bus *bus)
+/* nats.c's reading thread looks up a message's subscription and, up to nats.c 3.5, uses it without
+ * a reference of its own (natsConn_processMsg): a freed subscription must not be destroyed before
+ * that message is processed. When the thread has begun a later message, it does not use the
+ * subscription any more. */
+static void destroy_retired(struct bus *bus)
 {
-	struct bus_subscription **at = &bus->left, *sub;
+	struct bus_subscription **at = &bus->retired, *sub;
 	uint64_t now;
 
-	if (!bus->left || !bus->connected)
+	if (!bus->retired || !bus->connected)
 		return;
 	now = messages_read(bus);
 	while ((sub = *at)) {
@@ -281,8 +282,8 @@ static int on_handoff(_unused_ sd_event_source *source, int fd, _unused_ uint32_
 		dispatch(bus, incoming);
 		incoming_free(incoming);
 	}
-	bury_left(bus);
-	/* Others on the loop get their turn before the rest. */
+	destroy_retired(bus);
+	/* Other event sources run before the rest. */
 	if (more && write(fd, &one, sizeof(one)) < 0)
 		return -errno;
 	return 0;
@@ -329,8 +330,8 @@ void bus_subscription_free(struct bus_subscription *subscription)
 	*at = subscription->next;
 	natsSubscription_Unsubscribe(subscription->native);
 	subscription->read = messages_read(bus);
-	subscription->next = bus->left;
-	bus->left = subscription;
+	subscription->next = bus->retired;
+	bus->retired = subscription;
 }
 
 int bus_publish(struct bus *bus, const char *subject, const char *reply,
@@ -382,7 +383,7 @@ void bus_request(struct bus *bus, const char *subject, const struct bus_headers 
 	*head = request;
 	reply = xasprintf("%s.%llu", bus->inbox, (unsigned long long)request->token);
 	r = bus_publish(bus, subject, reply, headers, data, size);
-	/* What could not be sent is told in the next turn: never before the asker has its
+	/* A failure to send is reported in the next iteration: never before the caller has its
 	 * handle. */
 	request->error = r < 0 ? r : -ETIMEDOUT;
 	timer_arm(request->timer, r < 0 ? 0 : timeout_usec);
@@ -430,7 +431,7 @@ void bus_unwatch_state(struct bus *bus, const void *userdata)
 
 char *bus_inbox(struct bus *bus)
 {
-	/* Two words deep: the subscription for replies would hear it as well. */
+	/* Two tokens deep: the subscription for replies does not match it. */
 	return xasprintf("%s.x.%llu", bus->inbox, (unsigned long long)bus->next_token++);
 }
 
@@ -446,7 +447,7 @@ static natsStatus native_options(natsOptions *o, const struct bus_options *optio
 {
 	natsStatus s = NATS_OK;
 
-	/* One delivery thread for all subscriptions: it only hands over. */
+	/* One delivery thread for all subscriptions: it only queues. */
 	IFOK(s, natsOptions_SetURL(o, options->url));
 	IFOK(s, natsOptions_SetName(o, options->name));
 	if (options->user)
@@ -471,15 +472,18 @@ static natsStatus native_options(natsOptions *o, const struct bus_options *optio
 static int connect_failure(natsStatus s, const struct bus_options *options, struct failure *failure)
 {
 	if (s == NATS_CONNECTION_AUTH_FAILED)
-		failure_set(failure, FAILURE_UNREACHABLE,
-			    "the credentials are of another bus: run `meshd --prepare` and start "
-			    "this again",
-			    "the bus at %s does not know user %s", options->url,
-			    options->user ? options->user : "(none)");
+		failure_set(
+			failure, FAILURE_UNREACHABLE,
+			"run `meshd --prepare`, which writes current credentials, and start this "
+			"program again",
+			"cannot sign in to the bus at %s as user %s: it is unknown, or its "
+			"password is another",
+			options->url, options->user ? options->user : "(none)");
 	else
 		failure_set(failure, FAILURE_UNREACHABLE,
 			    "start it (ployz-nats.service, or `ployzctl dev`)",
-			    "no bus answers at %s: %s", options->url, natsStatus_GetText(s));
+			    "cannot connect to the bus at %s: %s", options->url,
+			    natsStatus_GetText(s));
 	return s == NATS_CONNECTION_AUTH_FAILED ? -EACCES : -ECONNREFUSED;
 }
 
@@ -493,15 +497,15 @@ static int check_version(const struct bus_options *options, uint64_t connect_use
 	if (r < 0) {
 		failure_set(failure, FAILURE_UNREACHABLE,
 			    "start it (ployz-nats.service, or `ployzctl dev`)",
-			    "no bus answers at %s: %s", options->url, strerror(-r));
+			    "cannot connect to the bus at %s: %s", options->url, strerror(-r));
 		return r;
 	}
 	if (!bus_version_suits(version)) {
-		failure_set(
-			failure, FAILURE_INVALID,
-			"install nats-server 2.10 or newer (Debian 13 has it)",
-			"nats-server %s at %s is too old: acknowledged writes would not be on disk",
-			version, options->url);
+		failure_set(failure, FAILURE_INVALID,
+			    "install nats-server 2.10 or newer (Debian 13 has it)",
+			    "cannot use nats-server %s at %s: it is too old, acknowledged writes "
+			    "would not be on disk",
+			    version, options->url);
 		return -EPROTONOSUPPORT;
 	}
 	return 0;
@@ -562,10 +566,10 @@ void bus_free(struct bus *bus)
 		bus_subscription_free(bus->subscriptions);
 	if (bus->connected)
 		natsConnection_FlushTimeout(bus->native, 500);
-	/* Waits for the thread that reads: afterwards nothing of its own is in use there. */
+	/* Waits for the reading thread: afterwards it uses nothing of this bus. */
 	natsConnection_Close(bus->native);
-	while ((sub = bus->left)) {
-		bus->left = sub->next;
+	while ((sub = bus->retired)) {
+		bus->retired = sub->next;
 		subscription_destroy(sub);
 	}
 	natsConnection_Destroy(bus->native);

@@ -9,7 +9,7 @@
 struct cas {
 	struct bus *bus;
 	char *stream, *subject;
-	char *target; /* where it is published: another subject than `subject` for a bucket's key */
+	char *target; /* subject of the publication: differs from `subject` for a bucket's key */
 	char *text, *nonce;
 	uint64_t expected;
 	uint64_t began_usec, deadline_usec;
@@ -17,7 +17,7 @@ struct cas {
 	bool eager;
 	bool doubtful;	/* the outcome of an attempt is unknown: the log decides */
 	bool paused;	/* there was a pause since the last attempt to append */
-	bool named;	/* the store has named a reason, and `waiting` was told */
+	bool named;	/* the store has named a reason, which `waiting` got */
 	uint64_t found; /* our own entry in the log; 0: not found */
 	loop_fn next;	/* after the pause: append or read back */
 	struct timer *pause;
@@ -37,7 +37,7 @@ static void cancel(struct bus_request **request)
 	bus_request_cancel(steal(*request));
 }
 
-/* Nothing is under way afterwards, so `fn` is called once; it may free the writer. */
+/* Cancels everything that is pending, then calls `fn`, which may free the writer. */
 static void finish(struct cas *cas, enum cas_outcome outcome, uint64_t sequence,
 		   const struct failure *failure)
 {
@@ -51,12 +51,12 @@ static void finish(struct cas *cas, enum cas_outcome outcome, uint64_t sequence,
 	cas->fn(outcome, sequence, failure ? &kept : NULL, cas->userdata);
 }
 
-/* No attempt begins any more. Without any, nothing can be stored. */
+/* The deadline has passed. Without any attempt, nothing can be stored. */
 static void finish_unknown(struct cas *cas)
 {
 	if (!cas->doubtful)
 		failure_set(&cas->last, FAILURE_NO_QUORUM, "`ployzctl status` shows the store",
-			    "cannot append to %s: the deadline had passed before it was sent",
+			    "cannot append to %s: the deadline passed before the first attempt",
 			    cas->subject);
 	finish(cas, cas->doubtful ? CAS_UNKNOWN : CAS_REFUSED, 0, &cas->last);
 }
@@ -77,7 +77,8 @@ static void on_pause(void *userdata)
 {
 	struct cas *cas = userdata;
 
-	/* The machine may have been suspended: nothing is written after the deadline. */
+	/* Checked again because the machine may have been suspended: nothing is written after the
+	 * deadline. */
 	if (!time_left(cas)) {
 		finish_unknown(cas);
 		return;
@@ -92,8 +93,8 @@ static void pause_then(struct cas *cas, loop_fn next)
 	timer_arm(cas->pause, MIN2(CAS_REPEAT_USEC, time_left(cas)));
 }
 
-/* The store names a reason. Whether the writer has ended with it: a full disk stays full until
- * somebody makes room. */
+/* Handles a reason that the store reported. True: the writer has ended, because a full disk stays
+ * full until an operator frees space. */
 static bool named(struct cas *cas, const struct failure *why)
 {
 	failure_copy(&cas->last, why);
@@ -106,7 +107,8 @@ static bool named(struct cas *cas, const struct failure *why)
 	return true;
 }
 
-/* A server of 2.14 or newer answers no append after a failed write; its health says why. */
+/* nats-server 2.14 or newer answers no append after a failed write; its health response has the
+ * reason. */
 static void on_health(_unused_ const struct failure *failure, const char *server, const char *error,
 		      void *userdata)
 {
@@ -144,7 +146,7 @@ static void on_appended(enum stream_outcome outcome, uint64_t sequence,
 		finish(cas, CAS_DONE, sequence, NULL);
 		return;
 	case STREAM_CONFLICT:
-		/* After a doubtful attempt the other entry may be our own. */
+		/* After an attempt with an unknown outcome the conflicting entry may be our own. */
 		if (cas->doubtful)
 			read_back(cas);
 		else
@@ -210,7 +212,8 @@ static void on_successor(_unused_ const struct failure *failure, const struct st
 
 static void not_in_log(struct cas *cas)
 {
-	/* The first attempt may still arrive; then this one conflicts and the log is read again. */
+	/* An earlier attempt may still arrive; then this one conflicts and the log is read again.
+	 */
 	if (cas->paused)
 		append(cas);
 	else
@@ -226,7 +229,7 @@ static void conflict(struct cas *cas)
 	finish(cas, CAS_CONFLICT, 0, &failure);
 }
 
-/* The first entry after `expected`: the only place where ours can be. */
+/* The first entry after `expected`: no other entry can be ours. */
 static void on_first(const struct failure *failure, const struct stream_entry *entry,
 		     void *userdata)
 {
@@ -257,7 +260,8 @@ static void on_expected(const struct failure *failure, const struct stream_entry
 		read_next(cas, cas->expected + 1, on_first);
 	} else if (!failure && entry && !cas->keeps_one && !is_ours(cas, entry)) {
 		failure_set(&cas->last, FAILURE_UNKNOWN, "read it again and retry",
-			    "cannot learn whether %s was appended: the entries after %llu are gone",
+			    "cannot find the outcome of an append to %s: the entries after %llu "
+			    "are gone",
 			    cas->subject, (unsigned long long)cas->expected);
 		finish_unknown(cas);
 	} else {

@@ -1,19 +1,18 @@
-/* Compare-and-set writer: one append that is repeated until its outcome is known. An append without
- * an answer is neither done nor failed: the subject is read back from the leader, the writer's own
- * entry is recognised by its nonce, and the same compare-and-set is repeated until the deadline.
- * Another writer's entry is never overwritten. Heads, claims, members, facts, manifests and leases
- * are written by this and nothing else. */
+/* Compare-and-set writer: one append that is repeated until its outcome is known. After an append
+ * without an answer the writer reads the subject from the leader, identifies its own entry by the
+ * nonce, and repeats the same compare-and-set until the deadline. Another writer's entry is never
+ * overwritten. It writes all heads, claims, members, facts, manifests and leases. */
 #ifndef PLOYZ_CAS_H
 #define PLOYZ_CAS_H
 
 #include "lib/stream.h"
 
-#define CAS_STORE_USEC (2 * 1000000ull) /* one answer of the store: a healthy one takes ms */
+#define CAS_STORE_USEC (2 * 1000000ull) /* for one answer; a healthy store needs milliseconds */
 #define CAS_REPEAT_USEC 250000ull	/* between two attempts */
-#define CAS_MAX_USEC (60 * 1000000ull)	/* after this no attempt begins, whatever the deadline */
+#define CAS_MAX_USEC (60 * 1000000ull)	/* no attempt begins later, whatever the deadline */
 
 enum cas_outcome {
-	CAS_DONE, /* stored at `sequence`, and the subject's last entry when that was learned */
+	CAS_DONE,	/* stored at `sequence`, and then the subject's last entry */
 	CAS_SUPERSEDED, /* stored at `sequence`; another writer has written since */
 	CAS_CONFLICT,	/* certainly not stored: another writer's entry was first */
 	CAS_REFUSED,	/* certainly not stored: the store refuses it */
@@ -30,15 +29,15 @@ struct cas_options {
 	const char *nonce;
 	uint64_t expected;	/* last sequence of the subject that the writer read; 0: none */
 	uint64_t deadline_usec; /* boot-time clock; see also cas_extend */
-	bool eager; /* nothing is lost with it: a full disk ends it at once, as CAS_UNKNOWN */
+	bool eager; /* the writer can do without it: a full disk ends it at once, as CAS_UNKNOWN */
 };
 struct cas;
-/* `fn` is called once, never before this has returned, unless the writer is freed first. `waiting`
- * (may be NULL) gets the reason once when an answer is missing, and again when the store names one.
- */
+/* `fn` is called once, after this has returned, unless the writer is freed first. `waiting` (may be
+ * NULL) is called once when an answer is missing, and again when the store reports a reason. */
 struct cas *cas_append(struct bus *bus, const struct cas_options *options, cas_fn fn,
 		       void (*waiting)(const char *why, void *userdata), void *userdata);
-/* A later deadline: the lease was renewed. CAS_MAX_USEC still counts from the beginning. */
+/* Extends the deadline after a renewal of the lease. CAS_MAX_USEC still counts from the first
+ * attempt. */
 void cas_extend(struct cas *cas, uint64_t deadline_usec);
 void cas_free(struct cas *cas);
 DEFINE_CLEANUP(struct cas, cas_free);

@@ -1,10 +1,10 @@
-/* Structs to JSON, and what is made of that: text, copies. */
+/* Encoding: structs to JSON, to text and to copies. */
 #include "lib/codec.h"
 
 #include "lib/codec-private.h"
 #include "lib/str.h"
 
-json_t *json_words(const char *s)
+json_t *json_utf8(const char *s)
 {
 	_cleanup_free_ char *valid = NULL;
 	json_t *json;
@@ -21,7 +21,7 @@ json_t *json_words(const char *s)
 /* Takes the value's reference; without a key it is left out. */
 static void set(json_t *object, const char *key, json_t *value)
 {
-	_cleanup_json_ json_t *valid = key ? json_words(key) : NULL;
+	_cleanup_json_ json_t *valid = key ? json_utf8(key) : NULL;
 
 	json_object_set_new_nocheck(object, json_string_value(valid), value);
 }
@@ -31,7 +31,7 @@ static json_t *encode_strv(char *const *v)
 	json_t *list = json_array();
 
 	for (; v && *v; v++)
-		json_array_append_new(list, json_words(*v));
+		json_array_append_new(list, json_utf8(*v));
 	return list;
 }
 
@@ -40,7 +40,7 @@ static json_t *encode_pairs(const struct pairs *pairs)
 	json_t *object = json_object();
 
 	for (size_t i = 0; i < pairs->count; i++)
-		set(object, pairs->items[i].key, json_words(pairs->items[i].value));
+		set(object, pairs->items[i].key, json_utf8(pairs->items[i].value));
 	return object;
 }
 
@@ -79,7 +79,7 @@ static json_t *field_encode(const struct codec_field *field, const void *object)
 	switch (field->type) {
 	case CODEC_STRING:
 	case CODEC_NAME:
-		return *(char *const *)at ? json_words(*(char *const *)at) : NULL;
+		return *(char *const *)at ? json_utf8(*(char *const *)at) : NULL;
 	case CODEC_BOOL:
 		return unless_default(field, *(const bool *)at == (field->initial != 0),
 				      json_boolean(*(const bool *)at));
@@ -144,7 +144,7 @@ json_t *codec_encode(const struct codec_schema *schema, const void *object)
 
 	if (schema->keyed && *(char *const *)object)
 		json_object_set_new_nocheck(json, KEY_OF_ITS_OWN,
-					    json_words(*(char *const *)object));
+					    json_utf8(*(char *const *)object));
 	return json;
 }
 
@@ -171,8 +171,8 @@ void codec_copy_into(const struct codec_schema *schema, void *to, const void *fr
 	_cleanup_json_ json_t *json = codec_encode(schema, from);
 	struct failure failure = FAILURE_INIT;
 
-	/* What a schema encoded it decodes again; where its object was incomplete, the copy is
-	 * empty. */
+	/* What a schema has encoded it can decode; if its object was incomplete, the copy is empty.
+	 */
 	if (codec_decode(schema, json, CODEC_LENIENT, to, &failure) < 0)
 		codec_init(schema, to);
 	failure_clear(&failure);

@@ -1,13 +1,13 @@
-/* What codec.c and codec-encode.c share; nobody else includes it. */
+/* Internals that codec.c and codec-encode.c share. */
 #ifndef PLOYZ_CODEC_PRIVATE_H
 #define PLOYZ_CODEC_PRIVATE_H
 
 #include "lib/codec.h"
 
-/* Where a keyed struct stands alone, its name goes by this key. */
+/* The key of a keyed struct's name where the struct is not in a map. */
 #define KEY_OF_ITS_OWN "name"
 
-/* A field's place in an object, and that of its count. */
+/* Address of a field in an object, and of its count. */
 static inline void *codec_member(const struct codec_field *field, const void *object)
 {
 	return (char *)object + field->offset;

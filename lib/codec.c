@@ -1,3 +1,4 @@
+/* Decoding: JSON to structs, checked against the rows of their schemas. */
 #include "lib/codec.h"
 
 #include <errno.h>
@@ -57,7 +58,7 @@ static const char *json_kind(const json_t *json)
 
 static int wrong_type(const char *wanted, const json_t *json, struct failure *failure)
 {
-	return failure_set(failure, FAILURE_INVALID, NULL, "wants %s, not %s", wanted,
+	return failure_set(failure, FAILURE_INVALID, NULL, "must be %s, not %s", wanted,
 			   json_kind(json));
 }
 
@@ -175,7 +176,7 @@ static int decode_string(const struct codec_field *field, const json_t *json, ch
 	if (!s)
 		return wrong_type(json_is_number(json) ? "a string: put it in quotes" : "a string",
 				  json, failure);
-	/* A zero byte would cut the text short for everyone who reads it later. */
+	/* A zero byte would end the text early for later readers. */
 	if (strlen(s) != json_string_length(json))
 		return failure_set(failure, FAILURE_INVALID, NULL, "holds a zero byte");
 	if (field->type == CODEC_NAME && !name_valid(s))
@@ -216,9 +217,9 @@ static int decode_enum(const struct codec_field *field, const json_t *json, int 
 		}
 	all = strv_join((char *const *)field->names, ", ");
 	if (!s)
-		return failure_set(failure, FAILURE_INVALID, NULL, "wants one of %s, not %s", all,
+		return failure_set(failure, FAILURE_INVALID, NULL, "must be one of %s, not %s", all,
 				   json_kind(json));
-	return failure_set(failure, FAILURE_INVALID, NULL, "wants one of %s, not '%s'", all, s);
+	return failure_set(failure, FAILURE_INVALID, NULL, "must be one of %s, not '%s'", all, s);
 }
 
 static int decode_unit(const struct codec_field *field, const json_t *json, uint64_t *at,
@@ -235,7 +236,7 @@ static int decode_unit(const struct codec_field *field, const json_t *json, uint
 				  json, failure);
 	else if ((field->type == CODEC_SIZE ? size_parse(s, &value) : duration_parse(s, &value)) <
 		 0)
-		return failure_set(failure, FAILURE_INVALID, NULL, "wants %s, not '%s'",
+		return failure_set(failure, FAILURE_INVALID, NULL, "must be %s, not '%s'",
 				   field->type == CODEC_SIZE
 					   ? "a size such as 64M or 2G"
 					   : "a duration such as 500ms, 10s, 5m or 1h",
@@ -308,7 +309,7 @@ static int decode_pairs(const json_t *json, struct pairs *at, struct failure *fa
 	return 0;
 }
 
-/* `object` owns what was decoded so far; its clear frees it when this fails. */
+/* `object` owns what was decoded so far; clearing it frees that on failure. */
 static int decode_list(const struct codec_field *field, const json_t *json, enum codec_mode mode,
 		       void *object, struct failure *failure)
 {

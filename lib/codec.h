@@ -1,4 +1,4 @@
-/* Codec: a schema is a struct and one row a field; decoding, encoding, freeing and the man page's
+/* Codec: a schema is a struct and one row per field; decoding, encoding, freeing and the man page's
  * table are generic over the rows. */
 #ifndef PLOYZ_CODEC_H
 #define PLOYZ_CODEC_H
@@ -9,7 +9,7 @@
 
 enum codec_type {
 	CODEC_STRING,	/* char * */
-	CODEC_NAME,	/* char *, held against name_valid() */
+	CODEC_NAME,	/* char *, checked by name_valid() */
 	CODEC_BOOL,	/* bool */
 	CODEC_INT,	/* int64_t within [min, max] */
 	CODEC_REAL,	/* double within [min, max] */
@@ -21,17 +21,17 @@ enum codec_type {
 	CODEC_STRUCT,  /* an embedded struct of `schema`; an absent one gets its fields' defaults */
 	CODEC_POINTER, /* a struct of `schema` of its own, NULL when absent or null */
 	CODEC_LIST,    /* struct of `schema` * and, at count_offset, size_t: an array of objects */
-	CODEC_MAP,     /* the same from an object: the first member of each struct is `char *` and
-			  holds the key, held against name_valid() unless CODEC_ANY_KEY */
-	CODEC_JSON,    /* json_t *, an own reference, any value */
-	CODEC_CUSTOM,  /* what `custom` makes of it */
+	CODEC_MAP, /* the same from an object: the first member of each struct is `char *` and holds
+		      the key, checked by name_valid() unless CODEC_ANY_KEY */
+	CODEC_JSON,   /* json_t *, an own reference, any value */
+	CODEC_CUSTOM, /* decoded and encoded by `custom` */
 };
 
 enum codec_flag {
 	CODEC_REQUIRED = 1 << 0, /* absent, null, or empty (a string, a list) is refused */
 	CODEC_OMIT = 1 << 1, /* not encoded when it has its default (numbers and booleans; strings,
 				lists and pointers are always left out when NULL or empty) */
-	CODEC_SECRET = 1 << 2,	/* never printed: the man page says so and dumps hide it */
+	CODEC_SECRET = 1 << 2,	/* never printed: the man page marks it and dumps omit it */
 	CODEC_ANY_KEY = 1 << 3, /* keys of a CODEC_MAP are free text */
 };
 
@@ -48,7 +48,7 @@ const char *pairs_get(const struct pairs *pairs, const char *key);
 void pairs_add(struct pairs *pairs, const char *key, const char *value);
 void pairs_free(struct pairs *pairs);
 
-/* A value that has more than one form on the wire. `at` is the field's place in the struct. */
+/* A value that has more than one form on the wire. `at` is the field's address. */
 struct codec_custom {
 	const char *type; /* for the man page: `int or "global"` */
 	int (*decode)(const json_t *json, void *at, struct failure *failure);
@@ -70,7 +70,7 @@ struct codec_field {
 	int64_t min, max;	  /* both 0: any value that the type holds, none negative */
 	int64_t initial;	  /* value when absent */
 	const char *text;	  /* CODEC_STRING, CODEC_NAME: value when absent */
-	const char *note;	  /* the man page's words */
+	const char *note;	  /* for the man page */
 };
 struct codec_schema {
 	const char *name;
@@ -80,7 +80,7 @@ struct codec_schema {
 	 * the key `name` where the struct stands alone on the bus. Needed for every schema of a
 	 * CODEC_MAP. */
 	bool keyed;
-	/* What rows cannot say, held after all fields were decoded; may be NULL. */
+	/* checks what rows cannot express, after all fields are decoded; may be NULL */
 	int (*check)(const void *object, struct failure *failure);
 };
 
@@ -129,7 +129,7 @@ void codec_init(const struct codec_schema *schema, void *object);
 void *codec_new(const struct codec_schema *schema);
 /* Frees what the fields own and zeroes the object. */
 void codec_clear(const struct codec_schema *schema, void *object);
-/* codec_clear and free(). NULL is fine. */
+/* codec_clear and free(); takes NULL. */
 void codec_destroy(const struct codec_schema *schema, void *object);
 /* A deep copy, made by encoding and decoding; owned by the caller. */
 void *codec_copy(const struct codec_schema *schema, const void *object);
@@ -139,9 +139,9 @@ void codec_copy_into(const struct codec_schema *schema, void *to, const void *fr
 /* JSON text, compact; owned by the caller. `json_sorted` sorts keys: equal values, equal text. */
 char *json_text(const json_t *json);
 char *json_sorted(const json_t *json);
-/* Words as a JSON string, whoever wrote them (an argument, a container): what is no UTF-8, which
- * JSON cannot hold, becomes U+FFFD; NULL is null. A new reference, never NULL. */
-json_t *json_words(const char *s);
+/* Any bytes as a JSON string: invalid UTF-8 becomes U+FFFD; NULL becomes null. A new reference,
+ * never NULL. */
+json_t *json_utf8(const char *s);
 
 #define _cleanup_json_ _cleanup_(json_decrefp)
 

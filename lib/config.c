@@ -1,3 +1,4 @@
+/* Configuration: defaults, file and command line into a struct, by its rows. */
 #include "lib/config.h"
 
 #include <ctype.h>
@@ -51,30 +52,31 @@ static int row_set(const struct config_row *row, void *config, const char *value
 		r = int_parse(value, row->min, row->max, at);
 		if (r < 0)
 			return failure_set(failure, FAILURE_INVALID, NULL,
-					   "%s wants a number from %lld to %lld, not '%s'",
+					   "%s must be a number from %lld to %lld, not '%s'",
 					   row->key, (long long)row->min, (long long)row->max,
 					   value);
 		return 0;
 	case CONFIG_DURATION:
 		r = duration_parse(value, at);
 		if (r < 0)
-			return failure_set(failure, FAILURE_INVALID, NULL,
-					   "%s wants a duration such as 500ms, 10s or 5m, not '%s'",
-					   row->key, value);
+			return failure_set(
+				failure, FAILURE_INVALID, NULL,
+				"%s must be a duration such as 500ms, 10s or 5m, not '%s'",
+				row->key, value);
 		return 0;
 	case CONFIG_SIZE:
 		r = size_parse(value, at);
 		if (r < 0)
 			return failure_set(failure, FAILURE_INVALID, NULL,
-					   "%s wants a size such as 64M or 2G, not '%s'", row->key,
-					   value);
+					   "%s must be a size such as 64M or 2G, not '%s'",
+					   row->key, value);
 		return 0;
 	case CONFIG_BOOL:
 		if (streq(value, "yes") || streq(value, "no")) {
 			*(bool *)at = streq(value, "yes");
 			return 0;
 		}
-		return failure_set(failure, FAILURE_INVALID, NULL, "%s wants yes or no, not '%s'",
+		return failure_set(failure, FAILURE_INVALID, NULL, "%s must be yes or no, not '%s'",
 				   row->key, value);
 	}
 	return 0;
@@ -118,7 +120,8 @@ void config_clear(const struct config_row *rows, void *config)
 	}
 }
 
-/* A list's first value from a new source replaces what was there: the default, or the file's. */
+/* A list's first value from a new source replaces the values of an earlier one: of the default or
+ * of the file. */
 static void list_begin(const struct config_row *row, void *config, uint64_t *begun,
 		       const struct config_row *rows)
 {
@@ -232,7 +235,7 @@ int config_arguments(const struct config_row *rows, void *config, int argc, char
 		} else if (i + 1 < argc) {
 			value = argv[++i];
 		} else {
-			return failure_set(failure, FAILURE_INVALID, NULL, "--%s wants a value: %s",
+			return failure_set(failure, FAILURE_INVALID, NULL, "--%s needs a value: %s",
 					   row->key, row->argument ? row->argument : "VALUE");
 		}
 		list_begin(row, config, &begun, rows);

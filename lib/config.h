@@ -1,5 +1,5 @@
-/* Configuration: one row an option, used for the command line, the configuration file, the defaults
- * and --help alike. */
+/* Configuration: one row per option, used for the command line, the configuration file, the
+ * defaults and --help. */
 #ifndef PLOYZ_CONFIG_H
 #define PLOYZ_CONFIG_H
 
@@ -21,7 +21,7 @@ struct config_row {
 	enum config_type type;
 	size_t offset;
 	const char *initial;  /* the default, as text; NULL: none */
-	const char *argument; /* the word for its value in --help: `URL` */
+	const char *argument; /* name of its value in --help: `URL` */
 	const char *note;     /* one line for --help */
 	int64_t min, max;     /* CONFIG_INT */
 };
@@ -33,10 +33,10 @@ struct config_row {
 /* Fills `config` with the defaults of its rows. */
 void config_init(const struct config_row *rows, void *config);
 void config_clear(const struct config_row *rows, void *config);
-/* Lines of `key = value`; `#` begins a comment. Keys that are in no row are ignored when
- * `shared` (the file serves several daemons), refused otherwise, with the nearest known one.
- * 0, -ENOENT when there is no such file, or another negative errno with `failure` set
- * (its message says file:line). */
+/* Reads lines of `key = value`; `#` begins a comment. Keys without a row are ignored when `shared`
+ * (the file serves several daemons), refused otherwise, with the nearest known one. 0, -ENOENT when
+ * there is no such file, or another negative errno with `failure` set (its message has file:line).
+ */
 int config_read(const struct config_row *rows, void *config, const char *path, bool shared,
 		struct failure *failure);
 /* Sets one value from text. 0 or -EINVAL with `failure` set. */

@@ -1,3 +1,4 @@
+/* Daemon: options, log, loop, lock, bus and readiness, in this order. */
 #include "lib/daemon.h"
 
 #include <errno.h>
@@ -14,7 +15,7 @@
 #define CONNECT_EVERY_USEC 100000ull   /* while there is no bus yet */
 #define CONNECT_SERVING_USEC 100000ull /* for one attempt of a daemon that serves meanwhile */
 #define READY_USEC 1000000ull
-#define HEAP_PIECE_BYTES (128 * 1024) /* larger ones are taken from the system one by one */
+#define HEAP_PIECE_BYTES (128 * 1024) /* larger blocks are mapped one by one */
 
 struct credentials {
 	char *user, *password;
@@ -33,8 +34,8 @@ static void credentials_clear(struct credentials *credentials)
 	config_clear(credentials_rows, credentials);
 }
 
-/* The command line is read twice: it names the configuration file, whose values it then
- * overrules. */
+/* The command line is read twice: it names the configuration file, and its values take precedence
+ * over that file's. */
 static int configure(const struct config_row *rows, void *config, int argc, char **argv,
 		     struct failure *failure)
 {
@@ -46,7 +47,7 @@ static int configure(const struct config_row *rows, void *config, int argc, char
 	if (r < 0)
 		return r;
 	if (rest < argc)
-		return failure_set(failure, FAILURE_INVALID, "--help lists what it takes",
+		return failure_set(failure, FAILURE_INVALID, "`--help` lists the options",
 				   "'%s' is not an option", argv[rest]);
 	r = config_read(rows, config, common->config, true, failure);
 	if (r < 0 && r != -ENOENT)
@@ -54,7 +55,8 @@ static int configure(const struct config_row *rows, void *config, int argc, char
 	return config_arguments(rows, config, argc, argv, &rest, failure);
 }
 
-/* This machine's id: --machine, the file, or what meshd left beside the credentials. */
+/* This machine's id: of --machine or the configuration file, or the one that meshd wrote beside the
+ * credentials. */
 static int find_machine(struct daemon_config *config)
 {
 	_cleanup_free_ char *path = xasprintf("%s/machine", config->credentials);
@@ -80,8 +82,8 @@ static void print_help(const char *name, const char *summary, const struct confi
 	printf("\nMore: man %s\n", name);
 }
 
-/* One heap: each of nats.c's threads would keep one of its own. And malloc keeps no more free
- * memory than it begins with: left alone, it keeps twice the largest piece that it ever saw. */
+/* One heap instead of one per thread of nats.c. malloc keeps no more free memory than at its start:
+ * by default it keeps twice the largest block that it ever freed. */
 static void heap_set_up(void)
 {
 	mallopt(M_ARENA_MAX, 1);
@@ -90,14 +92,14 @@ static void heap_set_up(void)
 	mallopt(M_TOP_PAD, HEAP_PIECE_BYTES / 2);
 }
 
-static int on_told(_unused_ sd_event_source *source, _unused_ const struct signalfd_siginfo *info,
-		   void *userdata)
+static int on_signal(_unused_ sd_event_source *source, _unused_ const struct signalfd_siginfo *info,
+		     void *userdata)
 {
 	struct daemon *daemon = userdata;
-	bool again = daemon->told;
+	bool second = daemon->stopping;
 
-	daemon->told = true;
-	if (!again && daemon->may_end && !daemon->may_end(daemon->may_end_userdata))
+	daemon->stopping = true;
+	if (!second && daemon->may_end && !daemon->may_end(daemon->may_end_userdata))
 		return 0;
 	return sd_event_exit(daemon->loop, 0);
 }
@@ -127,7 +129,7 @@ int daemon_new(const char *name, const char *summary, const struct config_row *r
 		return 0;
 	}
 	if (common->check) {
-		printf("%s: the configuration is good\n", name);
+		printf("%s: configuration valid\n", name);
 		return 0;
 	}
 	if (find_machine(common) == 0)
@@ -136,16 +138,16 @@ int daemon_new(const char *name, const char *summary, const struct config_row *r
 	daemon->name = name;
 	daemon->config = common;
 	daemon->lock = -1;
-	r = loop_new_told(&daemon->loop, on_told, daemon);
+	r = loop_new_signals(&daemon->loop, on_signal, daemon);
 	if (r < 0) {
 		daemon_free(daemon);
-		return log_errno(LOG_ERR, r, "no event loop");
+		return log_errno(LOG_ERR, r, "cannot create the event loop");
 	}
 	*ret = daemon;
 	return 1;
 }
 
-/* One daemon of a kind a machine: two would answer one question twice. */
+/* One process of each daemon per machine: two would answer each request twice. */
 static int take_lock(struct daemon *daemon)
 {
 	_cleanup_free_ char *path = xasprintf("%s/lock", daemon->config->state);
@@ -153,13 +155,14 @@ static int take_lock(struct daemon *daemon)
 
 	r = directory_make(daemon->config->state, 0700);
 	if (r < 0)
-		return log_errno(LOG_ERR, r, "cannot make the state directory %s",
+		return log_errno(LOG_ERR, r, "cannot create the state directory %s",
 				 daemon->config->state);
 	daemon->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (daemon->lock < 0)
 		return log_errno(LOG_ERR, errno, "cannot open %s", path);
 	if (flock(daemon->lock, LOCK_EX | LOCK_NB) < 0) {
-		log_error("another %s holds %s: stop it first", daemon->name, path);
+		log_error("cannot start %s: another process holds %s; stop it first", daemon->name,
+			  path);
 		return -EBUSY;
 	}
 	return 0;
@@ -180,7 +183,7 @@ static void try_connect(void *userdata)
 	struct failure failure = FAILURE_INIT;
 	int r = bus_open(c->daemon->loop, &c->options, &c->daemon->bus, &failure);
 
-	/* A server that refuses will refuse again; one that is not there may be starting. */
+	/* A server that refuses is final; one that cannot be reached may be starting. */
 	if (r == 0 || r == -EPROTONOSUPPORT || r == -EACCES) {
 		if (r < 0)
 			log_failure(&failure);
@@ -239,8 +242,9 @@ int daemon_open_bus(struct daemon *daemon)
 	int r;
 
 	if (!daemon->config->machine) {
-		log_error("this machine has no id yet: run `meshd --prepare` first, or give "
-			  "--machine ID");
+		log_error("cannot start %s: this machine has no id; run `meshd --prepare`, or give "
+			  "--machine ID",
+			  daemon->name);
 		return -ENXIO;
 	}
 	r = take_lock(daemon);
@@ -262,7 +266,7 @@ int daemon_open_bus(struct daemon *daemon)
 	if (r == -ECANCELED)
 		return 0;
 	if (r == -EPROTONOSUPPORT || r == -EACCES)
-		return r; /* the refusal was said in its own words */
+		return r; /* the reason was logged */
 	return r < 0 ? log_errno(LOG_ERR, r, "no bus at %s", daemon->config->bus) : 1;
 }
 
@@ -279,9 +283,10 @@ int daemon_loop(struct daemon *daemon)
 {
 	int r;
 
-	/* Who hears that it is ready may ask it at once: the server knows its subscriptions. */
+	/* A client may send a request as soon as this daemon is ready: the server must know its
+	 * subscriptions. */
 	if (daemon->bus && bus_flush(daemon->bus, READY_USEC) < 0)
-		log_debug("the bus does not answer yet");
+		log_debug("the bus has not confirmed the subscriptions yet");
 	sd_notify(false, "READY=1");
 	log_info("ready");
 	r = sd_event_loop(daemon->loop);

@@ -1,4 +1,4 @@
-/* Daemon: what every run() begins and ends with. */
+/* Daemon: the beginning and the end of every run(). */
 #ifndef PLOYZ_DAEMON_H
 #define PLOYZ_DAEMON_H
 
@@ -15,7 +15,7 @@ struct daemon_config {
 	char *state;	   /* --state: this daemon's state directory */
 	char *run;	   /* --run: directory of sockets and rendered configuration */
 	int64_t log_level; /* --log-level: 0–7 as syslog */
-	bool check;	   /* --check: test the configuration and leave */
+	bool check;	   /* --check: test the configuration and exit */
 	bool version;
 	bool help;
 };
@@ -50,12 +50,12 @@ struct daemon {
 	const struct daemon_config *config;
 	sd_event *loop;
 	struct bus *bus; /* after daemon_open_bus */
-	int lock;	 /* of <state>/lock: one of each daemon a machine */
-	/* Asked when the daemon is told to end, NULL: it may. False: it ends its loop by itself,
-	 * soon; told again it ends at once. */
+	int lock;	 /* of <state>/lock: one process of each daemon per machine */
+	/* Called when a signal ends the daemon; NULL: it ends. False: it ends its loop by itself
+	 * soon; a second signal ends it at once. */
 	bool (*may_end)(void *userdata);
 	void *may_end_userdata;
-	bool told; /* to end: nothing new is begun */
+	bool stopping; /* a signal was received: nothing new is begun */
 	/* Called before daemon_open_bus waits for a bus, on the loop that runs meanwhile; NULL: the
 	 * daemon does nothing without one. 1: it serves without a bus and is ready; 0; a negative
 	 * errno, after logging why, ends it. */
@@ -63,21 +63,21 @@ struct daemon {
 	void *without_bus_userdata;
 };
 
-/* Log, options, configuration file, then the loop with its signals. Returns 1 with *ret set to go
- * on; 0 when --help, --version or --check was the whole task; a negative errno after having said
+/* Log, options, configuration file, then the loop with its signals. Returns 1 with *ret set to
+ * continue; 0 when --help, --version or --check was the whole task; a negative errno after logging
  * why. `config` is the daemon's struct (its daemon_config first) and must outlive the daemon. */
 int daemon_new(const char *name, const char *summary, const struct config_row *rows, void *config,
 	       int argc, char **argv, struct daemon **ret);
-/* Takes the state directory's lock (refusing a second daemon of the kind), connects the bus and
- * waits, saying so once, until there is one. Returns 1 to go on; 0 when it was told to end
- * meanwhile; a negative errno after having said why. */
+/* Takes the state directory's lock (a second process of the daemon is refused), connects to the bus
+ * and waits for it, logging that once. Returns 1 to continue; 0 when a signal ended the daemon
+ * meanwhile; a negative errno after logging why. */
 int daemon_open_bus(struct daemon *daemon);
 /* Serves its endpoints on the bus (see bus_serve). 0, or a negative errno after logging why. */
 int daemon_serve(struct daemon *daemon, const struct bus_endpoint *verbs, size_t count,
 		 bus_status_fn status, void *userdata);
 /* READY=1, the loop until it ends, STOPPING=1. The loop's exit code. */
 int daemon_loop(struct daemon *daemon);
-/* STATUS= for the service manager: what the daemon does now, in words. */
+/* STATUS= for the service manager: the daemon's current activity. */
 void daemon_status(struct daemon *daemon, const char *format, ...) _printf_(2, 3);
 void daemon_free(struct daemon *daemon);
 DEFINE_CLEANUP(struct daemon, daemon_free);

@@ -1,3 +1,4 @@
+/* Documents: JSON and YAML text, with the position of every value. */
 #include "lib/document.h"
 
 #include <errno.h>
@@ -6,7 +7,8 @@
 
 #include "lib/str.h"
 
-/* A tree beside the value's: paths as text would grow with the square of what a stranger writes. */
+/* A tree parallel to the value's: paths as text would need memory that grows with the square of the
+ * input. */
 struct place {
 	int line, column;
 	struct place *children; /* in the order of the value's members or items */
@@ -66,7 +68,7 @@ bool document_step(const json_t *json, const char **path, char **ret_key, size_t
 	} else {
 		if (*p == '.')
 			p++;
-		/* Keys of maps may hold dots: the longest that fits is meant. */
+		/* Keys of maps may contain dots: the longest key that matches counts. */
 		json_object_foreach ((json_t *)json, key, value)
 			if (part_length(p, key) > longest) {
 				longest = part_length(p, key);
@@ -130,7 +132,7 @@ static struct place *place_add(struct place *parent, int line, int column)
 	return child;
 }
 
-/* Reads JSON again that jansson has accepted, only to see where things stand. */
+/* Scans JSON that jansson has accepted, to record the positions of its values. */
 struct scan {
 	const char *at, *end;
 	int line, column;
@@ -142,7 +144,7 @@ static void scan_byte(struct scan *s)
 		s->line++;
 		s->column = 1;
 	} else if (((unsigned char)*s->at & 0xc0) != 0x80) {
-		s->column++; /* of several bytes of one character, the first counts */
+		s->column++; /* the first byte of a character counts */
 	}
 	s->at++;
 }
@@ -256,7 +258,7 @@ static bool is_one_of(const char *s, const char *const *words)
 	return false;
 }
 
-/* What a plain scalar of digits means: [-+]?[0-9]+, 0o7, 0xf. False: it is none. */
+/* Value of a plain scalar of digits: [-+]?[0-9]+, 0o7, 0xf. False: it is none. */
 static bool plain_integer(const char *s, json_t **ret, bool *ret_too_large)
 {
 	const char *digits = s[0] == '-' || s[0] == '+' ? s + 1 : s;
@@ -302,7 +304,7 @@ static bool is_real(const char *s)
 	return *s == '\0';
 }
 
-/* YAML 1.2's core schema. NULL: a number that no value here can hold. */
+/* YAML 1.2's core schema. NULL: a number that this program cannot represent. */
 static json_t *plain_value(const char *s)
 {
 	static const char *const nulls[] = { "", "~", "null", "Null", "NULL", NULL };
@@ -343,7 +345,7 @@ static int read_scalar(struct reader *r, const yaml_event_t *event, json_t **ret
 	return 0;
 }
 
-/* What makes one text mean more than it says. */
+/* Anchors, aliases and tags are refused: a short text would expand to a large one. */
 static int refuse_extras(struct reader *r, const yaml_event_t *event)
 {
 	const yaml_char_t *anchor = NULL, *tag = NULL;
@@ -468,7 +470,7 @@ static int read_value(struct reader *r, const yaml_event_t *event, struct place 
 	return e;
 }
 
-/* Reads events until one document has gone by: *ret stays NULL where there is none. */
+/* Reads events up to the end of one document: *ret stays NULL where there is none. */
 static int yaml_events(struct reader *r, struct document *document)
 {
 	for (;;) {

@@ -1,3 +1,4 @@
+/* Failures: their codes, texts and exit codes. */
 #include "lib/failure.h"
 
 #include <errno.h>
@@ -41,7 +42,7 @@ int failure_vset(struct failure *f, enum failure_code code, const char *hint, co
 
 	if (!f)
 		return code_errno(code);
-	/* Built whole before the old one goes: its texts may be among the arguments. */
+	/* Built before the old one is freed: its texts may be among the arguments. */
 	made.message = xvasprintf(format, args);
 	made.hint = xstrdup(hint);
 	failure_clear(f);

@@ -4,7 +4,8 @@
 
 #include "lib/mem.h"
 
-/* Exit codes of ployzctl, the same for every verb, with what --help and the manual say of them. */
+/* Exit codes of ployzctl, the same for every verb, with their descriptions for --help and the
+ * manual. */
 #define EXIT_CODES(X)                                                          \
 	X(EXIT_DONE, 0, "done")                                                \
 	X(EXIT_NO, 1, "the answer is no")                                      \
@@ -21,12 +22,12 @@
 	X(EXIT_INTERRUPTED, 130, "interrupted")
 
 enum exit_code {
-#define X(id, code, words) id = (code),
+#define X(id, code, description) id = (code),
 	EXIT_CODES(X)
 #undef X
 };
 
-/* Every code that a failure can carry on the wire, its text there and the exit code it leads to. */
+/* Every code that a failure can have, its text on the wire and the exit code for it. */
 #define FAILURE_CODES(X)                                                    \
 	X(FAILURE_NOT_FOUND, "NOT_FOUND", EXIT_NO)                          \
 	X(FAILURE_NOT_READY, "NOT_READY", EXIT_NO)                          \
@@ -68,11 +69,11 @@ struct failure {
 /* Texts on the wire, indexed by enum failure_code, NULL-terminated; [0] is "NONE". */
 extern const char *const failure_code_names[];
 
-/* Fills `f` (freeing what it held) and returns -1 × an errno that suits the code, so that
- * `return failure_set(…)` reads well. `hint` may be NULL. `f` may be NULL: only the errno. */
+/* Fills `f` (freeing what it held) and returns -1 × an errno that suits the code, for `return
+ * failure_set(…)`. `hint` may be NULL. `f` may be NULL: only the errno. */
 int failure_set(struct failure *f, enum failure_code code, const char *hint, const char *format,
 		...) _printf_(4, 5);
-/* The same with the arguments as a list, for who takes a format himself. */
+/* The same with the arguments as a list, for functions that take a format themselves. */
 int failure_vset(struct failure *f, enum failure_code code, const char *hint, const char *format,
 		 va_list args) _printf_(4, 0);
 /* Moves `from` into `to` (which may be NULL) and leaves `from` empty. */

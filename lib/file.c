@@ -1,3 +1,4 @@
+/* Files: read and written whole. */
 #include "lib/file.h"
 
 #include <errno.h>
@@ -39,7 +40,7 @@ int file_read(const char *path, size_t max, char **ret_text, size_t *ret_size)
 		ssize_t n;
 
 		if (size == room) {
-			/* One byte over `max` is room enough to learn that the file is too long. */
+			/* One byte more than `max` shows that the file is too long. */
 			room = MIN2(MAX2(room * 2, (size_t)4096), max + 1);
 			text = xrealloc(text, room + 1, 1);
 		}

@@ -1,3 +1,4 @@
+/* Hand-off: a bounded queue with an eventfd that wakes the loop. */
 #include "lib/handoff.h"
 
 #include <errno.h>
@@ -16,7 +17,7 @@ struct handoff {
 	size_t count;
 	bool closed;
 	int event;		 /* eventfd: the loop is woken */
-	struct handoff *retired; /* the one that was retired before it */
+	struct handoff *retired; /* the one retired before it */
 };
 
 static struct handoff *retired;

@@ -1,4 +1,4 @@
-/* Hand-off: where nats.c's threads end and the loop begins. Only lib/bus.c includes it. */
+/* Hand-off: the queue from nats.c's threads to the loop. Only lib/bus.c includes it. */
 #ifndef PLOYZ_HANDOFF_H
 #define PLOYZ_HANDOFF_H
 
@@ -6,13 +6,13 @@
 
 #include "lib/mem.h"
 
-#define HANDOFF_MAX 16384 /* messages that wait for the loop before nats.c's thread waits too */
+#define HANDOFF_MAX 16384 /* queued messages before nats.c's thread waits too */
 
 enum incoming_kind {
 	INCOMING_MESSAGE,
 	INCOMING_LOST, /* the connection */
 	INCOMING_BACK,
-	INCOMING_CLOSED, /* it does not come back */
+	INCOMING_CLOSED, /* closed for good */
 };
 
 struct incoming {
@@ -28,16 +28,15 @@ struct handoff;
 struct handoff *handoff_new(void);
 struct handoff *handoff_ref(struct handoff *handoff);
 void handoff_unref(struct handoff *handoff);
-/* On nats.c's threads: queues (taking the message), wakes the loop, nothing else. A full queue
- * makes the thread wait, and nats.c's own limit on pending messages bounds what gathers behind
- * it. */
+/* On nats.c's threads: queues (taking ownership of the message) and wakes the loop. A full queue
+ * makes the thread wait; nats.c's own limit on pending messages bounds those behind it. */
 void handoff_put(struct handoff *handoff, enum incoming_kind kind, uint64_t subscription,
 		 natsMsg *message);
-/* On the loop: the oldest one, owned by the caller, or NULL; *ret_more says whether others wait. */
+/* On the loop: the oldest one, owned by the caller, or NULL; *ret_more: others are queued. */
 struct incoming *handoff_take(struct handoff *handoff, bool *ret_more);
-/* The eventfd that is readable when something waits; borrowed. */
+/* The eventfd that is readable while something is queued; borrowed. */
 int handoff_event(const struct handoff *handoff);
-/* Nothing is queued any more, and no thread waits for room. */
+/* From now on nothing is queued, and no thread waits for room. */
 void handoff_close(struct handoff *handoff);
 /* The connection's own callbacks have no closure that says when they are done: a hand-off that they
  * may still write to is kept for the life of the process. Takes the caller's reference. */

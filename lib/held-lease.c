@@ -1,5 +1,6 @@
 /* Held lease: taken, renewed every LEASE_RENEW_USEC and released, each by a compare-and-set on the
- * revision last read. Callbacks of writes record their result; `advance` decides what is next. */
+ * revision last read. Callbacks of writes only record the result; `advance` chooses the next step.
+ */
 #include "lib/bucket.h"
 #include "lib/lease.h"
 #include "lib/loop.h"
@@ -14,14 +15,14 @@ struct held_lease {
 	void *userdata;
 	enum held_state state;
 	struct failure failure;
-	struct lease *lease;	/* what this process writes: epoch and nonce change by write */
-	struct lease *previous; /* the holder that it was taken over from, or NULL */
+	struct lease *lease;	/* the value that this process writes; epoch and nonce change */
+	struct lease *previous; /* the value that was taken over, or NULL */
 	uint64_t revision;	/* of the last acknowledged write */
 	uint64_t sent_usec;	/* boot-time clock: when that write was first sent */
-	uint64_t sending_usec;	/* the same of the write under way */
-	uint64_t give_up_usec;	/* taking: until when */
+	uint64_t sending_usec;	/* the same of the pending write */
+	uint64_t give_up_usec;	/* deadline for taking */
 	int64_t raise_above;	/* -1: no higher epoch is wanted */
-	bool releasing;		/* as soon as the write under way has ended */
+	bool releasing;		/* release when the pending write has ended */
 	enum write writing;
 	struct cas *write;
 	struct bus_request *reading;
@@ -32,7 +33,7 @@ struct held_lease {
 static void on_written(enum cas_outcome outcome, uint64_t revision, const struct failure *failure,
 		       void *userdata);
 
-/* The callback may free the lease: nothing follows a call of this. */
+/* The callback may free the lease: callers return after this. */
 static void enter(struct held_lease *held, enum held_state state)
 {
 	held->state = state;
@@ -43,7 +44,7 @@ static void enter(struct held_lease *held, enum held_state state)
 	held->ops->changed(held->userdata);
 }
 
-static void wait_told(const char *why, void *userdata)
+static void report_waiting(const char *why, void *userdata)
 {
 	struct held_lease *held = userdata;
 
@@ -71,7 +72,7 @@ static void write_lease(struct held_lease *held, enum write what, uint64_t deadl
 	held->writing = what;
 	held->sending_usec = boot_now_usec();
 	cas_free(steal(held->write));
-	held->write = cas_append(held->bus, &options, on_written, wait_told, held);
+	held->write = cas_append(held->bus, &options, on_written, report_waiting, held);
 }
 
 static void lose(struct held_lease *held, const char *hint, const char *format, ...) _printf_(3, 4);
@@ -82,7 +83,7 @@ static void lose(struct held_lease *held, const char *hint, const char *format, 
 	va_start(args, format);
 	failure_vset(&held->failure, FAILURE_LEASE_LOST, hint, format, args);
 	va_end(args);
-	/* A renewal that is still under way would make it look held again. */
+	/* A pending renewal would set HELD_HELD again. */
 	cas_free(steal(held->write));
 	held->writing = WRITE_NONE;
 	enter(held, HELD_LOST);
@@ -92,7 +93,7 @@ static void on_deadline(void *userdata)
 {
 	struct held_lease *held = userdata;
 
-	lose(held, "is the store reachable? `ployzctl status` shows it; then deploy again",
+	lose(held, "`ployzctl status` shows whether the store is reachable; then deploy again",
 	     "lease of namespace %s lost: it could not be renewed in time%s%s", held->lease->ns,
 	     failure_is_set(&held->failure) ? ": " : "",
 	     failure_is_set(&held->failure) ? held->failure.message : "");
@@ -123,7 +124,7 @@ static void write_release(struct held_lease *held)
 	write_lease(held, WRITE_RELEASE, boot_now_usec() + LEASE_TAKE_USEC);
 }
 
-/* Written again after a refusal, it has the epoch that was chosen first. */
+/* A repeated write has the epoch that was chosen first. */
 static void write_raise(struct held_lease *held)
 {
 	held->lease->epoch = MAX2(held->lease->epoch, held->raise_above + 1);
@@ -141,12 +142,12 @@ static void on_taken(struct held_lease *held, enum cas_outcome outcome, uint64_t
 		else
 			enter(held, HELD_HELD);
 	} else if (held->releasing) {
-		/* What may be stored nevertheless is not renewed: it lapses. */
+		/* The write may be stored later; it is not renewed and lapses. */
 		if (failure)
 			failure_copy(&held->failure, failure);
 		enter(held, HELD_RELEASED);
 	} else if (outcome == CAS_CONFLICT || outcome == CAS_SUPERSEDED) {
-		/* Another writer was faster: read whose it is now. */
+		/* Another writer was first: read the new value. */
 		timer_arm(held->next, CAS_REPEAT_USEC);
 	} else {
 		refuse(held, failure);
@@ -165,10 +166,10 @@ static void on_renewed(struct held_lease *held, enum cas_outcome outcome, uint64
 		lose(held, "`ployzctl lease show` names the holder; then deploy again",
 		     "lease of namespace %s lost: another writer changed it", held->lease->ns);
 	} else if (outcome != CAS_DONE) {
-		/* It is held until the deadline all the same. */
+		/* The lease stays held until the deadline. */
 		failure_copy(&held->failure, failure);
 		if (outcome == CAS_REFUSED)
-			wait_told(failure->message, held);
+			report_waiting(failure->message, held);
 		timer_arm(held->next, CAS_REPEAT_USEC);
 	} else if (held->raise_above >= 0) {
 		write_raise(held);
@@ -214,7 +215,8 @@ static void decide(struct held_lease *held, struct lease *lease, uint64_t revisi
 			held->ops->executes(lease->deploy, held->userdata);
 	enum lease_decision decision;
 
-	/* What this incarnation does not execute any more is as if an earlier one had left it. */
+	/* A lease of this incarnation whose deploy has ended is treated like one of an earlier
+	 * incarnation. */
 	decision = lease_decide(lease, held->lease->machine,
 				executes || !held->ops->executes ? held->lease->incarnation : "",
 				quiet);
@@ -243,7 +245,7 @@ static void on_read(const struct failure *failure, const struct stream_entry *en
 	held->reading = NULL;
 	if (failure) {
 		failure_copy(&held->failure, failure);
-		wait_told(failure->message, held);
+		report_waiting(failure->message, held);
 		timer_arm(held->next, CAS_REPEAT_USEC);
 		return;
 	}
@@ -269,9 +271,10 @@ static void read_lease(struct held_lease *held)
 		return;
 	}
 	if (!failure_is_set(&held->failure))
-		failure_set(&held->failure, FAILURE_NO_QUORUM, "try again",
-			    "cannot take the lease of namespace %s: others wrote it each time",
-			    held->lease->ns);
+		failure_set(
+			&held->failure, FAILURE_NO_QUORUM, "repeat the command",
+			"cannot take the lease of namespace %s: other writers were first each time",
+			held->lease->ns);
 	enter(held, HELD_REFUSED);
 }
 
@@ -383,7 +386,7 @@ void held_lease_release(struct held_lease *held)
 	if (held->writing == WRITE_NONE && held->state != HELD_TAKING) {
 		write_release(held);
 	} else if (held->writing == WRITE_NONE) {
-		/* Nothing was written: it is free as far as this process is concerned. */
+		/* Nothing was written: this process does not hold it. */
 		bus_request_cancel(steal(held->reading));
 		timer_arm(held->next, 0);
 	}

@@ -1,3 +1,4 @@
+/* HTTP: libcurl's multi interface on the loop. */
 #include "lib/http.h"
 
 #include <curl/curl.h>
@@ -14,8 +15,8 @@ struct http {
 	sd_event *loop;
 	CURLM *multi;
 	struct timer *timer;	/* curl's own */
-	struct deferred *later; /* what cannot be done inside one of curl's callbacks */
-	unsigned inside;	/* curl's callbacks that are running: its calls are refused there */
+	struct deferred *later; /* work that curl's callbacks may not do */
+	unsigned inside;	/* depth of running curl callbacks, in which curl refuses calls */
 	struct http_request *requests;
 };
 
@@ -31,10 +32,10 @@ struct http_request {
 	http_body_fn on_body;
 	http_done_fn done;
 	void *userdata;
-	int error;	/* ours, where curl only knows that we ended it */
-	bool added;	/* curl knows it */
+	int error;	/* of this file, where curl only reports an aborted transfer */
+	bool added;	/* added to curl */
 	bool ending;	/* inside `done` */
-	bool ended;	/* by ourselves, inside a callback of curl */
+	bool ended;	/* by this file, inside a callback of curl */
 	bool cancelled; /* freed as soon as curl is not inside a callback */
 	char text[CURL_ERROR_SIZE];
 };
@@ -71,7 +72,7 @@ static int error_of(const struct http_request *request, CURLcode code)
 		return number > 0 ? -(int)number : -ECONNREFUSED;
 	case CURLE_URL_MALFORMAT:
 		return -EINVAL;
-	case CURLE_UNSUPPORTED_PROTOCOL: /* of the answer: that of the URL was looked at */
+	case CURLE_UNSUPPORTED_PROTOCOL: /* of the answer: the URL's scheme was checked */
 	case CURLE_WEIRD_SERVER_REPLY:
 		return -EPROTO;
 	default:
@@ -86,7 +87,7 @@ static void request_end(struct http_request *request, CURLcode code)
 
 	curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &status);
 	answer.error = error_of(request, code);
-	/* curl lets others pass. */
+	/* curl accepts others. */
 	if (status >= 100 && status <= 999) {
 		answer.status = (int)status;
 	} else if (!answer.error) {
@@ -99,7 +100,7 @@ static void request_end(struct http_request *request, CURLcode code)
 	}
 	if (answer.error < 0)
 		answer.text = request->text[0] ? request->text : strerror(-answer.error);
-	/* Out of curl first, so that the callback may begin anew and free whatever it likes. */
+	/* Removed from curl first: the callback may begin requests and free any. */
 	curl_multi_remove_handle(request->http->multi, request->easy);
 	request->added = false;
 	request->ending = true;
@@ -107,7 +108,7 @@ static void request_end(struct http_request *request, CURLcode code)
 	request_free(request);
 }
 
-/* One at a time: a callback may cancel any other request, also one that has ended. */
+/* One at a time: a callback may cancel any other request, also a completed one. */
 static void harvest(struct http *http)
 {
 	CURLMsg *message;
@@ -149,7 +150,8 @@ static void on_timer(void *userdata)
 	harvest(http);
 }
 
-/* curl says what it waits for on a socket: the source is kept as the socket's own pointer. */
+/* curl names the events that it waits for on a socket; the event source is the socket's own
+ * pointer. */
 static int watch_socket(_unused_ CURL *easy, curl_socket_t fd, int what, void *userdata,
 			void *socketp)
 {
@@ -193,7 +195,7 @@ static void do_later(void *userdata)
 		if (request->cancelled) {
 			request_free(request);
 		} else if (request->ended) {
-			/* Its asker may free others: the list is walked from its beginning. */
+			/* The callback may free others: the list is scanned from its beginning. */
 			request_end(request, CURLE_WRITE_ERROR);
 			next = http->requests;
 		} else if (!request->added) {
@@ -350,7 +352,7 @@ int http_start(struct http *http, const struct http_options *options, struct htt
 	curl_easy_setopt(request->easy, CURLOPT_PRIVATE, request);
 	curl_easy_setopt(request->easy, CURLOPT_URL, options->url);
 	curl_easy_setopt(request->easy, CURLOPT_PROTOCOLS_STR, "http");
-	/* What the environment says of proxies is not for local services. */
+	/* Proxies of the environment are not for local services. */
 	curl_easy_setopt(request->easy, CURLOPT_PROXY, "");
 	curl_easy_setopt(request->easy, CURLOPT_NOSIGNAL, 1l);
 	curl_easy_setopt(request->easy, CURLOPT_ERRORBUFFER, request->text);
@@ -387,7 +389,7 @@ void http_resume(struct http_request *request)
 
 	if (request->idle)
 		timer_arm(request->idle, request->idle_usec);
-	/* curl hands the piece that waited over inside this call. */
+	/* curl passes the held piece to on_body inside this call. */
 	code = curl_easy_pause(request->easy, CURLPAUSE_CONT);
 	if (code != CURLE_OK && !request->cancelled) {
 		request->ended = true;

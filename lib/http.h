@@ -7,19 +7,19 @@
 
 #include "lib/mem.h"
 
-/* Largest answer that is gathered when nothing else was said. */
+/* Largest gathered answer by default. */
 #define HTTP_ANSWER_MAX (1024 * 1024)
 
 struct http;
 /* A client on the loop. 0 or negative errno. */
 int http_new(sd_event *loop, struct http **ret);
-/* Ends every request without a word to its asker. */
+/* Ends every request without calling its callbacks. */
 void http_free(struct http *http);
 DEFINE_CLEANUP(struct http, http_free);
 
 struct http_request;
 
-/* How it ended; valid during the callback. */
+/* The result; valid during the callback. */
 struct http_answer {
 	int error;  /* 0, or negative errno: -ETIMEDOUT, -ECONNREFUSED, -ENOENT (no such socket),
 		       -EFBIG (the answer is over the limit), -EPROTO (it has no status),
@@ -28,14 +28,14 @@ struct http_answer {
 	const char *
 		body; /* zero-terminated beyond `size`; never NULL; empty where `on_body` took it */
 	size_t size;
-	const char *text; /* what went wrong, in curl's words; "" without error */
+	const char *text; /* curl's error text; "" without error */
 };
 typedef void (*http_done_fn)(const struct http_answer *answer, void *userdata);
 
 enum http_flow {
 	HTTP_GO_ON,
-	HTTP_PAUSE, /* this piece was not taken: it comes again after http_resume */
-	HTTP_END,   /* enough: the request is over with -ECANCELED */
+	HTTP_PAUSE, /* this piece was not taken: it is passed again after http_resume */
+	HTTP_END,   /* ends the request with -ECANCELED */
 };
 /* A piece of a streaming answer, at most 16 KiB; nothing is gathered beyond it. `status` is
  * known. */
@@ -50,7 +50,7 @@ struct http_options {
 	size_t size;
 	const char *type;      /* Content-Type of the body; NULL: application/json */
 	uint64_t timeout_usec; /* for the whole request; 0: none */
-	uint64_t idle_usec;    /* without one byte of the answer; 0: none */
+	uint64_t idle_usec;    /* without receiving a byte of the answer; 0: none */
 	size_t max;	       /* of a gathered answer; 0: HTTP_ANSWER_MAX */
 	bool fresh;	       /* a connection of its own, closed afterwards */
 	http_body_fn on_body;  /* streams the answer of a successful status; others are gathered */
@@ -60,7 +60,7 @@ struct http_options {
 /* Begins a request. *ret (may be NULL) is valid until `done` is called. 0, or -EINVAL for an
  * address that is none. */
 int http_start(struct http *http, const struct http_options *options, struct http_request **ret);
-/* Forgets it: its callbacks are not called any more (may be called inside `on_body`). */
+/* Cancels it: its callbacks are not called any more (may be called inside `on_body`). */
 void http_cancel(struct http_request *request);
 DEFINE_CLEANUP(struct http_request, http_cancel);
 void http_resume(struct http_request *request);

@@ -1,5 +1,5 @@
-/* Lease break: frees a held lease for an operator. The epoch stays, so that the next holder's is
- * higher and its opening entry fences the one before. */
+/* Lease break: frees a held lease for an operator. It keeps the epoch, so that the next holder has
+ * a higher one and its opening entry fences the former holder. */
 #include "lib/bucket.h"
 #include "lib/lease.h"
 #include "lib/loop.h"
@@ -8,12 +8,12 @@
 struct lease_breaking {
 	struct bus *bus;
 	char *key, *operator_;
-	struct lease *lease; /* as it is to be written */
+	struct lease *lease; /* the value to write */
 	uint64_t give_up_usec;
 	struct bus_request *reading;
 	struct cas *write;
 	struct timer *repeat;
-	struct failure last; /* why it is repeated */
+	struct failure last; /* reason of the last failed attempt */
 	lease_broken_fn fn;
 	void *userdata;
 };
@@ -36,7 +36,7 @@ static void on_written(enum cas_outcome outcome, uint64_t revision, const struct
 		breaking->fn(NULL, breaking->lease, revision, breaking->userdata);
 		return;
 	case CAS_CONFLICT:
-		/* The holder has renewed it meanwhile. */
+		/* The holder has renewed the lease since it was read. */
 		repeat(breaking, failure);
 		return;
 	case CAS_REFUSED:
@@ -94,7 +94,8 @@ static void on_read(const struct failure *failure, const struct stream_entry *en
 	}
 	lease_free(steal(breaking->lease));
 	if (codec_parse(&lease_schema, entry->data, entry->size, CODEC_LENIENT, &lease, NULL) < 0) {
-		/* The next holder raises the epoch above those of head and machines. */
+		/* A value that cannot be decoded gives no epoch; the next holder raises it above
+		 * those of the head and of the machines. */
 		breaking->lease = codec_new(&lease_schema);
 	} else {
 		breaking->lease = lease;

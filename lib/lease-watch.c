@@ -1,5 +1,6 @@
-/* Lease watch: expiry without synchronised clocks. Each watcher counts, on its own boot-time clock,
- * how long a lease's revision has not moved, and only while it is known to receive every entry. */
+/* Lease watch: expiry without synchronised clocks. Each watcher measures on its own boot-time clock
+ * how long a lease's revision has not changed, and only while it is known to receive every entry.
+ */
 #include "lib/bucket.h"
 #include "lib/lease.h"
 #include "lib/log.h"
@@ -36,7 +37,7 @@ static void on_entry(const struct stream_entry *entry, void *userdata)
 	    0) {
 		log_warning("cannot decode lease %s: %s%s%s", key, failure.path ? failure.path : "",
 			    failure.path ? " " : "", failure.message);
-		/* The value that was seen before is not the current one. */
+		/* The last decoded value is no longer the current one. */
 		seen_free(map_remove(&watch->leases, key));
 		return;
 	}
@@ -57,7 +58,7 @@ static void on_live(_unused_ uint64_t sequence, void *userdata)
 	watch->live_since = boot_now_usec();
 }
 
-/* Another bucket: a revision of the old one may come again with another value. */
+/* The bucket was created again: its revisions may repeat those of the old one with other values. */
 static void on_restart(void *userdata)
 {
 	struct lease_watch *watch = userdata;
@@ -70,7 +71,7 @@ static void on_lost(const struct failure *why, void *userdata)
 	struct lease_watch *watch = userdata;
 
 	if (watch->live)
-		log_warning("cannot follow the leases: %s; none counts as expired meanwhile",
+		log_warning("cannot follow the leases: %s; none expires until they can be followed",
 			    why->message);
 	watch->live = false;
 }

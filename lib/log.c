@@ -1,3 +1,4 @@
+/* Log: the journal's native protocol, or stderr. */
 #include "lib/log.h"
 
 #include <stdio.h>

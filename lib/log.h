@@ -1,4 +1,4 @@
-/* Log: journal fields where a journal listens, one line on stderr otherwise. */
+/* Log: journal fields if stderr is the journal's stream, otherwise one line on stderr. */
 #ifndef PLOYZ_LOG_H
 #define PLOYZ_LOG_H
 
@@ -8,7 +8,7 @@
 #include "lib/failure.h"
 #include "lib/mem.h"
 
-/* What a line is about; every member may be NULL or 0 and is then left out. All are borrowed. */
+/* Fields of a line; members that are NULL or 0 are left out. All are borrowed. */
 struct log_about {
 	const char *ns;		/* PLOYZ_NAMESPACE= */
 	const char *deploy;	/* PLOYZ_DEPLOY= */
@@ -33,7 +33,7 @@ void log_write(int level, const struct log_about *about, const char *format, ...
 #define log_notice(...) log_write(LOG_NOTICE, NULL, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_WARNING, NULL, __VA_ARGS__)
 #define log_error(...) log_write(LOG_ERR, NULL, __VA_ARGS__)
-/* A failure and what to do, on one line. */
+/* A failure and its hint, on one line. */
 void log_failure(const struct failure *failure);
 /* The same with an errno whose text follows the line; gives the negative errno back. */
 #define log_errno(level, errnum, ...)                                                      \

@@ -1,3 +1,4 @@
+/* Loop: signals, watchdog, timers and deferred work. */
 #include "lib/loop.h"
 
 #include <errno.h>
@@ -18,10 +19,10 @@ struct deferred {
 
 int loop_new(sd_event **ret)
 {
-	return loop_new_told(ret, NULL, NULL);
+	return loop_new_signals(ret, NULL, NULL);
 }
 
-int loop_new_told(sd_event **ret, sd_event_signal_handler_t fn, void *userdata)
+int loop_new_signals(sd_event **ret, sd_event_signal_handler_t fn, void *userdata)
 {
 	sd_event *loop = NULL;
 	sigset_t set;
@@ -64,12 +65,11 @@ struct timer *timer_new(sd_event *loop, loop_fn fn, void *userdata)
 
 	timer->fn = fn;
 	timer->userdata = userdata;
-	/* Accuracy 1 ms: sd-event's default of 250 ms would gather wake-ups that somebody waits
-	 * for. */
+	/* Accuracy 1 ms: sd-event's default delays wake-ups by up to 250 ms. */
 	r = sd_event_add_time(loop, &timer->source, CLOCK_BOOTTIME, 0, 1000, on_timer, timer);
 	if (r == -ENOMEM)
 		mem_exhausted();
-	/* Made while its loop ends (-ESTALE), a timer is one that never runs out. */
+	/* A timer that is created while its loop ends (-ESTALE) never expires. */
 	if (r >= 0)
 		sd_event_source_set_enabled(timer->source, SD_EVENT_OFF);
 	return timer;
@@ -143,7 +143,7 @@ struct deferred *deferred_new(sd_event *loop, loop_fn fn, void *userdata)
 	if (r < 0)
 		return deferred;
 	sd_event_source_set_enabled(deferred->source, SD_EVENT_OFF);
-	/* After the sources that bring the work, so that one turn gathers all of it. */
+	/* Runs after the sources that schedule it, so that one iteration gathers all work. */
 	sd_event_source_set_priority(deferred->source, SD_EVENT_PRIORITY_IDLE / 2);
 	return deferred;
 }

@@ -1,4 +1,4 @@
-/* Loop: one sd-event loop a daemon. Timers are monotonic (CLOCK_BOOTTIME); nothing sleeps. */
+/* Loop: one sd-event loop per daemon. Timers use CLOCK_BOOTTIME; nothing sleeps. */
 #ifndef PLOYZ_LOOP_H
 #define PLOYZ_LOOP_H
 
@@ -6,12 +6,12 @@
 
 #include "lib/mem.h"
 
-/* A loop that ends on SIGTERM and SIGINT, ignores SIGPIPE and feeds the service manager's watchdog
- * where it asks for that. Blocks these signals: call it before anything starts threads.
+/* A loop that ends on SIGTERM and SIGINT, ignores SIGPIPE and notifies the service manager's
+ * watchdog where that is configured. Blocks these signals: call it before anything starts threads.
  * 0 or negative errno; free with sd_event_unref. */
 int loop_new(sd_event **ret);
-/* The same with the signals left to `fn`, which gets `userdata`; NULL: the loop's end. */
-int loop_new_told(sd_event **ret, sd_event_signal_handler_t fn, void *userdata);
+/* The same, but `fn` handles the signals with `userdata`; NULL: they end the loop. */
+int loop_new_signals(sd_event **ret, sd_event_signal_handler_t fn, void *userdata);
 
 typedef void (*loop_fn)(void *userdata);
 
@@ -20,15 +20,15 @@ typedef void (*loop_fn)(void *userdata);
 struct timer;
 struct timer *timer_new(sd_event *loop, loop_fn fn, void *userdata);
 void timer_arm(struct timer *timer, uint64_t usec);
-/* The same, but one that is armed and goes off sooner stays as it is. */
+/* The same, unless it expires sooner already. */
 void timer_arm_within(struct timer *timer, uint64_t usec);
 void timer_disarm(struct timer *timer);
 bool timer_is_armed(const struct timer *timer);
 void timer_free(struct timer *timer);
 DEFINE_CLEANUP(struct timer, timer_free);
 
-/* Work gathered per turn of the loop: after deferred_schedule, `fn` runs once in the next turn,
- * however often it was scheduled. */
+/* Work deferred to the next iteration of the loop: `fn` runs once, however often it was scheduled.
+ */
 struct deferred;
 struct deferred *deferred_new(sd_event *loop, loop_fn fn, void *userdata);
 void deferred_schedule(struct deferred *deferred);

@@ -1,6 +1,7 @@
+/* Map: open addressing over an array of items in the order of insertion. */
 #include "lib/map.h"
 
-/* FNV-1a, 64 bits: subjects and names are short and come from our own log. */
+/* FNV-1a, 64 bits: keys are short and from this cluster's own streams. */
 static size_t hash(const char *key)
 {
 	uint64_t h = 14695981039346656037ull;
@@ -22,7 +23,7 @@ static size_t *probe(const struct map *map, const char *key)
 	}
 }
 
-/* Packs the removed places away and makes the slots anew, at most half full. */
+/* Drops removed items and rebuilds the slots, at most half full. */
 static void rebuild(struct map *map)
 {
 	size_t kept = 0;
@@ -74,8 +75,7 @@ void *map_remove(struct map *map, const char *key)
 
 	if (!slot)
 		return NULL;
-	/* The place stays, without a key, so that probing goes on past it; rebuild packs it
-	 * away. */
+	/* The item stays without a key, so that probing continues past it; rebuild drops it. */
 	item = &map->items[slot - 1];
 	free(steal(item->key));
 	map->count--;

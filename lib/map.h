@@ -10,8 +10,8 @@ struct map_item {
 };
 struct map {
 	struct map_item *items;
-	size_t n_items; /* used places, removed ones included */
-	size_t count;	/* items that are there */
+	size_t n_items; /* removed ones included */
+	size_t count;	/* without removed ones */
 	size_t *slots;	/* 1 + index into items, 0 empty; a power of two */
 	size_t n_slots;
 };
@@ -29,8 +29,8 @@ void *map_remove(struct map *map, const char *key);
 /* Frees the map and its keys; values are `destroy`ed when that is given. */
 void map_clear(struct map *map, void (*destroy)(void *value));
 
-/* for (struct map_item *i = NULL; (i = map_next(map, i));) — removing `i` meanwhile is fine,
- * putting is not. */
+/* for (struct map_item *i = NULL; (i = map_next(map, i));) — removing `i` meanwhile is allowed,
+ * adding is not. */
 struct map_item *map_next(const struct map *map, const struct map_item *after);
 
 #endif

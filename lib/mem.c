@@ -1,3 +1,4 @@
+/* Memory: allocation that never fails. */
 #include "lib/mem.h"
 
 #include <stdio.h>

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* clang 14 calls a variable unused that is there to be freed. */
+/* clang 14 reports a variable as unused that only its cleanup uses. */
 #define _cleanup_(fn) __attribute__((cleanup(fn), unused))
 #define _printf_(fmt, first) __attribute__((format(printf, fmt, first)))
 #define _unused_ __attribute__((unused))
@@ -21,7 +21,7 @@
 #define MIN2(a, b) ((a) < (b) ? (a) : (b))
 #define MAX2(a, b) ((a) > (b) ? (a) : (b))
 
-/* Takes a pointer's value and leaves NULL behind: ownership has left. */
+/* Returns a pointer's value and sets it to NULL: ownership moves. */
 #define steal(p)                                  \
 	({                                        \
 		__typeof__(p) *steal_at = &(p);   \
@@ -52,14 +52,14 @@ char *xstrndup(const char *s, size_t n);
 void *xmemdup(const void *p, size_t size);
 char *xasprintf(const char *format, ...) _printf_(1, 2);
 char *xvasprintf(const char *format, va_list args) _printf_(1, 0);
-/* Ends the process: memory is gone and the truth is elsewhere. */
+/* Ends the process: memory is exhausted, and the state is in the store. */
 _noreturn_ void mem_exhausted(void);
 
-/* Makes room for one more element in an array of `count` elements: grows by doubling, so that the
- * capacity follows from the count alone. The array is zero-initialised beyond `count`. */
+/* Grows an array of `count` elements by one, doubling its capacity, which follows from the count
+ * alone. The array is zero-initialised beyond `count`. */
 void *array_grow(void *array, size_t count, size_t element_size);
 
-/* A zeroed array of `count` elements that array_grow and array_add may go on with. */
+/* A zeroed array of `count` elements that array_grow and array_add can extend. */
 void *array_new(size_t count, size_t element_size);
 
 /* Appends a zeroed element to (array, count) and gives a pointer to it. */

@@ -3,12 +3,13 @@
  *
  *   mem         allocation that ends the process when memory is exhausted, cleanup attributes
  *   failure     a failed request: message, next step, exit code
+ *   clock       CLOCK_REALTIME and CLOCK_BOOTTIME
  *   log         journal fields, or a line on stderr
  *   str         names, durations, sizes, lists, buffers
  *   map         strings to pointers
  *   file        small files read and written whole
- *   config      one row an option: command line, file, defaults, --help
- *   codec       one row a field: JSON to struct and back
+ *   config      one row per option: command line, file, defaults, --help
+ *   codec       one row per field: JSON to struct and back
  *   document    JSON and YAML text with the line and column of each value
  *   loop        sd-event with signals and watchdog, timers, deferred work
  *   http        HTTP requests on the loop (libcurl)
@@ -22,7 +23,7 @@
  *   bucket      key-value with compare-and-set
  *   cas         an append that is repeated until its outcome is known
  *   lease       leases: observed, held, broken
- *   projection  the last entry of every subject of the log, kept fresh
+ *   projection  the last entry of every subject, kept fresh from the store
  *   daemon      the beginning and end of every run() */
 #ifndef PLOYZ_PLOYZ_H
 #define PLOYZ_PLOYZ_H

@@ -1,6 +1,6 @@
-/* Projection: the last entry of each wanted subject of PLOYZ_INTENT and PLOYZ_FACTS. What comes
- * before a stream is live is collected and handed over at once, so that the reader sees the old
- * view or the new one and nothing between. */
+/* Projection: the last entry of each wanted subject of PLOYZ_INTENT and PLOYZ_FACTS. Entries that
+ * arrive before a stream is live are collected and handed over together, so that the reader has
+ * either the old view or the new one. */
 #include "lib/projection.h"
 
 #include "lib/log.h"
@@ -9,11 +9,11 @@
 #include "lib/str.h"
 #include "lib/streams.h"
 
-/* How long the store may take before the local mirror serves. */
+/* Time for the store to answer before the local mirror is used. */
 #define MIRROR_AFTER_USEC 1000000ull
 #define MIRROR_RETRY_USEC 5000000ull
 #define PROBE_USEC 1000000ull /* one answer of the local bus */
-#define EXPECT_USEC 250000ull /* an acknowledged entry arrives long before that */
+#define EXPECT_USEC 250000ull /* time for an acknowledged entry to arrive */
 
 /* The entry of a subject that the reader has. */
 struct item {
@@ -32,20 +32,20 @@ struct part {
 	struct projection *projection;
 	const char *stream;
 	char **filters;		   /* NULL: not followed */
-	struct bus_request *probe; /* of the local mirror, before the store is followed */
+	struct bus_request *probe; /* whether the local bus answers, before the store is followed */
 	struct stream_follow *store;
 	struct stream_follow *mirror; /* read once while the store does not answer */
 	struct map items;	      /* subject → struct item */
 	struct map arrived;	      /* subject → struct pending, from the store */
 	struct map mirrored;	      /* subject → struct pending, from the mirror */
-	bool loaded;		      /* the reader has a whole view of it */
-	bool replacing;		      /* `arrived` will be all that there is */
-	uint64_t ready;		      /* everything up to here is in `items` or in `arrived` */
-	int64_t generation;	      /* of what the reader has */
-	int64_t served;		      /* options.served of it */
-	struct stream_seen known;     /* by the saved view */
-	char *why;		      /* it was lost the last time */
-	int64_t *applied, *expected;  /* its sequences in the projection's watermarks */
+	bool loaded;		      /* the reader has a complete view of the stream */
+	bool replacing;		      /* `arrived` will be the complete view */
+	uint64_t ready;	    /* every entry up to this sequence is in `items` or in `arrived` */
+	int64_t generation; /* generation of the reader's view */
+	int64_t served;	    /* sequence of this stream in options.served */
+	struct stream_seen known;    /* what the saved view knew of the stream */
+	char *why;		     /* reason of the last loss, or NULL */
+	int64_t *applied, *expected; /* this stream's sequences in the projection's watermarks */
 };
 
 struct projection {
@@ -57,7 +57,7 @@ struct projection {
 	struct watermark applied, expected;
 	int64_t served_generation;
 	uint64_t stale_since; /* CLOCK_REALTIME; 0: live */
-	bool stale_told;
+	bool stale_reported;
 	char *reason;
 	struct timer *mirror_timer, *expect_timer;
 	struct deferred *settle;
@@ -117,9 +117,9 @@ static void now_stale(struct projection *p, const char *reason, const char *hint
 	p->reason = xasprintf("%s%s%s", reason, hint ? "; " : "", hint ? hint : "");
 	if (!p->stale_since)
 		p->stale_since = time_now_usec();
-	if (p->stale_told)
+	if (p->stale_reported)
 		return;
-	p->stale_told = true;
+	p->stale_reported = true;
 	if (p->ops->stale)
 		p->ops->stale(true, p->userdata);
 }
@@ -129,7 +129,7 @@ static void now_fresh(struct projection *p)
 	if (!p->stale_since)
 		return;
 	p->stale_since = 0;
-	p->stale_told = false;
+	p->stale_reported = false;
 	free(steal(p->reason));
 	if (p->ops->stale)
 		p->ops->stale(false, p->userdata);
@@ -143,7 +143,7 @@ static void on_settle(void *userdata)
 		p->ops->settled(&p->applied, p->userdata);
 }
 
-/* The reader's watermark after a part has moved; of two generations the lower one is reached. */
+/* Updates the reader's watermark; its generation is the lower one of the two parts. */
 static void applied_up_to(struct part *part, uint64_t sequence)
 {
 	struct projection *p = part->projection;
@@ -162,7 +162,7 @@ static void hand_over(struct part *part, const char *subject, const struct pendi
 	struct projection *p = part->projection;
 	struct item *item = map_get(&part->items, subject);
 
-	/* The same sequence alone may be another entry, of another store. */
+	/* Equal sequences of different stores are different entries. */
 	if (item && item->sequence == entry->sequence && item->time_usec &&
 	    item->time_usec == entry->time_usec)
 		return;
@@ -186,7 +186,8 @@ static void collect(struct map *map, const struct stream_entry *e)
 	pending_free(map_put(map, e->subject, pending));
 }
 
-/* Hands over what was collected in `map`; with `whole`, what is not in it is gone. */
+/* Hands over the entries collected in `map`; with `whole`, subjects that are not in it are removed.
+ */
 static void take_over(struct part *part, struct map *map, bool whole, uint64_t sequence)
 {
 	struct projection *p = part->projection;
@@ -206,8 +207,8 @@ static void take_over(struct part *part, struct map *map, bool whole, uint64_t s
 	applied_up_to(part, sequence);
 }
 
-/* A view that replaces another one is taken only when every stream of the store can be followed: a
- * store that lacks entries of one stream may lack facts too, and nothing proves that. */
+/* A view replaces another one only when every stream of the store can be followed: a store that
+ * lacks entries of one stream may lack facts too, which cannot be detected. */
 static void take_arrived(struct projection *p)
 {
 	bool whole = stores_are_live(p);
@@ -289,7 +290,7 @@ static void on_store_lost(const struct failure *why, void *userdata)
 	struct projection *p = part->projection;
 
 	/* When a machine boots, the store starts beside this daemon: that is no failure. */
-	if (part->loaded && (!p->stale_told || !streq(part->why, why->message)))
+	if (part->loaded && (!p->stale_reported || !streq(part->why, why->message)))
 		log_warning("cannot follow %s: %s; serving the last known state%s%s", part->stream,
 			    why->message, why->code == FAILURE_REFUSED ? ": " : "",
 			    why->code == FAILURE_REFUSED ? why->hint : "");
@@ -308,15 +309,15 @@ static const struct stream_follow_ops store_ops = {
 
 /* --- the local mirror --- */
 
-/* Whether the mirror is as new as what is served already. */
+/* Whether the mirror is at least as new as the view that is served. */
 static bool mirror_suits(const struct part *part, const struct stream_seen *mirror)
 {
 	int64_t served = part->projection->served_generation;
 
 	if (mirror->generation && served && mirror->generation != served)
 		return mirror->generation > served;
-	/* A mirror that was behind when the store was reverted has entries of the store's second
-	 * history. */
+	/* A mirror that was behind when the store was reverted has later entries of the reverted
+	 * store. */
 	if (mirror->store && part->known.store && !streq(mirror->store, part->known.store))
 		return false;
 	if (mirror->sequence == part->known.sequence && part->known.time_usec &&
@@ -346,7 +347,7 @@ static void on_mirror_live(uint64_t sequence, void *userdata)
 	const struct stream_seen *seen = stream_follow_seen(part->mirror);
 
 	if (!part->loaded && mirror_suits(part, seen)) {
-		log_notice("the store cannot be followed: serving %s from the local mirror, as of "
+		log_notice("store unreachable: serving %s from the local mirror, as of "
 			   "%llu",
 			   part->stream, (unsigned long long)sequence);
 		part->generation =
@@ -415,7 +416,7 @@ static void follow_store(struct part *part, const struct stream_seen *seen)
 	timer_arm_within(part->projection->mirror_timer, MIRROR_AFTER_USEC);
 }
 
-/* What the mirror has, the store must have too: otherwise it has lost entries. */
+/* The store has lost entries if it lacks one that the mirror has. */
 static void on_probe(const struct failure *failure, const json_t *info, void *userdata)
 {
 	struct part *part = userdata;
@@ -437,7 +438,7 @@ static void on_probe(const struct failure *failure, const json_t *info, void *us
 	stream_seen_clear(&seen);
 }
 
-/* `seen`: of projection_seen, of whatever process wrote it. */
+/* `seen` is the result of projection_seen, maybe of an earlier process or version. */
 static void part_know(struct part *part, const json_t *seen)
 {
 	const json_t *row = json_object_get(seen, part->stream);
@@ -480,7 +481,7 @@ struct projection *projection_new(struct bus *bus, const struct projection_optio
 	p->userdata = userdata;
 	p->served_generation = options->served.generation;
 	p->stale_since = time_now_usec();
-	p->reason = xstrdup("the store was not read yet");
+	p->reason = xstrdup("the store has not been read yet");
 	p->settle = deferred_new(bus_loop(bus), on_settle, p);
 	p->mirror_timer = timer_new(bus_loop(bus), start_mirrors, p);
 	p->expect_timer = timer_new(bus_loop(bus), on_expect, p);
@@ -565,9 +566,9 @@ const char *projection_stale_reason(const struct projection *p)
 
 json_t *projection_status(const struct projection *p)
 {
-	json_t *json = json_pack("{s:I, s:o}", "subjects",
-				 (json_int_t)(p->parts[0].items.count + p->parts[1].items.count),
-				 "applied", codec_encode(&watermark_schema, &p->applied));
+	size_t count = p->parts[0].items.count + p->parts[1].items.count;
+	json_t *json = json_pack("{s:I, s:o}", "subjects", (json_int_t)count, "applied",
+				 codec_encode(&watermark_schema, &p->applied));
 
 	if (p->stale_since) {
 		_cleanup_free_ char *since = time_format(p->stale_since);
@@ -575,6 +576,6 @@ json_t *projection_status(const struct projection *p)
 		json_object_set_new(json, "stale_since", json_string(since));
 	}
 	if (p->reason)
-		json_object_set_new(json, "stale_reason", json_words(p->reason));
+		json_object_set_new(json, "stale_reason", json_utf8(p->reason));
 	return json;
 }

@@ -1,3 +1,4 @@
+/* Strings: parsing and formatting of names, durations, sizes and times. */
 #include "lib/str.h"
 
 #include <ctype.h>
@@ -227,8 +228,8 @@ const char *str_nearest(const char *s, const char *const *names)
 	return nearest;
 }
 
-/* Bytes of the character that begins here; 0: it is none (overlong, a surrogate, beyond U+10FFFF,
- * not whole). */
+/* Bytes of the character that begins here; 0: invalid (overlong, a surrogate, beyond U+10FFFF,
+ * incomplete). */
 static size_t utf8_length(const unsigned char *s, size_t left)
 {
 	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;

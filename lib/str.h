@@ -14,8 +14,8 @@ static inline bool str_starts(const char *s, const char *prefix)
 	return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
-/* Whether `s` is a name of ours: 1–63 of [a-z0-9-], a letter first, no hyphen last (so a DNS
- * label). */
+/* Whether `s` is a valid name: 1–63 of [a-z0-9-], a letter first, no hyphen last (so a DNS label).
+ */
 bool name_valid(const char *s);
 /* Whether `s` is a host name: labels of [a-z0-9-] joined by dots, at most 253 bytes; a first label
  * `*` stands for one label. */
@@ -36,17 +36,15 @@ char *size_human(uint64_t bytes);
 int int_parse(const char *s, int64_t min, int64_t max, int64_t *ret);
 
 /* The nearest of the NULL-terminated `names` to `s` by edit distance, or NULL when none is near
- * enough to be worth naming. Borrowed from `names`. */
+ * enough to be suggested. Borrowed from `names`. */
 const char *str_nearest(const char *s, const char *const *names);
 
-/* The bytes as text that can travel: what is no UTF-8, and zero bytes, become U+FFFD. The caller
- * owns it. */
+/* The bytes as valid UTF-8: invalid bytes and zero bytes become U+FFFD. The caller owns it. */
 char *str_valid(const void *bytes, size_t size);
-/* At most the first `most` bytes of valid text, and no half character at the end. The caller owns
- * it. */
+/* At most the first `most` bytes of valid text, without a partial character. The caller owns it. */
 char *str_cut(const char *s, size_t most);
 
-/* Wall-clock time as RFC 3339 in UTC with milliseconds, for people's eyes; the caller owns it.
+/* Wall-clock time as RFC 3339 in UTC with milliseconds, for people; the caller owns it.
  * `time_parse` reads it back. 0 or -EINVAL. */
 char *time_format(uint64_t realtime_usec);
 int time_parse(const char *s, uint64_t *ret_usec);

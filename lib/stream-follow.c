@@ -1,5 +1,5 @@
 /* Following a stream: an ephemeral push consumer of JetStream (nats-server 2.10:
- * $JS.API.CONSUMER.CREATE; deliveries name their place in their reply subject, ADR-15) that is
+ * $JS.API.CONSUMER.CREATE; the reply subject of a delivery has its sequences, ADR-15) that is
  * replaced by one from the last sequence on whenever something is missing: a heartbeat, a delivery,
  * the connection, or an entry that the leader has. */
 #include <errno.h>
@@ -11,15 +11,14 @@
 #include "lib/stream-private.h"
 
 #define HEARTBEAT_USEC 5000000ull
-#define ATTACH_USEC 5000000ull	   /* for each request of an attachment */
-#define RETRY_FIRST_USEC 100000ull /* doubled from try to try */
+#define ATTACH_USEC 5000000ull	   /* time limit of each request of an attachment */
+#define RETRY_FIRST_USEC 100000ull /* doubled after each attempt */
 #define RETRY_MAX_USEC 5000000ull
-#define INACTIVE_USEC 60000000ull /* the server deletes a consumer without a subscriber */
-#define LAG_USEC 1000000ull	  /* without a delivery: the consumer's replica is behind */
-#define VERIFY_USEC 30000000ull	  /* between two questions to the leader while live */
-#define ALL_SUBJECTS ">"
+#define LAG_USEC 1000000ull	/* without a delivery: the consumer's replica is behind */
+#define LAG_ONCE_MAX 5		/* consumers that a follower with `once` replaces for that */
+#define VERIFY_USEC 30000000ull /* between two requests to the leader while live */
 
-/* The question for the last entry of one filter. */
+/* The request for the last entry of one filter. */
 struct target {
 	struct stream_follow *follow;
 	struct bus_request *request;
@@ -30,27 +29,28 @@ struct stream_follow {
 	char *domain, *stream;
 	char **filters; /* NULL: all */
 	enum stream_from from;
-	uint64_t start; /* first sequence that is wanted; 0: not known, or any */
+	uint64_t start; /* first wanted sequence; 0: unknown, or any */
 	uint64_t heartbeat_usec;
 	bool once;
 	bool headers_only;
 	const struct stream_follow_ops *ops;
 	void *userdata;
 
-	bool dead;		    /* freed while one of its callbacks runs */
-	int busy;		    /* callbacks that run now */
-	struct stream_seen seen;    /* the stream as it is known */
-	struct stream_seen now;	    /* as the leader has just described it */
-	uint64_t last;		    /* last stream sequence that was handed over */
+	bool dead;		 /* freed while one of its callbacks runs: destroyed afterwards */
+	int busy;		 /* number of callbacks that run now */
+	struct stream_seen seen; /* the stream as known from earlier attachments */
+	struct stream_seen now;	 /* the stream as the leader last described it */
+	uint64_t last;		 /* last stream sequence that was handed over */
 	uint64_t consumer_sequence; /* last delivery of this consumer */
 	bool attached;		    /* the consumer's creation was answered */
 	bool live;
-	bool checking;		/* the leader was asked while live */
-	uint64_t head;		/* the stream's last sequence when the leader was asked … */
-	uint64_t target;	/* … and then its last for the filters */
+	bool checking;		/* a request to the leader is pending while live */
+	uint64_t head;		/* the stream's last sequence when the leader answered */
+	uint64_t target;	/* the leader's last sequence for the filters */
 	size_t targets_pending; /* filters whose last entry is not known yet */
 	struct target *targets;
 	uint64_t lag_last; /* `last` when the lag timer was armed */
+	int lags;	   /* consumers on replicas that were behind, with `once` */
 	char *consumer;	   /* its name on the server */
 	char *inbox;
 	struct bus_subscription *subscription;
@@ -69,7 +69,7 @@ static void consumer_delete(struct stream_follow *f)
 	if (!f->consumer)
 		return;
 	api = stream_api(f->domain, "CONSUMER.DELETE", f->stream, f->consumer);
-	/* Nobody waits for the answer: a consumer that stays behind ends by itself. */
+	/* The answer is not needed: the server deletes an unused consumer after INACTIVE_USEC. */
 	if (bus_publish(f->bus, api, NULL, NULL, "", 0) < 0)
 		log_debug("cannot delete consumer %s of %s: the bus is not connected", f->consumer,
 			  f->stream);
@@ -155,14 +155,15 @@ static void on_silence(void *userdata)
 	struct stream_follow *f = userdata;
 	_cleanup_(failure_clear) struct failure why = FAILURE_INIT;
 
-	failure_set(&why, FAILURE_NO_QUORUM, "is the store running and linked to the local bus?",
+	failure_set(&why, FAILURE_NO_QUORUM,
+		    "`ployzctl status` shows whether the store is reachable",
 		    "no heartbeat of %s for %llu s", f->stream,
 		    (unsigned long long)(f->heartbeat_usec * 5 / 2 / 1000000));
 	f->retry_usec = 0;
 	lost(f, &why);
 }
 
-/* --- whether everything that the leader has was delivered --- */
+/* --- comparing deliveries with the leader's entries --- */
 
 static bool is_complete(const struct stream_follow *f)
 {
@@ -177,7 +178,7 @@ static void lag_arm(struct stream_follow *f)
 	timer_arm(f->lag, LAG_USEC);
 }
 
-/* An attachment, or a question to the leader, may have come to its end. */
+/* Ends an attachment or a request to the leader if everything was delivered. */
 static void check_complete(struct stream_follow *f)
 {
 	uint64_t reached = MAX2(f->last, f->head);
@@ -213,9 +214,13 @@ static void on_lag(void *userdata)
 		return;
 	}
 	/* The next consumer may be on another replica. */
+	if (f->once && f->lags++ < LAG_ONCE_MAX) {
+		stream_follow_kick(f);
+		return;
+	}
 	failure_set(&why, FAILURE_NO_QUORUM, "retrying",
-		    "a replica of %s is behind: %llu was delivered, the leader has %llu", f->stream,
-		    (unsigned long long)f->last, (unsigned long long)f->target);
+		    "a replica of %s is behind: delivered up to %llu, the leader has %llu",
+		    f->stream, (unsigned long long)f->last, (unsigned long long)f->target);
 	lost(f, &why);
 }
 
@@ -236,8 +241,8 @@ static void on_target(const struct failure *failure, const struct stream_entry *
 	check_complete(f);
 }
 
-/* `now` is adopted; what the leader has for the filters is asked after that, so that everything up
- * to `head` is covered. */
+/* Adopts `now`, then requests the leader's last entries for the filters, so that every entry up to
+ * `head` is covered. */
 static void ask_targets(struct stream_follow *f)
 {
 	stream_seen_copy(&f->seen, &f->now);
@@ -245,8 +250,9 @@ static void ask_targets(struct stream_follow *f)
 	f->target = 0;
 	f->targets_pending = n_targets(f);
 	for (size_t i = 0; i < n_targets(f); i++)
-		stream_last(f->bus, f->domain, f->stream, f->filters ? f->filters[i] : ALL_SUBJECTS,
-			    ATTACH_USEC, on_target, &f->targets[i], &f->targets[i].request);
+		stream_last(f->bus, f->domain, f->stream,
+			    f->filters ? f->filters[i] : STREAM_ALL_SUBJECTS, ATTACH_USEC,
+			    on_target, &f->targets[i], &f->targets[i].request);
 }
 
 static void on_check_info(const struct failure *failure, const json_t *info, void *userdata)
@@ -260,7 +266,7 @@ static void on_check_info(const struct failure *failure, const json_t *info, voi
 	}
 	stream_seen_clear(&f->now);
 	stream_seen_parse(info, &f->now);
-	/* What else has become of it is the attachment's to find out. */
+	/* The next attachment handles every other change. */
 	if (stream_seen_compare(&f->seen, &f->now, f->stream, NULL) == STREAM_SAME)
 		ask_targets(f);
 	else
@@ -277,28 +283,8 @@ static void on_verify(void *userdata)
 
 /* --- deliveries --- */
 
-/* $JS.ACK.<stream>.<consumer>.<deliveries>.<sequence>.<consumer sequence>.<time>.<pending>, or with
- * <domain>.<account> before the stream and a token at the end (ADR-15). */
-static int delivery_parse(const char *reply, uint64_t *sequence, uint64_t *consumer_sequence,
-			  uint64_t *time_nsec)
-{
-	_cleanup_(strv_freep) char **words = strv_split(reply ? reply : "", ".");
-	size_t n = strv_count(words), base = n >= 11 ? 6 : 4;
-	int64_t values[3];
-
-	if (n < 9 || !streq(words[0], "$JS") || !streq(words[1], "ACK"))
-		return -EBADMSG;
-	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
-		if (int_parse(words[base + 1 + i], 0, INT64_MAX, &values[i]) < 0)
-			return -EBADMSG;
-	*sequence = (uint64_t)values[0];
-	*consumer_sequence = (uint64_t)values[1];
-	*time_nsec = (uint64_t)values[2];
-	return 0;
-}
-
-/* A control message: flow control wants an answer on its reply subject; a heartbeat says how many
- * deliveries there were, and where to answer when the consumer stalls. */
+/* A control message: a flow control message must be answered on its reply subject; a heartbeat has
+ * the number of deliveries and, if the consumer has stalled, the subject to answer on. */
 static void on_control(struct stream_follow *f, const struct bus_message *message)
 {
 	const char *stalled = bus_header(message, "Nats-Consumer-Stalled");
@@ -331,15 +317,16 @@ static void on_delivery(const struct bus_message *message, void *userdata)
 		on_control(f, message);
 		return;
 	}
-	if (status) { /* 409 and the like: the consumer or its leader is gone */
+	if (status) { /* for example 409: the consumer or its leader is gone */
 		log_info("the server ended the consumer of %s (status %d); attaching again",
 			 f->stream, status);
 		stream_follow_kick(f);
 		return;
 	}
-	if (delivery_parse(message->reply, &entry.sequence, &consumer_sequence, &time_nsec) < 0)
+	if (stream_delivery_parse(message->reply, &entry.sequence, &consumer_sequence, &time_nsec) <
+	    0)
 		return;
-	/* Readers rely on the order. */
+	/* Readers depend on the order. */
 	if (consumer_sequence != f->consumer_sequence + 1 || entry.sequence <= f->last) {
 		log_info("a delivery of %s was skipped or repeated; attaching again", f->stream);
 		stream_follow_kick(f);
@@ -362,39 +349,6 @@ static void on_delivery(const struct bus_message *message, void *userdata)
 }
 
 /* --- attaching --- */
-
-static json_t *consumer_config(const struct stream_follow *f)
-{
-	json_t *config =
-		json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:b, s:i, s:I, s:i}", "name", f->consumer,
-			  "deliver_subject", f->inbox, "ack_policy", "none", "replay_policy",
-			  "instant", "flow_control", 1, "idle_heartbeat",
-			  (json_int_t)f->heartbeat_usec * 1000, "mem_storage", 1, "num_replicas", 1,
-			  "inactive_threshold", (json_int_t)INACTIVE_USEC * 1000, "max_deliver", 1);
-	uint64_t sequence = f->last ? f->last + 1 : f->start;
-	const char *policy = "all";
-	json_t *filters;
-
-	if (sequence) {
-		policy = "by_start_sequence";
-		json_object_set_new(config, "opt_start_seq", json_integer((json_int_t)sequence));
-	} else if (f->from == STREAM_FROM_LAST_PER_SUBJECT) {
-		policy = "last_per_subject";
-	}
-	json_object_set_new(config, "deliver_policy", json_string(policy));
-	if (f->headers_only)
-		json_object_set_new(config, "headers_only", json_true());
-	if (n_targets(f) > 1) {
-		filters = json_array();
-		for (size_t i = 0; f->filters[i]; i++)
-			json_array_append_new(filters, json_string(f->filters[i]));
-		json_object_set_new(config, "filter_subjects", filters);
-	} else if (f->filters || f->from == STREAM_FROM_LAST_PER_SUBJECT) {
-		json_object_set_new(config, "filter_subject",
-				    json_string(f->filters ? f->filters[0] : ALL_SUBJECTS));
-	}
-	return config;
-}
 
 static void on_created(int error, const struct bus_message *reply, void *userdata)
 {
@@ -419,6 +373,13 @@ static void on_created(int error, const struct bus_message *reply, void *userdat
 
 static void create(struct stream_follow *f)
 {
+	struct stream_consumer consumer = {
+		.filters = f->filters,
+		.last_per_subject = f->from == STREAM_FROM_LAST_PER_SUBJECT,
+		.start = f->last ? f->last + 1 : f->start,
+		.heartbeat_usec = f->heartbeat_usec,
+		.headers_only = f->headers_only,
+	};
 	_cleanup_json_ json_t *request = NULL;
 	_cleanup_free_ char *api = NULL, *text = NULL, *more = NULL;
 	const char *filter;
@@ -431,7 +392,10 @@ static void create(struct stream_follow *f)
 		timer_arm(f->retry, RETRY_FIRST_USEC);
 		return;
 	}
-	request = json_pack("{s:s, s:o}", "stream_name", f->stream, "config", consumer_config(f));
+	consumer.name = f->consumer;
+	consumer.inbox = f->inbox;
+	request = json_pack("{s:s, s:o}", "stream_name", f->stream, "config",
+			    stream_consumer_config(&consumer));
 	filter = json_string_value(
 		json_object_get(json_object_get(request, "config"), "filter_subject"));
 	more = filter ? xasprintf("%s.%s", f->consumer, filter) : xstrdup(f->consumer);
@@ -450,9 +414,8 @@ static void begin(struct stream_follow *f)
 	create(f);
 }
 
-static void begin_anew(struct stream_follow *f, const char *why)
+static void begin_anew(struct stream_follow *f)
 {
-	log_notice("%s %s: reading it from the beginning", f->stream, why);
 	f->last = 0;
 	if (f->from == STREAM_FROM_NEW)
 		f->start = 0;
@@ -463,7 +426,8 @@ static void begin_anew(struct stream_follow *f, const char *why)
 		begin(f);
 }
 
-/* The entry that is the last one known: what follows it continues what was handed over. */
+/* The last known entry: if it is unchanged, the entries after it continue those that were handed
+ * over. */
 static void on_evidence(const struct failure *failure, const struct stream_entry *entry,
 			void *userdata)
 {
@@ -477,7 +441,10 @@ static void on_evidence(const struct failure *failure, const struct stream_entry
 		stream_seen_reverted(&f->seen, f->stream, &reverted);
 		lost(f, &reverted);
 	} else if (!entry && f->last && f->from == STREAM_FROM_LAST_PER_SUBJECT) {
-		begin_anew(f, "has dropped the last entry that was read");
+		log_debug("%s has dropped the last entry that was read; reading it from the "
+			  "beginning",
+			  f->stream);
+		begin_anew(f);
 	} else {
 		begin(f);
 	}
@@ -497,13 +464,15 @@ static void on_info(const struct failure *failure, const json_t *info, void *use
 	stream_seen_parse(info, &f->now);
 	switch (stream_seen_compare(&f->seen, &f->now, f->stream, &foreign)) {
 	case STREAM_FOREIGN:
-		/* A generation above this one is the operator's decision for it. */
+		/* A higher generation was set by an operator, who has accepted the store. */
 		if (!f->seen.generation)
 			f->seen.generation = f->now.generation;
 		lost(f, &foreign);
 		return;
 	case STREAM_NEWER:
-		begin_anew(f, "is of a higher store generation");
+		log_notice("%s is of store generation %lld now; reading it from the beginning",
+			   f->stream, (long long)f->now.generation);
+		begin_anew(f);
 		return;
 	case STREAM_SAME:
 		if (f->seen.time_usec && f->now.sequence > f->seen.sequence) {
@@ -551,7 +520,7 @@ static void on_bus(bool connected, void *userdata)
 		stream_follow_kick(f);
 		return;
 	}
-	failure_set(&why, FAILURE_UNREACHABLE, "is nats-server running on this machine?",
+	failure_set(&why, FAILURE_UNREACHABLE, "start nats-server on this machine",
 		    "the local bus is not connected");
 	lost(f, &why);
 }

@@ -1,4 +1,4 @@
-/* The health of the servers behind the streams, and what their words mean. */
+/* Health of the servers that keep the streams, and the meaning of their error texts. */
 #include <errno.h>
 
 #include "lib/str.h"
@@ -6,7 +6,7 @@
 #include "lib/stream.h"
 
 #define HEALTH "$HEALTH."
-#define STORE_NAME "store-" /* before the machine's id: how a store is named */
+#define STORE_NAME "store-" /* prefix of a store's server name, before the machine's id */
 
 struct health_call {
 	stream_health_fn fn;
@@ -18,18 +18,19 @@ char *stream_health_subject(const char *domain)
 	return xasprintf(HEALTH "%s", domain);
 }
 
-bool stream_disk_full(const char *words, const char *server, struct failure *failure)
+bool stream_disk_full(const char *message, const char *server, struct failure *failure)
 {
 	_cleanup_free_ char *where = NULL;
 
-	if (!strstr(words, "no space left on device") && !strstr(words, "disk quota exceeded"))
+	if (!strstr(message, "no space left on device") && !strstr(message, "disk quota exceeded"))
 		return false;
 	if (str_starts(server ? server : "", STORE_NAME))
 		where = xasprintf(" on machine %s", server + strlen(STORE_NAME));
-	failure_set(failure, FAILURE_REFUSED,
-		    "make room on that disk; writing goes on by itself then, and until then what "
-		    "runs goes on (`ployzctl status` shows the disks)",
-		    "the store's disk%s is full: %s", where ? where : "", words);
+	failure_set(
+		failure, FAILURE_REFUSED,
+		"free space on that disk; writing then continues by itself, and running instances "
+		"are not affected (`ployzctl status` shows the disks)",
+		"the store's disk%s is full: %s", where ? where : "", message);
 	return true;
 }
 
@@ -39,7 +40,7 @@ static void on_health(int error, const struct bus_message *reply, void *userdata
 	struct failure failure = FAILURE_INIT;
 	_cleanup_json_ json_t *json = NULL;
 	const json_t *data;
-	const char *status, *words;
+	const char *status, *message;
 
 	if (error < 0) {
 		stream_transport_failure(error, "its health", &failure);
@@ -51,11 +52,11 @@ static void on_health(int error, const struct bus_message *reply, void *userdata
 	json = json_loadb(reply->data, reply->size, 0, NULL);
 	data = json_object_get(json, "data");
 	status = json_string_value(json_object_get(data, "status"));
-	words = json_string_value(json_object_get(data, "error"));
+	message = json_string_value(json_object_get(data, "error"));
 	call->fn(NULL, json_string_value(json_object_get(json_object_get(json, "server"), "name")),
 		 streq(status, "ok") ? NULL
-		 : words	     ? words
-				     : "it does not say what is wrong",
+		 : message	     ? message
+				     : "it names no reason",
 		 call->userdata);
 	free(call);
 }

@@ -1,12 +1,12 @@
-/* Stream seen: whether a stream of the store is the one that a reader knows (pure). */
+/* Stream seen (pure): whether a stream of the store is the one that a reader knows. */
 #include "lib/stream-seen.h"
 
 #include "lib/str.h"
 #include "lib/streams.h"
 
-#define ACCEPT                                                                                    \
-	"restore the store; or take it as it is now with `ployzctl store accept`: what it lacks " \
-	"is dropped then"
+#define ACCEPT                                                                       \
+	"restore the store, or run `ployzctl store accept` to continue without the " \
+	"missing entries"
 
 void stream_seen_parse(const json_t *info, struct stream_seen *ret)
 {
@@ -33,7 +33,7 @@ void stream_seen_reverted(const struct stream_seen *seen, const char *stream,
 			  struct failure *failure)
 {
 	failure_set(failure, FAILURE_REFUSED, ACCEPT,
-		    "entries of %s are missing: %llu is another one than the one that was seen",
+		    "entries of %s are missing: entry %llu differs from the one that was seen",
 		    stream, (unsigned long long)seen->sequence);
 }
 
@@ -45,7 +45,7 @@ enum stream_verdict stream_seen_compare(const struct stream_seen *seen,
 		return STREAM_FIRST;
 	if (now->generation < seen->generation) {
 		failure_set(failure, FAILURE_REFUSED, ACCEPT,
-			    "%s is of store generation %lld, generation %lld was seen", stream,
+			    "%s has store generation %lld, generation %lld was seen", stream,
 			    (long long)now->generation, (long long)seen->generation);
 		return STREAM_FOREIGN;
 	}

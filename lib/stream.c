@@ -1,3 +1,4 @@
+/* Streams: appending to, reading from and describing them, through JetStream's wire API. */
 #include "lib/stream.h"
 
 #include <errno.h>
@@ -12,7 +13,7 @@
 #define APPEND_USEC 5000000ull
 #define MANAGE_USEC 10000000ull /* creating a stream syncs its directory */
 
-/* A request to JetStream's API or to a stream's subject, and whom to tell. */
+/* A request to JetStream's API or to a stream's subject, and its callback. */
 struct js_call {
 	char *what; /* for messages: the subject or the stream */
 	union {
@@ -54,19 +55,19 @@ int stream_transport_failure(int error, const char *what, struct failure *failur
 		return failure_set(failure, FAILURE_NO_QUORUM,
 				   "is the store running and linked to the local bus? `ployzctl "
 				   "status` shows it",
-				   "the store does not answer for %s", what);
+				   "cannot use %s: the store does not answer", what);
 	case -ETIMEDOUT:
 		return failure_set(failure, FAILURE_NO_QUORUM,
-				   "it may be choosing a leader: try again in 10 s",
-				   "the store did not answer in time for %s", what);
+				   "it may be electing a leader: try again in 10 s",
+				   "cannot use %s: the store did not answer in time", what);
 	case -EMSGSIZE:
-		return failure_set(failure, FAILURE_TOO_LARGE,
-				   "make it smaller: files and env count",
-				   "the entry for %s is over the bus's limit of %u MiB", what,
-				   BUS_PAYLOAD_MAX >> 20);
+		return failure_set(
+			failure, FAILURE_TOO_LARGE, "shorten it: files and env count",
+			"cannot append to %s: the entry is larger than the bus limit of %u MiB",
+			what, BUS_PAYLOAD_MAX >> 20);
 	default:
 		return failure_set(failure, FAILURE_UNREACHABLE,
-				   "is nats-server running on this machine?",
+				   "start nats-server on this machine",
 				   "the local bus is not connected");
 	}
 }
@@ -82,8 +83,8 @@ int stream_api_error(const json_t *json, const char *what, struct failure *failu
 	if (code == JS_ERR_STORE_FAILED && text && stream_disk_full(text, NULL, failure))
 		return code;
 	failure_set(failure, code == JS_ERR_STREAM_NOT_FOUND ? FAILURE_NOT_FOUND : FAILURE_REFUSED,
-		    "`ployzctl status` shows the store's room; its log says more",
-		    "the store refuses %s: %s (JetStream error %d)", what,
+		    "`ployzctl status` shows the store's free space; read its log",
+		    "cannot use %s: the store refuses it: %s (JetStream error %d)", what,
 		    text ? text : "no reason given", code);
 	return code ? code : -1;
 }
@@ -124,9 +125,9 @@ static void on_appended(int error, const struct bus_message *reply, void *userda
 		} else if (code != 0) {
 			outcome = is_temporary(json) ? STREAM_UNKNOWN : STREAM_REFUSED;
 		} else if (!sequence) {
-			/* Neither an acknowledgement nor an error: as good as no answer. */
+			/* Neither an acknowledgement nor an error: treated as no answer. */
 			outcome = STREAM_UNKNOWN;
-			failure_set(&failure, FAILURE_NO_QUORUM, "the store's log says more",
+			failure_set(&failure, FAILURE_NO_QUORUM, "read the store's log",
 				    "cannot decode the store's answer for %s", call->what);
 		}
 	}
@@ -199,7 +200,7 @@ static void on_message(int error, const struct bus_message *reply, void *userdat
 			failure_clear(&failure);
 		else if (code == 0 &&
 			 entry_decode(json_object_get(json, "message"), &entry, &data) < 0)
-			failure_set(&failure, FAILURE_BUG, "the store's log says more",
+			failure_set(&failure, FAILURE_BUG, "read the store's log",
 				    "cannot decode the store's answer for %s", call->what);
 	}
 	call->fn.entry(failure_is_set(&failure) ? &failure : NULL, data ? &entry : NULL,
@@ -263,7 +264,7 @@ static void on_info(int error, const struct bus_message *reply, void *userdata)
 	} else {
 		json = json_loadb(reply->data, reply->size, 0, NULL);
 		if (!json_is_object(json))
-			failure_set(&failure, FAILURE_BUG, "the store's log says more",
+			failure_set(&failure, FAILURE_BUG, "read the store's log",
 				    "cannot decode the store's answer for %s", call->what);
 		else
 			stream_api_error(json, call->what, &failure);
@@ -299,7 +300,8 @@ void stream_info_subjects(struct bus *bus, const char *domain, const char *strea
 			  uint64_t timeout_usec, stream_info_fn fn, void *userdata,
 			  struct bus_request **ret)
 {
-	info_get(bus, domain, stream, "{\"subjects_filter\":\">\"}", timeout_usec, fn, userdata, ret);
+	info_get(bus, domain, stream, "{\"subjects_filter\":\">\"}", timeout_usec, fn, userdata,
+		 ret);
 }
 
 /* stream_ensure: create; where the name is in use with another configuration, update. */

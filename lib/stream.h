@@ -1,12 +1,12 @@
-/* Streams: JetStream through its wire API (nats-server 2.10: $JS.API.…, ADR-1 and ADR-17), as
- * requests on the bus, so that nothing blocks. `domain` is STORE_DOMAIN or a machine's id. */
+/* Streams: non-blocking requests to JetStream's wire API (nats-server 2.10: $JS.API.…, ADR-1 and
+ * ADR-17). `domain` is STORE_DOMAIN or a machine's id. */
 #ifndef PLOYZ_STREAM_H
 #define PLOYZ_STREAM_H
 
 #include "lib/bus.h"
 #include "lib/stream-seen.h"
 
-/* JetStream's error codes that decisions rest on (server/errors.json). */
+/* JetStream's error codes that this library distinguishes (server/errors.json). */
 #define JS_ERR_WRONG_LAST_SEQUENCE 10071
 #define JS_ERR_WRONG_LAST_SEQUENCE_CONSTANT 10164
 #define JS_ERR_NO_MESSAGE 10037
@@ -18,9 +18,9 @@
 enum stream_outcome {
 	STREAM_DONE,	 /* stored at `sequence` */
 	STREAM_CONFLICT, /* not stored: another writer's entry is there; never repeat */
-	STREAM_UNKNOWN,	 /* no answer, or one that leaves it open (FAILURE_REFUSED: the store names
-			    its reason, for example a full disk): read the subject back */
-	STREAM_REFUSED,	 /* not stored: `failure` says why (full, too large …) */
+	STREAM_UNKNOWN,	 /* no answer, or an inconclusive one (FAILURE_REFUSED: with the store's
+			    reason, for example a full disk): read the subject back */
+	STREAM_REFUSED,	 /* not stored: `failure` has the reason (full, too large …) */
 };
 typedef void (*stream_append_fn)(enum stream_outcome outcome, uint64_t sequence,
 				 const struct failure *failure, void *userdata);
@@ -40,13 +40,13 @@ void stream_append(struct bus *bus, const struct stream_append *append, stream_a
 struct stream_entry {
 	const char *subject;
 	uint64_t sequence;
-	uint64_t time_usec; /* when the store took it, CLOCK_REALTIME */
+	uint64_t time_usec; /* when the store stored it, CLOCK_REALTIME */
 	const char *data;   /* zero-terminated beyond `size` */
 	size_t size;
 };
 /* Reads from the stream's leader the last entry of a subject or of all subjects that match a
- * filter. `entry` NULL with no failure: there is none. Decisions still rest on the write's answer.
- */
+ * filter. `entry` NULL with no failure: there is none. Another writer may append meanwhile: only
+ * the answer of a compare-and-set write is conclusive. */
 typedef void (*stream_entry_fn)(const struct failure *failure, const struct stream_entry *entry,
 				void *userdata);
 void stream_last(struct bus *bus, const char *domain, const char *stream, const char *filter,
@@ -62,7 +62,7 @@ void stream_next(struct bus *bus, const char *domain, const char *stream, const 
 void stream_at(struct bus *bus, const char *domain, const char *stream, uint64_t sequence,
 	       uint64_t timeout_usec, stream_entry_fn fn, void *userdata, struct bus_request **ret);
 
-/* Makes the stream of this configuration (JetStream's StreamConfig) or updates it to it. */
+/* Creates the stream of this configuration (JetStream's StreamConfig) or updates it. */
 typedef void (*stream_done_fn)(const struct failure *failure, void *userdata);
 void stream_ensure(struct bus *bus, const char *domain, const json_t *config, stream_done_fn fn,
 		   void *userdata);
@@ -82,18 +82,19 @@ void stream_info_subjects(struct bus *bus, const char *domain, const char *strea
 			  uint64_t timeout_usec, stream_info_fn fn, void *userdata,
 			  struct bus_request **ret);
 
-/* Whether the server that keeps the streams of a domain says that it is well. `server` is its name,
- * `trouble` in its own words or NULL; with `failure` nobody has said anything. A server of 2.14 or
- * newer keeps nothing more after a write that failed, answers no append, and says here why. */
+/* Asks the server that keeps the streams of a domain for its health. `server` is its name, `error`
+ * its error text, or NULL when it is well; `failure` is set when it did not answer. A server
+ * of 2.14 or newer stores nothing more after a failed write, answers no append, and names the
+ * reason here. */
 typedef void (*stream_health_fn)(const struct failure *failure, const char *server,
-				 const char *trouble, void *userdata);
+				 const char *error, void *userdata);
 void stream_health(struct bus *bus, const char *domain, uint64_t timeout_usec, stream_health_fn fn,
 		   void *userdata, struct bus_request **ret);
-/* The subject of that question (the servers' configuration imports it); owned by the caller. */
+/* The subject of that request (the servers' configuration imports it); owned by the caller. */
 char *stream_health_subject(const char *domain);
-/* Whether these words of a server say that its disk is full; then `failure` (may be NULL) says so
- * in an operator's words. `server` may be NULL. */
-bool stream_disk_full(const char *words, const char *server, struct failure *failure);
+/* Whether a server's error text says that its disk is full; `failure` (may be NULL) is the message
+ * for the operator then. `server` may be NULL. */
+bool stream_disk_full(const char *message, const char *server, struct failure *failure);
 
 /* Follows a stream in order without a gap: an ephemeral push consumer with heartbeats, which is
  * replaced by one from the last sequence on when a heartbeat or a delivery is missing or the
@@ -122,8 +123,8 @@ struct stream_follow_ops {
 	 * be NULL. May free the follower. */
 	void (*reached)(uint64_t sequence, void *userdata);
 	/* Everything is handed over from the beginning: the generation is higher, or (with
-	 * STREAM_FROM_LAST_PER_SUBJECT) the last entry that was handed over is not there any more.
-	 * May be NULL. */
+	 * STREAM_FROM_LAST_PER_SUBJECT) the last entry that was handed over was dropped. May be
+	 * NULL. */
 	void (*restart)(void *userdata);
 	/* Not attached: the follower retries by itself (0.1 s, 0.2 s, … 5 s). May be NULL. */
 	void (*lost)(const struct failure *why, void *userdata);
@@ -136,26 +137,28 @@ struct stream_follow_options {
 	enum stream_from from;
 	uint64_t sequence;
 	uint64_t heartbeat_usec; /* 0: 5 s */
-	bool once;		 /* no retry: `lost` is called once, `live` ends it */
+	bool once; /* no retry, except on a replica that is behind: it ends with the first `lost` or
+		      `live` */
 	bool headers_only; /* `data` of an entry is empty, `size` is that of the stored data */
-	const struct stream_seen *seen; /* what the reader knew before, or NULL; copied */
+	const struct stream_seen *seen; /* what the reader knows already, or NULL; copied */
 };
 struct stream_follow *stream_follow_new(struct bus *bus,
 					const struct stream_follow_options *options,
 					const struct stream_follow_ops *ops, void *userdata);
-/* Ends it; the consumer on the server is deleted (best effort: it also ends by itself). */
+/* Ends it and deletes the consumer on the server (best effort: the server deletes it when it is
+ * inactive). */
 void stream_follow_free(struct stream_follow *follow);
 DEFINE_CLEANUP(struct stream_follow, stream_follow_free);
-/* Attaches anew at once, from the last sequence on. */
+/* Attaches again at once, from the last sequence on. */
 void stream_follow_kick(struct stream_follow *follow);
-/* Asks the leader at once whether everything has been handed over: `reached` says so, and where
- * entries are missing it attaches anew. One that is not attached retries at once. */
+/* Compares at once with the leader's last entries: calls `reached`, or attaches again when entries
+ * are missing. A follower that is not attached retries at once. */
 void stream_follow_check(struct stream_follow *follow);
-/* Attached and nothing missed. */
+/* Whether it is attached and has missed no entry. */
 bool stream_follow_is_live(const struct stream_follow *follow);
 /* What is known of the stream; borrowed. */
 const struct stream_seen *stream_follow_seen(const struct stream_follow *follow);
-/* The reader learned elsewhere (from a local mirror) of entries up to seen->sequence. */
+/* The reader has entries up to seen->sequence from elsewhere (a local mirror). */
 void stream_follow_learn(struct stream_follow *follow, const struct stream_seen *seen);
 
 #endif

@@ -17,8 +17,8 @@ const struct streams_row streams_rows[STREAMS_COUNT] = {
 			     false, false },
 };
 
-/* What store and mirror have in common. Rollup headers stay forbidden: permissions do not see
- * headers, and `Nats-Rollup: all` on one subject would erase a whole stream. */
+/* Settings that store and mirror have in common. Rollup headers are forbidden: permissions do not
+ * cover headers, and `Nats-Rollup: all` on one subject would erase a whole stream. */
 static json_t *common(const struct streams_row *row)
 {
 	json_t *config = json_pack("{s:s, s:s, s:s, s:b, s:b, s:b}", "name", row->name, "storage",

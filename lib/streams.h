@@ -17,9 +17,9 @@ enum streams_id {
 	STREAMS_COUNT,
 };
 struct streams_row {
-	const char *name;    /* of the stream; that of a bucket has KV_ before it */
-	const char *subject; /* filter of its subjects */
-	int64_t per_subject; /* entries that one subject keeps; 0: no limit */
+	const char *name;    /* name of the stream; a bucket's begins with KV_ */
+	const char *subject; /* subject filter */
+	int64_t per_subject; /* entries kept per subject; 0: no limit */
 	uint64_t max_bytes;
 	uint64_t max_age_usec; /* 0: none */
 	bool discard_old;      /* when full: drop the oldest; otherwise refuse the newest */
@@ -31,14 +31,14 @@ extern const struct streams_row streams_rows[STREAMS_COUNT];
 #define STREAMS_GENERATION "ployz.generation" /* a decimal number */
 #define STREAMS_STORE "ployz.store"	      /* random id of this creation of the store */
 
-/* JetStream's StreamConfig; an own reference. */
+/* JetStream's StreamConfig; a new reference. */
 json_t *streams_config(enum streams_id id, int replicas, int64_t generation, const char *store);
-/* The same of a machine's local mirror of it. */
+/* The StreamConfig of a machine's local mirror of it. */
 json_t *streams_mirror_config(enum streams_id id);
-/* Sets the metadata of a StreamConfig: streams_config does; a local mirror carries those of the
+/* Sets the metadata of a StreamConfig, as streams_config does; a local mirror has those of the
  * store that it was created from. Other keys of the metadata stay. */
 void streams_mark(json_t *config, int64_t generation, const char *store);
-/* What STREAM.INFO says of them: the generation (0 when there is none) and the store's id (NULL,
+/* Reads them from a STREAM.INFO answer: the generation (0: none) and the store's id (NULL: none;
  * borrowed from `info`). */
 int64_t streams_generation(const json_t *info);
 const char *streams_store(const json_t *info);

@@ -1,3 +1,4 @@
+/* Subjects: made from and matched against the patterns of subjects.def. */
 #include "lib/subjects.h"
 
 #include "lib/model/agent.h"

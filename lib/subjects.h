@@ -23,9 +23,9 @@ enum subject_id {
 struct subject {
 	const char *pattern;
 	enum subject_kind kind;
-	const struct codec_schema *request; /* requests: what is asked; others: what is published */
+	const struct codec_schema *request; /* requests: the request; others: the entry or event */
 	const struct codec_schema *reply;   /* requests only */
-	const char *owner;		    /* the daemon that answers, or that alone writes */
+	const char *owner;		    /* the daemon that answers, or the only writer */
 	const char *note;
 };
 extern const struct subject subjects[SUBJECT_COUNT];
@@ -53,10 +53,10 @@ bool subject_match(enum subject_id id, const char *subject, char **ret_a, char *
 char *subject_filter(enum subject_id id);
 /* The stream that keeps this kind, or NULL. */
 const char *subject_stream(enum subject_kind kind);
-/* The last word of a request's subject: `start`, `lease.show`. Borrowed from the table. */
+/* The verb of a request: `start`, `lease.show`. Borrowed from the table. */
 const char *subject_verb(enum subject_id id);
-/* `status` of a daemon, which every daemon answers with an object of its own. The caller owns
- * it. */
+/* The subject of a daemon's status, which every daemon answers with an object of its own. The
+ * caller owns it. */
 char *subject_status(const char *machine, const char *daemon);
 /* Matches all requests to a daemon of a machine (NULL: of all). The caller owns it. */
 char *subject_endpoints(const char *machine, const char *daemon);

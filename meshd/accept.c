@@ -9,7 +9,13 @@ struct accepting {
 	struct polling *polling;
 	struct operations *operations;
 	int64_t generation; /* the new one; 0: not decided yet */
+	bool foreign;	    /* the store is used instead of the one that was requested */
+	unsigned checks;    /* polls after the update */
+	struct timer *timer;
 };
+
+/* A leader that was just elected may describe a stream as it was before. */
+#define CHECKS_MAX 10
 
 static void finish(struct accepting *accepting, const struct failure *failure)
 {
@@ -25,7 +31,8 @@ static void finish(struct accepting *accepting, const struct failure *failure)
 	bootstrap_poll_within(meshd, 0);
 }
 
-/* After the update: the store has to be good now. The poll of bootstrap.c may have taken it. */
+/* After the update the verdict must be GOOD; the poll of bootstrap.c may have adopted the store
+ * already. */
 static void on_checked(struct poll *poll, void *userdata)
 {
 	struct accepting *accepting = userdata;
@@ -36,10 +43,17 @@ static void on_checked(struct poll *poll, void *userdata)
 	int r;
 
 	accepting->polling = NULL;
+	if (verdict.state != STORE_TAKE && verdict.state != STORE_GOOD &&
+	    ++accepting->checks < CHECKS_MAX) {
+		poll_free(poll);
+		timer_arm(accepting->timer, STORE_CONFIRM_USEC);
+		return;
+	}
 	if (verdict.state == STORE_TAKE || verdict.state == STORE_GOOD) {
 		r = bootstrap_mark(meshd, poll);
 		if (r < 0)
-			failure_set(&failure, FAILURE_FAILED, "make room there and repeat it",
+			failure_set(&failure, FAILURE_FAILED,
+				    "free space there, then run `ployzctl store accept` again",
 				    "cannot write the marker of the store to %s: %s",
 				    meshd->config->daemon.state, strerror(-r));
 	} else {
@@ -49,18 +63,29 @@ static void on_checked(struct poll *poll, void *userdata)
 	finish(accepting, failure_is_set(&failure) ? &failure : NULL);
 }
 
+static void check(void *userdata)
+{
+	struct accepting *accepting = userdata;
+
+	accepting->polling = poll_start(accepting->meshd, on_checked, accepting);
+}
+
 static void on_updated(const struct failure *failure, void *userdata)
 {
 	struct accepting *accepting = userdata;
 
 	operations_free(steal(accepting->operations));
+	if (!failure && accepting->foreign) {
+		init_request_remove(accepting->meshd->config->daemon.state);
+		init_request_free(steal(accepting->meshd->init));
+	}
 	if (failure)
 		finish(accepting, failure);
 	else
-		accepting->polling = poll_start(accepting->meshd, on_checked, accepting);
+		check(accepting);
 }
 
-/* The configuration of this version; room and replicas stay as they are. */
+/* The configuration of this version; limits in bytes and replicas stay as they are. */
 static json_t *accepted_config(const struct polled_stream *stream, enum streams_id id,
 			       int64_t replicas, int64_t generation, const char *store)
 {
@@ -105,11 +130,12 @@ static void on_polled(struct poll *poll, void *userdata)
 	if (!store_is_error(verdict.state)) {
 		if (!failure_is_set(&failure))
 			failure_set(&failure, FAILURE_REFUSED, "`ployzctl status` shows its state",
-				    "cannot accept the store: nothing is wrong with it");
+				    "cannot accept the store: it has no error");
 		poll_free(poll);
 		finish(accepting, &failure);
 		return;
 	}
+	accepting->foreign = verdict.state == STORE_FOREIGN;
 	accepting->generation = store_accept_generation(known, poll);
 	log_notice("accepting the store as generation %lld, for %s%s%s: %s",
 		   (long long)accepting->generation,
@@ -124,7 +150,7 @@ void accept_serve(struct bus_call *call, _unused_ void *request, void *userdata)
 	struct meshd *meshd = userdata;
 
 	if (meshd->accepting || meshd->compaction) {
-		bus_call_failf(call, FAILURE_REFUSED, "repeat it when that has ended",
+		bus_call_failf(call, FAILURE_REFUSED, "repeat the command when that has ended",
 			       "cannot accept the store: another %s is under way",
 			       meshd->accepting ? "store accept" : "store compact");
 		return;
@@ -132,6 +158,7 @@ void accept_serve(struct bus_call *call, _unused_ void *request, void *userdata)
 	meshd->accepting = xcalloc(1, sizeof(*meshd->accepting));
 	meshd->accepting->meshd = meshd;
 	meshd->accepting->call = call;
+	meshd->accepting->timer = timer_new(meshd->loop, check, meshd->accepting);
 	meshd->accepting->polling = poll_start(meshd, on_polled, meshd->accepting);
 }
 
@@ -143,6 +170,7 @@ void accept_free(struct meshd *meshd)
 		return;
 	poll_cancel(accepting->polling);
 	operations_free(accepting->operations);
+	timer_free(accepting->timer);
 	if (accepting->call)
 		bus_call_drop(accepting->call);
 	free(accepting);

@@ -1,5 +1,5 @@
-/* Bytes and entries of each namespace, from the subject and size of every entry. The size of an
- * entry is that of its subject and payload: what JetStream adds (headers, about 90 bytes of
+/* Account: bytes and entries of each namespace, from the subject and size of every entry. The size
+ * of an entry is that of its subject and payload: what JetStream adds (headers, about 90 bytes of
  * framing) is in the figures of the streams only. */
 #include "meshd/meshd.h"
 
@@ -10,7 +10,7 @@ struct tally {
 	int64_t *sequences; /* of a manifest subject */
 	size_t n_sequences;
 };
-/* What the heads say of one namespace. */
+/* The values of one namespace's head. */
 struct holding {
 	int64_t routes, slots;
 	int64_t release; /* sequence in PLOYZ_MANIFESTS; 0: none */
@@ -90,7 +90,7 @@ static char *namespace_of(const struct account *account, const char *subject)
 			continue;
 		if (first && str_starts(first, "<ns>"))
 			return steal(a);
-		if (b && strstr(first + 1, "<ns>"))
+		if (b && first && strstr(first + 1, "<ns>"))
 			return steal(b);
 		break;
 	}

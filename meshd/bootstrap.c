@@ -1,6 +1,6 @@
 /* Bootstrap: polls the store, judges it, and does what the verdict calls for. The streams of the
- * store are created once, on request; what has been seen of them is remembered, and a store that
- * contradicts it is reported and left alone. The same poll then watches the store. */
+ * store are created once, on request. The marker records what has been seen of them; a store that
+ * contradicts it is reported and not changed. The same poll then watches the store. */
 #include "meshd/meshd.h"
 
 static const char *const step_texts[] = {
@@ -31,9 +31,9 @@ void bootstrap_poll_within(struct meshd *meshd, uint64_t usec)
 	timer_arm_within(meshd->timer, usec);
 }
 
-/* --- what cannot be done now, and is retried */
+/* --- steps that failed and are retried */
 
-static bool is_silence(const struct failure *failure)
+static bool is_unreachable(const struct failure *failure)
 {
 	return failure->code == FAILURE_NO_QUORUM || failure->code == FAILURE_UNREACHABLE ||
 	       failure->code == FAILURE_TIMEOUT;
@@ -45,8 +45,7 @@ static void pause_then_poll(struct meshd *meshd)
 	meshd->retry_usec = MIN2(meshd->retry_usec * 2, STORE_RETRY_MAX_USEC);
 }
 
-/* A machine starts its store at the same time: that it does not answer yet is reported later than
- * what it refuses. */
+/* The store starts at the same time as meshd: a missing answer is reported later than a refusal. */
 static void report_failing(struct meshd *meshd, struct failing *failing, const char *what,
 			   const struct failure *failure)
 {
@@ -54,12 +53,14 @@ static void report_failing(struct meshd *meshd, struct failing *failing, const c
 
 	if (!failing->since)
 		failing->since = now;
-	if (failing->reported || (is_silence(failure) && now - failing->since < STORE_SILENT_USEC))
+	if (failing->reported ||
+	    (is_unreachable(failure) && now - failing->since < STORE_UNREACHABLE_USEC))
 		return;
 	failing->reported = true;
 	meshd->settled = true;
-	log_warning("cannot %s: %s; retrying, what runs continues%s%s", what, failure->message,
-		    failure->hint ? "; " : "", failure->hint ? failure->hint : "");
+	log_warning("cannot %s: %s; retrying, running containers continue%s%s", what,
+		    failure->message, failure->hint ? "; " : "",
+		    failure->hint ? failure->hint : "");
 	daemon_status(meshd->daemon, "cannot %s: %s", what, failure->message);
 }
 
@@ -97,7 +98,7 @@ int bootstrap_mark(struct meshd *meshd, const struct poll *poll)
 	if (!changed)
 		return 0;
 	taken = !meshd->marker || meshd->marker->generation != marker->generation;
-	/* The facts of another generation are no evidence of another machine. */
+	/* Facts of another generation do not prove that another machine wrote them. */
 	if (taken && meshd->note && meshd->marker) {
 		facts_note_free(meshd->note);
 		meshd->note = codec_new(&facts_note_schema);
@@ -196,6 +197,10 @@ static void add_mirror(struct meshd *meshd, enum streams_id id)
 	case MIRROR_REBUILD:
 		if (meshd->rebuilding || meshd->compaction)
 			break;
+		/* The old mirror goes only where there is room for the new one. */
+		if (mirror->result == POLL_PRESENT &&
+		    !server_has_room(&meshd->servers[1], stream->bytes))
+			break;
 		if (stalled)
 			log_notice("the local mirror of %s has stopped at entry %lld of %lld",
 				   streams_rows[id].name, (long long)mirror->last_sequence,
@@ -241,7 +246,7 @@ static bool may_raise_limits(struct meshd *meshd)
 	return !meshd->started || now - meshd->lowered_since >= LIMIT_REPAIR_USEC;
 }
 
-/* Whether there is something to update first. */
+/* Whether a stream must be updated first. */
 static bool update_streams(struct meshd *meshd)
 {
 	bool raise = may_raise_limits(meshd);
@@ -322,13 +327,13 @@ static void act_take(struct meshd *meshd)
 	failure_clear(&failure);
 }
 
-static void act_silent(struct meshd *meshd)
+static void act_unreachable(struct meshd *meshd)
 {
 	records_stop(meshd);
 	memset(meshd->stalls, 0, sizeof(meshd->stalls));
 	if (!meshd->started)
 		set_step(meshd, BOOTSTRAP_POLL);
-	report_failing(meshd, &meshd->silence, "reach the store", &meshd->poll->silence);
+	report_failing(meshd, &meshd->unreachable, "reach the store", &meshd->poll->unanswered);
 	if (meshd->started)
 		timer_arm(meshd->timer, WATCH_ERROR_USEC);
 	else
@@ -356,7 +361,6 @@ static void act_error(struct meshd *meshd)
 	enum store_state suspected = meshd->suspected;
 
 	records_stop(meshd);
-	rebuild_free(meshd);
 	meshd->suspected = meshd->verdict.state;
 	if (suspected != meshd->verdict.state) {
 		timer_arm(meshd->timer, STORE_CONFIRM_USEC);
@@ -375,9 +379,9 @@ static void act(struct meshd *meshd)
 {
 	enum store_state state = meshd->verdict.state;
 
-	if (state != STORE_SILENT)
-		recovered(&meshd->silence, "the store answers again");
-	if (!store_is_error(state) && state != STORE_SILENT) {
+	if (state != STORE_UNREACHABLE)
+		recovered(&meshd->unreachable, "the store answers again");
+	if (!store_is_error(state) && state != STORE_UNREACHABLE) {
 		meshd->suspected = STORE_UNKNOWN;
 		if (failure_is_set(&meshd->error))
 			log_notice("the store is usable again");
@@ -386,8 +390,8 @@ static void act(struct meshd *meshd)
 	switch (state) {
 	case STORE_UNKNOWN:
 		break;
-	case STORE_SILENT:
-		act_silent(meshd);
+	case STORE_UNREACHABLE:
+		act_unreachable(meshd);
 		break;
 	case STORE_UNINITIALISED:
 		act_uninitialised(meshd);
@@ -451,12 +455,12 @@ int bootstrap_require_good(const struct meshd *meshd, struct failure *failure)
 	if (failure_is_set(&meshd->error)) {
 		failure_copy(failure, &meshd->error);
 	} else if (!meshd->poll) {
-		failure_set(failure, FAILURE_NO_QUORUM, "try again in 2 s",
+		failure_set(failure, FAILURE_NO_QUORUM, "repeat the command in 2 s",
 			    "cannot use the store: it has not been polled yet");
 	} else if (meshd->verdict.state != STORE_GOOD) {
 		store_failure(&meshd->verdict, meshd->known, meshd->init, meshd->poll, failure);
 		if (!failure_is_set(failure))
-			failure_set(failure, FAILURE_NO_QUORUM, "try again in 2 s",
+			failure_set(failure, FAILURE_NO_QUORUM, "repeat the command in 2 s",
 				    "cannot use the store: %s", step_texts[meshd->step]);
 	}
 	return failure_is_set(failure) ? -EAGAIN : 0;

@@ -1,4 +1,4 @@
-/* Endpoints: what meshd is asked.
+/* Bus: the endpoints of meshd.
  *
  * It appends intent.member.<own id>, intent.subnet.*, intent.region.* and facts.<own id>. */
 #include "meshd/meshd.h"
@@ -24,8 +24,8 @@ static json_t *status(void *userdata)
 		json_object_set_new(json, "subnet", json_string(subnet));
 	}
 	if (failure_is_set(&meshd->clone)) {
-		json_object_set_new(json, "error", json_words(meshd->clone.message));
-		json_object_set_new(json, "hint", json_words(meshd->clone.hint));
+		json_object_set_new(json, "error", json_utf8(meshd->clone.message));
+		json_object_set_new(json, "hint", json_utf8(meshd->clone.hint));
 	}
 	json_object_set_new(json, "store", watch_status(meshd));
 	return json;

@@ -4,19 +4,19 @@
  * refers to. An interrupted compaction leaves low limits, which bootstrap.c raises. */
 #include "meshd/meshd.h"
 
-/* The subjects of a lowered stream are counted until none has more than its limit. */
+/* Polls the number of entries per subject of a lowered stream until none exceeds its limit. */
 struct counting {
 	struct compaction *compaction;
 	enum streams_id id;
 	bool mirror;
-	int64_t highest; /* entries of the subject that has most; -1: not known */
+	int64_t highest; /* highest number of entries of a subject; -1: unknown */
 	struct bus_request *request;
 };
 struct compaction {
 	struct meshd *meshd;
 	struct bus_call *call;	     /* NULL: of this machine's mirrors alone */
 	struct poll *poll;	     /* before */
-	int64_t keep[STREAMS_COUNT]; /* entries per subject; 0: this stream is left alone */
+	int64_t keep[STREAMS_COUNT]; /* entries per subject; 0: do not change this stream */
 	struct polling *polling;
 	struct accounting *accounting;
 	struct operations *operations;
@@ -111,7 +111,7 @@ static void on_restored(const struct failure *failure, void *userdata)
 	}
 	log_warning("cannot restore the limits after store compact: %s; retrying",
 		    failure->message);
-	meshd->lowered_since = 1; /* long ago: the next poll raises them */
+	meshd->lowered_since = 1; /* a time long ago: the next poll raises the limits */
 	fail(compaction, failure);
 	finish(compaction, NULL);
 }
@@ -189,7 +189,7 @@ static void check_dropped(struct compaction *compaction)
 		timer_arm(compaction->timer, COMPACT_POLL_USEC);
 	} else {
 		failure_set(&failure, FAILURE_TIMEOUT,
-			    "repeat it; `ployzctl store usage` shows the streams",
+			    "repeat the command; `ployzctl store usage` shows the streams",
 			    "cannot compact the store: it has not dropped its old entries within "
 			    "%llu s",
 			    (unsigned long long)(COMPACT_USEC / 1000000));
@@ -239,7 +239,7 @@ static void on_account(const struct failure *failure, struct account *account, v
 		finish(compaction, NULL);
 		return;
 	}
-	/* Nothing is lowered where a stream keeps no more than that anyway. */
+	/* A stream whose limit is not higher is not changed. */
 	manifests = MAX2(request->keep, account_manifests_kept(account) + COMPACT_MARGIN);
 	account_free(account);
 	if (request->keep < streams_rows[STREAMS_INTENT].per_subject)
@@ -255,8 +255,8 @@ static void on_account(const struct failure *failure, struct account *account, v
 		restore(compaction);
 }
 
-/* --- the mirrors alone: another machine's meshd has compacted the store. A mirror keeps what the
- * store has dropped, until its own limit is lowered too. */
+/* --- compacting only the mirrors, after another machine's meshd has compacted the store: a mirror
+ * keeps the dropped entries until its own limit is lowered, too. */
 
 static int64_t excess(const struct poll *poll, enum streams_id id)
 {
@@ -306,7 +306,7 @@ static void measure(struct compaction *compaction)
 		finish(compaction, NULL);
 }
 
-/* --- how both begin */
+/* --- the start of both */
 
 static void on_polled(struct poll *poll, void *userdata)
 {
@@ -348,7 +348,7 @@ void compact_serve(struct bus_call *call, _unused_ void *request, void *userdata
 	struct compaction *compaction;
 
 	if (meshd->accepting || meshd->compaction) {
-		bus_call_failf(call, FAILURE_REFUSED, "repeat it when that has ended",
+		bus_call_failf(call, FAILURE_REFUSED, "repeat the command when that has ended",
 			       "cannot compact the store: another %s is under way",
 			       meshd->accepting ? "store accept" : "store compact");
 		return;

@@ -1,4 +1,4 @@
-/* Who this machine is: its id, and the password of each user of the local bus. */
+/* Identity: this machine's id, and the password of each user of the local bus. */
 #include "meshd/meshd.h"
 
 #include <sodium.h>
@@ -75,8 +75,8 @@ static int machine_id(const char *directory, char **ret)
 	return 0;
 }
 
-/* A user's password, made when its file does not exist. A damaged file is reported, never replaced:
- * a program that runs has signed in with what it held. */
+/* A user's password, made when its file does not exist. A damaged file is reported and not
+ * replaced: running programs use the password that it had. */
 static int password(const char *directory, const char *file, const char *user, char **ret)
 {
 	_cleanup_free_ char *path = xasprintf("%s/%s.conf", directory, file);

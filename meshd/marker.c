@@ -1,5 +1,5 @@
-/* What meshd remembers in its state directory: the store that this machine belongs to, a request to
- * create one, and the nonces of its own facts. */
+/* Marker: the files of meshd's state directory: the store that this machine belongs to, a request
+ * to create one, and the nonces of its own facts. */
 #include "meshd/meshd.h"
 
 #include <stdio.h>
@@ -73,7 +73,8 @@ static char *path_of(const char *state, const char *file)
 	return xasprintf("%s/%s", state, file);
 }
 
-/* A damaged file is never taken for an absent one: what it protects would be lost. */
+/* A damaged file is an error and not treated as absent, because the protection that it gives would
+ * be lost. */
 static int read_object(const char *state, const char *file, const struct codec_schema *schema,
 		       const char *hint, void **ret, struct failure *failure)
 {
@@ -107,10 +108,9 @@ static int write_object(const char *state, const char *file, const struct codec_
 
 int marker_read(const char *state, struct marker **ret, struct failure *failure)
 {
-	return read_object(
-		state, MARKER_FILE, &marker_schema,
-		"restore it; without it, this machine belongs to whatever store it finds",
-		(void **)ret, failure);
+	return read_object(state, MARKER_FILE, &marker_schema,
+			   "restore it; without it, this machine adopts the store that it finds",
+			   (void **)ret, failure);
 }
 
 int init_request_read(const char *state, struct init_request **ret, struct failure *failure)

@@ -69,7 +69,7 @@ void meshd_free(struct meshd *meshd)
 	free(meshd);
 }
 
-/* What the state directory holds. 0 or negative errno after having logged why. */
+/* Reads the state directory. 0 or negative errno after having logged why. */
 static int read_state(struct meshd *meshd)
 {
 	const char *state = meshd->config->daemon.state;
@@ -83,9 +83,8 @@ static int read_state(struct meshd *meshd)
 	return r;
 }
 
-/* Ready means that the other daemons find their streams. A store that does not answer, or that
- * waits for an operator, must not keep the machine from starting: what runs is served from the
- * local mirrors. */
+/* READY=1 means that the streams exist. A store that does not answer or waits for an operator must
+ * not prevent the machine's start: the other daemons then use the local mirrors. */
 static int bootstrap(struct meshd *meshd)
 {
 	int r = read_state(meshd);

@@ -12,13 +12,13 @@
 /* The user of an operator's programs on the local bus. */
 #define OPERATOR "operator"
 
-/* What a server's streams may hold together: more than the sum of lib/streams.c, so that a stream
- * can be restored beside the one that it replaces. */
+/* Limit of all streams of a server: more than the sum of lib/streams.c, so that a stream can be
+ * restored beside the one that it replaces. */
 #define FILE_STORE_MAX_BYTES (1280ull << 20)
 #define STREAM_ALARM_PERCENT 80
 
-/* Until the bootstrap is done the store is polled this often: at a start it answers within tenths
- * of a second, and every daemon waits for what meshd creates. */
+/* Poll interval until the bootstrap is complete: at a start the store answers within tenths of a
+ * second, and every daemon waits for the streams. */
 #define STORE_RETRY_USEC 50000ull
 #define STORE_RETRY_MAX_USEC 1000000ull
 #define STORE_ASK_USEC 2000000ull /* one answer of the store or of the local bus */
@@ -26,8 +26,8 @@
  * wrong with the store, a server or its disk. */
 #define WATCH_USEC 10000000ull
 #define WATCH_ERROR_USEC 2000000ull
-/* An error of the store counts when a second poll, this much later, finds the same: streams are not
- * polled in one instant, and a new leader may be a moment behind. */
+/* An error of the store is reported when a second poll, after this time, finds the same one:
+ * streams are not polled at one instant, and a new leader may be behind for a moment. */
 #define STORE_CONFIRM_USEC 500000ull
 /* A lowered limit of entries per subject that another machine's compaction left is raised after
  * this; one that was there when this meshd started at once. */
@@ -46,10 +46,10 @@
 /* … and so many times without having been healthy in between. */
 #define SERVER_RESTARTS_MAX 3
 /* A store that does not answer is reported after this time. */
-#define STORE_SILENT_USEC 5000000ull
+#define STORE_UNREACHABLE_USEC 5000000ull
 /* How long an answer of store.usage and the steps of store.compact may take. */
-#define USAGE_USEC 20000000ull
-#define COMPACT_USEC 60000000ull
+#define USAGE_USEC 15000000ull
+#define COMPACT_USEC 30000000ull
 #define COMPACT_POLL_USEC 200000ull
 /* Manifests that a compaction keeps beyond the one that a head refers to: deploys that are aborted
  * meanwhile append more. */
@@ -76,8 +76,8 @@ struct permissions {
 };
 /* The users of the local bus, NULL-terminated: one for each daemon, and the operator. */
 extern const char *const permission_users[];
-/* What a user of the local bus may do on this machine: its endpoints, the verbs that it may ask,
- * what it appends, what it reads of the streams. */
+/* The permissions of a user of the local bus on this machine: its endpoints, the verbs that it may
+ * request, the subjects that it appends, the streams that it reads. */
 void permissions_local(const char *user, const char *machine, struct permissions *ret);
 /* What the store lets a machine's leaf link do: the sum of its users', bound to this machine. */
 void permissions_leaf(const char *machine, struct permissions *ret);
@@ -150,9 +150,9 @@ struct plan_machine {
 	const char *now;    /* RFC 3339 */
 	const char *nonce;  /* of the write that may follow */
 };
-/* The records as they should be: `actual` (NULL: there is none) with what has changed, owned by the
- * caller; NULL when nothing has to be written. What operators set (life cycle, region, zone,
- * labels, seat) is kept. `ret_why` names the changes; owned by the caller. */
+/* The record to write: `actual` (NULL: there is none) with the changed values, owned by the caller;
+ * NULL when nothing has changed. Values that operators set (life cycle, region, zone, labels, seat)
+ * are kept. `ret_why` names the changes; owned by the caller. */
 struct member *plan_member(const struct member *actual, const struct plan_machine *machine,
 			   char **ret_why);
 struct machine_facts *plan_facts(const struct machine_facts *actual,
@@ -178,15 +178,15 @@ int private_directory(const char *path, unsigned mode);
 /* 0 or negative errno after having logged why. */
 int meshd_prepare(const struct meshd_config *config);
 
-/* --- marker.c: what meshd remembers of the store in its state directory. */
+/* --- marker.c: the files of the state directory. */
 
 /* The last entry of a stream that was seen. */
 struct seen {
 	int64_t sequence;
 	int64_t time_usec; /* when the store took it; 0: not known */
 };
-/* <state>/store.json: the store that this machine belongs to. With it, no stream is ever created
- * silently. */
+/* <state>/store.json: the store that this machine belongs to. While it exists, streams are created
+ * only by store.accept. */
 struct marker {
 	char *cluster; /* as `init` named it; NULL on a machine that joined a store */
 	char *store;   /* random id of the store */
@@ -205,7 +205,7 @@ DEFINE_MODEL(init_request);
 /* <state>/facts.json: the nonces of this machine's own writes to facts.<machine>. */
 struct facts_note {
 	char *written;	/* of the last write that was confirmed; NULL: none */
-	char **pending; /* of later writes whose outcome was not learned */
+	char **pending; /* of later writes with an unknown outcome */
 };
 DEFINE_MODEL(facts_note);
 
@@ -224,7 +224,7 @@ int init_request_make(const char *state, const char *name);
 
 /* --- poll.c: the streams of the store and the local mirrors as STREAM.INFO shows them. */
 
-enum poll_result { POLL_SILENT, POLL_ABSENT, POLL_PRESENT };
+enum poll_result { POLL_UNANSWERED, POLL_ABSENT, POLL_PRESENT };
 struct polled_stream {
 	enum poll_result result;
 	int64_t generation; /* of its metadata; 0: none */
@@ -241,11 +241,11 @@ struct poll {
 	struct polled_stream mirrors[STREAMS_COUNT]; /* only where streams_rows says `mirrored` */
 	struct seen marked; /* the entry of PLOYZ_INTENT that the marker names last; 0: dropped, or
 			       not read */
-	struct failure silence; /* why a stream of the store is POLL_SILENT */
+	struct failure unanswered; /* why a stream of the store is POLL_UNANSWERED */
 };
 void poll_free(struct poll *poll);
 struct polling;
-/* `poll` is the callee's. Called once, never before poll_start has returned, unless cancelled. */
+/* Passes ownership of `poll`. Called once, after poll_start has returned, unless cancelled. */
 typedef void (*poll_fn)(struct poll *poll, void *userdata);
 struct meshd;
 struct polling *poll_start(struct meshd *meshd, poll_fn fn, void *userdata);
@@ -257,12 +257,11 @@ struct stall {
 	uint64_t since;	  /* boot time; 0: it is not behind */
 };
 
-/* --- verdict.c: pure. What the streams, the marker and the local mirrors together say about the
- * store. */
+/* --- verdict.c: pure. Judges the store from its streams, the marker and the local mirrors. */
 
 enum store_state {
 	STORE_UNKNOWN,	     /* not polled yet */
-	STORE_SILENT,	     /* it does not answer */
+	STORE_UNREACHABLE,   /* it does not answer */
 	STORE_UNINITIALISED, /* no streams, no marker, no request to create them */
 	STORE_CREATE,	     /* requested streams are missing */
 	STORE_TAKE,	     /* good, and of another generation than the marker, or without one */
@@ -279,12 +278,12 @@ enum store_state {
 extern const char *const store_state_names[];
 struct store_verdict {
 	enum store_state state;
-	enum streams_id stream; /* that shows it */
+	enum streams_id stream; /* the stream that shows the error */
 	int64_t seen, is;	/* generations (OLDER, MIXED) or sequences (BEHIND, DIVERGED) */
 };
 bool store_is_error(enum store_state state);
-/* What this machine knows: the marker, raised by local mirrors of the same store and generation;
- * without a marker what the newest mirrors say. NULL: nothing. Owned by the caller. */
+/* What this machine has seen: the marker, raised by local mirrors of the same store and generation;
+ * without a marker the newest mirrors. NULL: nothing. Owned by the caller. */
 struct marker *store_known(const struct marker *marker, const struct poll *poll);
 /* `marker` may be NULL, and so may `known` and `request`. */
 struct store_verdict store_judge(const struct marker *marker, const struct marker *known,
@@ -305,6 +304,9 @@ const char *store_accept_id(const struct marker *known, const struct init_reques
 int64_t store_accept_generation(const struct marker *known, const struct poll *poll);
 /* Whether a stream is over the alarm's line. */
 bool stream_alarm(uint64_t bytes, uint64_t max_bytes);
+/* Whether changes will be refused soon: the same of a stream that does not drop its oldest
+ * entries. */
+bool stream_refuses(enum streams_id id, const struct polled_stream *stream);
 /* What has to be done about a local mirror, its store and the marker being good. */
 enum mirror_step {
 	MIRROR_LEAVE,
@@ -327,22 +329,22 @@ bool mirror_outdated(const struct polled_stream *mirror, const struct marker *ma
 struct account;
 struct account *account_new(void);
 void account_free(struct account *account);
-/* One entry of a stream: its subject, and the size of its payload. */
+/* Counts one entry of a stream: its subject and the size of its payload. */
 void account_entry(struct account *account, const char *subject, int64_t sequence, size_t size);
-/* The last entry of a namespace's head, or of a route claim: what the sizes alone do not say. */
+/* Takes the last entry of a namespace's head or of a route claim. */
 void account_head(struct account *account, const struct head *head);
 void account_claim(struct account *account, const char *subject, const char *ns);
 /* The namespaces, by name, into `usage`. */
 void account_usage(const struct account *account, struct store_usage *usage);
-/* Entries per subject of PLOYZ_MANIFESTS that have to stay, so that every head keeps its manifest.
- * At least 1. */
+/* Entries per subject of PLOYZ_MANIFESTS that must stay so that every head keeps its manifest. At
+ * least 1. */
 int64_t account_manifests_kept(const struct account *account);
 
 /* --- usage.c: store.usage. */
 
 struct usage;
 struct accounting;
-/* Either a failure or the account, which is the callee's. Called once unless cancelled. */
+/* Gets a failure, or the account with its ownership. Called once unless cancelled. */
 typedef void (*accounting_fn)(const struct failure *failure, struct account *account,
 			      void *userdata);
 struct accounting *accounting_start(struct meshd *meshd, accounting_fn fn, void *userdata);
@@ -350,11 +352,11 @@ void accounting_cancel(struct accounting *accounting);
 void usage_serve(struct bus_call *call, void *request, void *userdata);
 void usage_free(struct meshd *meshd);
 
-/* --- compact.c: store.compact, and the limits that it lowers for a moment. */
+/* --- compact.c: store.compact, which lowers limits temporarily. */
 
 struct compaction;
 void compact_serve(struct bus_call *call, void *request, void *userdata);
-/* This machine's mirrors hold entries that a compaction on another machine has dropped. */
+/* Compacts this machine's mirrors after a compaction on another machine. */
 void compact_mirrors(struct meshd *meshd);
 void compact_free(struct meshd *meshd);
 
@@ -444,7 +446,7 @@ struct meshd {
 	struct marker *marker;	      /* as written; NULL: none */
 	struct init_request *init;    /* NULL: none */
 	struct poll *poll;	      /* the last one; NULL: none yet */
-	struct marker *known;	      /* what marker and mirrors say together, at that poll */
+	struct marker *known;	      /* what marker and mirrors show together, at that poll */
 	struct store_verdict verdict; /* of that poll */
 	struct failure error;	      /* of the store; empty: none, or not confirmed */
 	enum store_state suspected;   /* error that the poll before has found */
@@ -452,14 +454,14 @@ struct meshd {
 	enum bootstrap_step step;
 	struct polling *polling;
 	struct operations *operations;
-	struct timer *timer;	/* of the next poll */
-	uint64_t retry_usec;	/* the next pause until the bootstrap is done */
-	struct failing silence; /* the store does not answer */
-	struct failing failing; /* a step that is repeated */
-	bool settled;		/* there is nothing to wait for: meshd may be ready */
-	bool marker_failed;	/* reported that it cannot be written */
-	uint64_t lowered_since; /* boot time since when a limit has been too low; 0: none */
-	bool started;		/* the first complete bootstrap is done */
+	struct timer *timer;	    /* of the next poll */
+	uint64_t retry_usec;	    /* the next pause until the bootstrap is done */
+	struct failing unreachable; /* the store does not answer */
+	struct failing failing;	    /* a step that is repeated */
+	bool settled;		    /* there is nothing to wait for: meshd may be ready */
+	bool marker_failed;	    /* reported that it cannot be written */
+	uint64_t lowered_since;	    /* boot time since when a limit has been too low; 0: none */
+	bool started;		    /* the first complete bootstrap is done */
 
 	struct rebuilding *rebuilding;	    /* NULL: none */
 	struct stall stalls[STREAMS_COUNT]; /* of the local mirrors */
@@ -468,7 +470,7 @@ struct meshd {
 	enum record_step record_step;
 	struct bus_request *request; /* a step's read */
 	struct cas *cas;	     /* a step's write */
-	struct facts_note *note;     /* as written */
+	struct facts_note *note;     /* as stored in the file */
 	char *nonce;		     /* of the write that is under way */
 	struct failure clone;	     /* another machine writes as this one; empty: no */
 	struct member *member;	     /* as the log has it, or NULL */
@@ -484,7 +486,7 @@ struct meshd {
 
 	/* watch.c */
 	bool alarmed[STREAMS_COUNT];	  /* reported */
-	bool mirror_silent;		  /* reported */
+	bool mirrors_unanswered;	  /* reported */
 	struct watched_server servers[2]; /* the store, the local bus */
 	uint64_t servers_polled;	  /* boot time of the last poll */
 
@@ -504,14 +506,14 @@ json_t *mirror_config(const struct meshd *meshd, enum streams_id id);
 /* bootstrap.c: polls the store, judges it, and does what the verdict calls for. */
 void bootstrap_start(struct meshd *meshd);
 void bootstrap_free(struct meshd *meshd);
-/* What meshd does now; static text. */
+/* The current activity; static text. */
 const char *bootstrap_step_text(const struct meshd *meshd);
 /* Polls within `usec`. */
 void bootstrap_poll_within(struct meshd *meshd, uint64_t usec);
-/* For records.c: all are written; a step has to be repeated. */
+/* Called by records.c: all records are written; a step has to be repeated. */
 void bootstrap_records_done(struct meshd *meshd);
 void bootstrap_retry(struct meshd *meshd, const char *what, const struct failure *failure);
-/* Takes the store of this poll, judged TAKE or GOOD, as this machine's. 0 or negative errno. */
+/* Adopts the store of this poll, judged TAKE or GOOD, as this machine's. 0 or negative errno. */
 int bootstrap_mark(struct meshd *meshd, const struct poll *poll);
 /* Refuses a store verb while the store is not good. 0, or -1 × errno with `failure`. */
 int bootstrap_require_good(const struct meshd *meshd, struct failure *failure);
@@ -523,7 +525,7 @@ void records_stop(struct meshd *meshd);
 void records_check(struct meshd *meshd);
 void records_free(struct meshd *meshd);
 
-/* watch.c: what a poll shows, in log and status. */
+/* watch.c: reports the results of a poll in log and status. */
 void watch_report(struct meshd *meshd);
 json_t *watch_status(const struct meshd *meshd);
 
@@ -541,6 +543,8 @@ enum server_step {
 	SERVER_GIVE_UP, /* it was restarted often enough */
 };
 enum server_step server_decide(const struct watched_server *server, uint64_t now);
+/* Whether the server can store `bytes` more, twice over (pure). */
+bool server_has_room(const struct watched_server *server, uint64_t bytes);
 
 /* bus.c: the endpoints. 0 or negative errno. */
 int meshd_serve(struct meshd *meshd);

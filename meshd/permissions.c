@@ -1,6 +1,6 @@
-/* What each user of the bus may publish and subscribe to: one table. No user may delete or purge a
- * stream of the store, or delete its entries; rollups, which permissions do not see, are refused by
- * the streams themselves. */
+/* Permissions: the table of the subjects that each user of the bus may publish and subscribe to. No
+ * user may delete or purge a stream of the store, or delete its entries; rollups, which permissions
+ * do not see, are refused by the streams themselves. */
 #include "meshd/meshd.h"
 
 struct user {
@@ -12,7 +12,7 @@ struct user {
 	bool follows;	     /* subscribes to progress */
 	bool manages;	     /* creates and updates the streams and the local mirrors */
 	bool leases;	     /* writes leases */
-	bool health;	     /* asks the store why it does not answer */
+	bool health;	     /* requests the store's health */
 };
 
 static const char letters[STREAMS_COUNT + 1] = {
@@ -136,7 +136,7 @@ static void add_mirrors(char ***publish, const struct user *user, const char *ma
 		}
 }
 
-/* The subjects that `user` alone appends. Facts are a machine's own. */
+/* The subjects that only `user` appends. Each machine appends only its own facts. */
 static void add_appending(char ***publish, const char *user, const char *machine)
 {
 	for (size_t i = 0; i < SUBJECT_COUNT; i++) {
@@ -180,8 +180,8 @@ static bool asks(const struct user *user, const char *daemon)
 	return false;
 }
 
-/* A daemon answers those who may ask it: an inbox is private to its user. Not nats-server's
- * allow_responses, which remembers the reply subject of every entry of a stream as well. */
+/* A daemon may reply to the inboxes of the users that may send it requests. allow_responses of
+ * nats-server is not used, because it also stores the reply subject of every stream entry. */
 static void add_answering(char ***publish, const char *daemon)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(users); i++)
@@ -189,7 +189,7 @@ static void add_answering(char ***publish, const char *daemon)
 			add(publish, xasprintf("_INBOX.%s.>", users[i].name));
 }
 
-/* A daemon's endpoints, on its machine and where all machines are asked. */
+/* A daemon's endpoints, on its machine's subjects and on those for all machines. */
 static void add_endpoints(char ***subscribe, const char *user, const char *machine)
 {
 	add(subscribe, subject_endpoints(machine, user));
@@ -205,7 +205,7 @@ static const struct user *user_find(const char *name)
 	return NULL;
 }
 
-/* What goes to the store and to other machines, from a local user and through the leaf link. */
+/* Subjects to the store and to other machines, for a local user and through the leaf link. */
 static void add_outgoing(char ***publish, const struct user *user, const char *machine)
 {
 	if (user->reports)

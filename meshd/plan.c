@@ -1,4 +1,4 @@
-/* Names, subnets, and whether a record has to be written. */
+/* Plan (pure): names, subnets, and whether a record has to be written. */
 #include "meshd/meshd.h"
 
 #include <ctype.h>

@@ -1,4 +1,4 @@
-/* One look at all streams: STREAM.INFO of the local mirrors, then of the store. The mirrors come
+/* One poll of all streams: STREAM.INFO of the local mirrors, then of the store. The mirrors come
  * first: what is appended in between can only put a mirror behind, never ahead. */
 #include "meshd/meshd.h"
 
@@ -35,7 +35,7 @@ void poll_free(struct poll *poll)
 		polled_clear(&poll->store[i]);
 		polled_clear(&poll->mirrors[i]);
 	}
-	failure_clear(&poll->silence);
+	failure_clear(&poll->unanswered);
 	free(poll);
 }
 
@@ -101,9 +101,9 @@ static void on_info(const struct failure *failure, const json_t *info, void *use
 	} else if (failure->code == FAILURE_NOT_FOUND) {
 		stream->result = POLL_ABSENT;
 	} else {
-		stream->result = POLL_SILENT;
+		stream->result = POLL_UNANSWERED;
 		if (!question->mirror)
-			failure_copy(&polling->poll->silence, failure);
+			failure_copy(&polling->poll->unanswered, failure);
 	}
 	if (--polling->left == 0)
 		polling->next(polling);
@@ -139,7 +139,7 @@ static void on_marked(_unused_ const struct failure *failure, const struct strea
 	struct polling *polling = userdata;
 
 	polling->marked_request = NULL;
-	/* A later entry: the one that was seen has been dropped since. */
+	/* A later entry: the one that was seen was dropped. */
 	if (entry && (int64_t)entry->sequence == polling->marked.sequence)
 		polling->poll->marked = (struct seen){
 			.sequence = polling->marked.sequence,
@@ -148,8 +148,7 @@ static void on_marked(_unused_ const struct failure *failure, const struct strea
 	finish(polling);
 }
 
-/* A store that was put back, and has grown past what the marker has seen, shows itself by another
- * entry there. */
+/* A store that was reverted and has grown past what the marker has seen has another entry there. */
 static void ask_marked(struct polling *polling)
 {
 	const struct polled_stream *intent = &polling->poll->store[STREAMS_INTENT];

@@ -1,4 +1,5 @@
-/* --prepare: what the two nats-servers need before they run, and the request of `init`. */
+/* Prepare: `meshd --prepare` writes the files that the two nats-servers need, and the request of
+ * `init`. */
 #include "meshd/meshd.h"
 
 #define RENDERED_MODE 0600

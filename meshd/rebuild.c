@@ -1,9 +1,9 @@
-/* Rebuilds a local mirror from a snapshot of the store's stream. nats-server 2.10 checks the
- * compare-and-set header of an entry in a mirror too, against the mirror's own content: a mirror
- * that lacks an earlier entry of the subject, which the stream has dropped, stops at it for good.
- * So a mirror of a stream that has entries is restored from a snapshot, after which it follows by
- * itself, and one that has stopped is replaced. The old mirror goes only when the snapshot is
- * complete. */
+/* Rebuild: rebuilds a local mirror from a snapshot of the store's stream. nats-server 2.10 checks
+ * the compare-and-set header of an entry in a mirror too, against the mirror's own content: a
+ * mirror that lacks an earlier entry of the subject, which the stream has dropped, stops at it for
+ * good. So a mirror of a stream that has entries is restored from a snapshot, after which it
+ * follows by itself, and one that has stopped is replaced. The old mirror is deleted only when the
+ * snapshot is complete. */
 #include "meshd/meshd.h"
 
 #include <fcntl.h>
@@ -172,7 +172,7 @@ static void on_restore(int error, const struct bus_message *reply, void *userdat
 		return;
 	rebuilding->deliver = xstrdup(json_string_value(json_object_get(json, "deliver_subject")));
 	if (!rebuilding->deliver)
-		fail(rebuilding, "the local bus does not say where it takes the snapshot");
+		fail(rebuilding, "the answer of the local bus has no subject for the snapshot");
 	else
 		send_chunk(rebuilding);
 }
@@ -252,7 +252,7 @@ static void on_snapshot(int error, const struct bus_message *reply, void *userda
 		return;
 	rebuilding->state = json_incref(json_object_get(json, "state"));
 	if (!rebuilding->state)
-		fail(rebuilding, "the store does not say what its snapshot holds");
+		fail(rebuilding, "the answer has no state of the snapshot");
 	else
 		received(rebuilding);
 }

@@ -1,5 +1,5 @@
-/* This machine's records: its facts, its member record, its subnet and its region. Each is read
- * from the stream's leader and written by compare-and-set, only when something has changed. */
+/* Records: this machine's facts, member record, subnet and region. Each is read from the stream's
+ * leader and written by compare-and-set, only when something has changed. */
 #include "meshd/meshd.h"
 
 #define NOTE_PENDING_MAX 16 /* unconfirmed writes that are remembered */
@@ -89,13 +89,15 @@ static struct plan_machine describe(const struct meshd *meshd, const char *subne
 	};
 }
 
-/* --- facts.<machine>: this meshd is the only writer, so another nonce is another machine's. */
+/* --- facts.<machine>: this meshd is the only writer, so an unknown nonce shows another machine
+ * with this id. */
 
 static bool is_own(const struct meshd *meshd, const struct machine_facts *facts)
 {
 	const struct facts_note *note = meshd->note;
 
-	/* Without a note the last entry is taken for this machine's own: its state is new. */
+	/* Without a note the state directory is new, and the last entry is taken for this machine's
+	 * own. */
 	return !note || (!note->written && !note->pending) ||
 	       (facts->nonce &&
 		(streq(note->written, facts->nonce) || strv_contains(note->pending, facts->nonce)));
@@ -147,7 +149,7 @@ static int note_confirm(struct meshd *meshd, const char *nonce)
 	return note_write(meshd);
 }
 
-/* Before the write: it may be stored although this process ends. */
+/* Noted before the write, which may be stored even if this process ends. */
 static int note_pending(struct meshd *meshd)
 {
 	struct facts_note *note = meshd->note;
@@ -177,7 +179,7 @@ static void on_facts_written(enum cas_outcome outcome, uint64_t sequence,
 		return;
 	case CAS_SUPERSEDED:
 	case CAS_CONFLICT:
-		/* Reading the entry tells whether it is another machine's. */
+		/* Reading the entry shows whether another machine wrote it. */
 		step(meshd, RECORD_FACTS);
 		return;
 	case CAS_REFUSED:
@@ -199,7 +201,8 @@ static void write_facts(struct meshd *meshd, const struct machine_facts *actual,
 	free(steal(meshd->wanted_why));
 	meshd->facts_wanted = plan_facts(actual, &machine, &meshd->wanted_why);
 	if (!meshd->facts_wanted) {
-		if (note_confirm(meshd, actual->nonce) == 0)
+		/* Without an entry there is always something to write. */
+		if (note_confirm(meshd, actual ? actual->nonce : NULL) == 0)
 			step(meshd, RECORD_MEMBER);
 	} else if (note_pending(meshd) == 0) {
 		append(meshd, STREAM_FACTS, subject, &machine_facts_schema, meshd->facts_wanted,
@@ -454,7 +457,7 @@ static void write_member(struct meshd *meshd)
 		step(meshd, RECORD_REGION);
 }
 
-/* --- the region: its role is an operator's; a region without a record gets one. */
+/* --- the region: an operator sets its role; a region without a record gets one. */
 
 static void on_region_written(enum cas_outcome outcome, _unused_ uint64_t sequence,
 			      const struct failure *failure, void *userdata)

@@ -1,4 +1,4 @@
-/* The configurations of the two nats-servers. */
+/* Render: the configurations of the two nats-servers. */
 #include "meshd/meshd.h"
 
 /* Strings in nats-server's configuration are quoted as in JSON. */

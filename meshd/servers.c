@@ -1,7 +1,7 @@
-/* The machine's two nats-servers and the disks that they write on. From 2.14 on a server whose
- * write has failed stores nothing more, whatever room there is, until it is restarted: once there
- * is room, its process is ended, and its supervisor starts it again. Intent is not touched by that;
- * each time is reported, and the number of restarts is bounded. */
+/* Servers: watches the machine's two nats-servers and their disks. From 2.14 on, a server whose
+ * write has failed stores nothing until it is restarted, even when there is free space again: meshd
+ * then ends its process, and the supervisor restarts it. Each restart is reported, and their number
+ * is bounded. */
 #include "meshd/meshd.h"
 
 #include <dirent.h>
@@ -19,6 +19,13 @@ enum server_step server_decide(const struct watched_server *server, uint64_t now
 	if (server->restart_usec && now - server->restart_usec < SERVER_RESTART_USEC)
 		return SERVER_LEAVE;
 	return server->restarts < SERVER_RESTARTS_MAX ? SERVER_RESTART : SERVER_GIVE_UP;
+}
+
+bool server_has_room(const struct watched_server *server, uint64_t bytes)
+{
+	if (server->error || server->full)
+		return false;
+	return !server->size || server->room >= 2 * bytes + DISK_ROOM_BYTES;
 }
 
 /* Whether a process is a nats-server that runs with this configuration. Its arguments are separated
@@ -81,7 +88,7 @@ static void report_disk(struct watched_server *server)
 
 	if (full && !server->full)
 		log_error("the disk of %s is full (%s: %s of %s left): changes are refused until "
-			  "there is room, what runs continues; make room on it",
+			  "there is room, running containers continue; make room on it",
 			  server->label, server->data, room, size);
 	else if (low && !server->low && !full)
 		log_warning("the disk of %s is nearly full (%s: %s of %s left): when it is full, "
@@ -115,7 +122,7 @@ static void on_health(const struct failure *failure, _unused_ const char *name, 
 
 	server->request = NULL;
 	if (failure)
-		return; /* that it does not answer is reported where its streams are polled */
+		return; /* the poll of its streams reports a missing answer */
 	if (error && !server->error)
 		log_warning("%s reports an error: %s", server->label, error);
 	else if (!error && server->error)

@@ -1,7 +1,7 @@
-/* store.usage: how full each stream is, and what each namespace has in them. The sizes come from
- * consumers that deliver headers only, so that no payload crosses the bus; the last heads and route
- * claims are read whole. Nothing is kept between two requests but a request that is under way is
- * shared. */
+/* Usage: store.usage reports how full each stream is, and the bytes of each namespace. The sizes
+ * come from consumers that deliver headers only, so that no payload crosses the bus; the last heads
+ * and route claims are read whole. No result is kept between two requests, but requests share one
+ * that is under way. */
 #include "meshd/meshd.h"
 
 /* --- gathering */
@@ -56,7 +56,7 @@ static void on_deadline(void *userdata)
 	struct accounting *accounting = userdata;
 
 	failure_set(&accounting->failure, FAILURE_TIMEOUT,
-		    "try again; `ployzctl status` shows the store",
+		    "repeat the command; `ployzctl status` shows the store",
 		    "cannot account the streams of the store: not done within %llu s",
 		    (unsigned long long)(USAGE_USEC / 1000000));
 	timer_arm(accounting->finish, 0);
@@ -110,13 +110,13 @@ static void on_lost(const struct failure *why, void *userdata)
 	timer_arm(accounting->finish, 0);
 }
 
-/* What was counted is of a stream that is no more. */
+/* The counted stream does not exist any more. */
 static void on_restart(void *userdata)
 {
 	struct failure why = FAILURE_INIT;
 
-	failure_set(&why, FAILURE_STALE, "try again",
-		    "cannot account the streams of the store: the store has changed meanwhile");
+	failure_set(&why, FAILURE_STALE, "repeat the command",
+		    "cannot account the streams of the store: a stream was created again");
 	on_lost(&why, userdata);
 	failure_clear(&why);
 }
@@ -214,7 +214,7 @@ static void add_stream(struct store_usage *answer, enum streams_id id,
 	row->messages = (int64_t)stream->messages;
 	row->last_sequence = stream->last_sequence;
 	row->replicas = stream->replicas;
-	row->alarm = stream_alarm(stream->bytes, stream->max_bytes);
+	row->alarm = stream_refuses(id, stream);
 }
 
 static void on_polled(struct poll *poll, void *userdata)
@@ -227,8 +227,8 @@ static void on_polled(struct poll *poll, void *userdata)
 	for (size_t i = 0; i < STREAMS_COUNT && !failure_is_set(&failure); i++) {
 		if (poll->store[i].result == POLL_PRESENT)
 			add_stream(usage->answer, (enum streams_id)i, &poll->store[i]);
-		else if (poll->store[i].result == POLL_SILENT)
-			failure_copy(&failure, &poll->silence);
+		else if (poll->store[i].result == POLL_UNANSWERED)
+			failure_copy(&failure, &poll->unanswered);
 		else
 			failure_set(&failure, FAILURE_NOT_FOUND,
 				    "`ployzctl status` shows the store",

@@ -1,10 +1,10 @@
-/* What the streams of the store, this machine's marker and its local mirrors together say about the
- * store. */
+/* Verdict (pure): judges the store from its streams, this machine's marker and its local mirrors.
+ */
 #include "meshd/meshd.h"
 
 const char *const store_state_names[] = {
 	[STORE_UNKNOWN] = "unknown",
-	[STORE_SILENT] = "silent",
+	[STORE_UNREACHABLE] = "unreachable",
 	[STORE_UNINITIALISED] = "uninitialised",
 	[STORE_CREATE] = "creating",
 	[STORE_TAKE] = "good",
@@ -53,13 +53,18 @@ bool mirror_stalled(struct stall *stall, const struct polled_stream *mirror,
 	return now - stall->since >= MIRROR_STALLED_USEC;
 }
 
+bool stream_refuses(enum streams_id id, const struct polled_stream *stream)
+{
+	return !streams_rows[id].discard_old && stream_alarm(stream->bytes, stream->max_bytes);
+}
+
 enum mirror_step mirror_decide(const struct polled_stream *mirror,
 			       const struct polled_stream *stream, const struct marker *marker,
 			       int64_t per_subject, bool stalled)
 {
 	bool empty = stream->messages == 0;
 
-	if (mirror->result == POLL_SILENT)
+	if (mirror->result == POLL_UNANSWERED)
 		return MIRROR_LEAVE;
 	if (mirror->result == POLL_ABSENT)
 		return empty ? MIRROR_CREATE : MIRROR_REBUILD;
@@ -173,7 +178,7 @@ static struct store_verdict judge_requested(const struct init_request *request,
 	return verdict_of(STORE_TAKE, 0, 0, 0);
 }
 
-/* A machine that knows nothing takes the store that it finds, when that is whole. */
+/* A machine without a marker adopts the store that it finds, if that is complete. */
 static struct store_verdict judge_unknown(const struct poll *poll)
 {
 	size_t missing = first_with(poll, POLL_ABSENT);
@@ -192,9 +197,11 @@ static struct store_verdict judge_unknown(const struct poll *poll)
 }
 
 /* Sequences and entries, within one generation. */
-static struct store_verdict judge_content(const struct marker *known, const struct poll *poll)
+static struct store_verdict judge_content(const struct marker *marker, const struct marker *known,
+					  const struct poll *poll)
 {
-	const struct seen *intent = &known->seen[STREAMS_INTENT], *marked = &poll->marked;
+	const struct seen *intent = marker ? &marker->seen[STREAMS_INTENT] : NULL;
+	const struct seen *marked = &poll->marked;
 
 	for (size_t i = 0; i < STREAMS_COUNT; i++)
 		if (poll->store[i].last_sequence < known->seen[i].sequence)
@@ -209,8 +216,10 @@ static struct store_verdict judge_content(const struct marker *known, const stru
 		    seen->time_usec && stream->last_time_usec != seen->time_usec)
 			return verdict_of(STORE_DIVERGED, i, seen->sequence, seen->sequence);
 	}
-	if (marked->sequence && marked->sequence == intent->sequence && intent->time_usec &&
-	    marked->time_usec != intent->time_usec)
+	/* A mirror may have followed the store past that entry: only the marker knows what it was.
+	 */
+	if (intent && marked->sequence && marked->sequence == intent->sequence &&
+	    intent->time_usec && marked->time_usec != intent->time_usec)
 		return verdict_of(STORE_DIVERGED, STREAMS_INTENT, intent->sequence,
 				  intent->sequence);
 	return verdict_of(STORE_GOOD, 0, 0, 0);
@@ -223,8 +232,8 @@ struct store_verdict store_judge(const struct marker *marker, const struct marke
 	struct store_verdict verdict;
 	int64_t generation;
 
-	if (first_with(poll, POLL_SILENT) < STREAMS_COUNT)
-		return verdict_of(STORE_SILENT, first_with(poll, POLL_SILENT), 0, 0);
+	if (first_with(poll, POLL_UNANSWERED) < STREAMS_COUNT)
+		return verdict_of(STORE_UNREACHABLE, first_with(poll, POLL_UNANSWERED), 0, 0);
 	/* The streams of a request are created only where nothing speaks of another store. */
 	if (!marker && request && (!known || streq(known->store, request->store)))
 		return judge_requested(request, poll);
@@ -243,7 +252,7 @@ struct store_verdict store_judge(const struct marker *marker, const struct marke
 		return verdict_of(STORE_OLDER, 0, known->generation, generation);
 	if (generation > known->generation)
 		return verdict_of(STORE_TAKE, 0, known->generation, generation);
-	verdict = judge_content(known, poll);
+	verdict = judge_content(marker, known, poll);
 	if (verdict.state == STORE_GOOD && !marker)
 		verdict.state = STORE_TAKE;
 	return verdict;
@@ -305,8 +314,8 @@ void store_failure(const struct store_verdict *verdict, const struct marker *kno
 		failure_set(ret, FAILURE_NOT_FOUND, "run `ployzctl init NAME`",
 			    "cannot find a cluster: %s does not exist", stream);
 		return;
-	case STORE_SILENT:
-		failure_copy(ret, &poll->silence);
+	case STORE_UNREACHABLE:
+		failure_copy(ret, &poll->unanswered);
 		return;
 	default:
 		failure_clear(ret);

@@ -1,5 +1,5 @@
-/* What a poll of the store shows, in the log and in the status: how full each stream is, how far
- * the local mirrors are. */
+/* Watch: reports the results of a poll in log and status: how full each stream is, and how far each
+ * local mirror is. */
 #include "meshd/meshd.h"
 
 static void report_usage(struct meshd *meshd, enum streams_id id)
@@ -23,16 +23,17 @@ static void report_usage(struct meshd *meshd, enum streams_id id)
 
 static void report_mirrors(struct meshd *meshd)
 {
-	bool silent = false;
+	bool unanswered = false;
 
 	for (size_t i = 0; i < STREAMS_COUNT; i++)
-		silent |= streams_rows[i].mirrored && meshd->poll->mirrors[i].result == POLL_SILENT;
-	if (silent && !meshd->mirror_silent)
+		unanswered |= streams_rows[i].mirrored &&
+			      meshd->poll->mirrors[i].result == POLL_UNANSWERED;
+	if (unanswered && !meshd->mirrors_unanswered)
 		log_warning("cannot read the local mirrors: the local bus does not answer for "
 			    "them; retrying");
-	else if (!silent && meshd->mirror_silent)
+	else if (!unanswered && meshd->mirrors_unanswered)
 		log_notice("the local mirrors can be read again");
-	meshd->mirror_silent = silent;
+	meshd->mirrors_unanswered = unanswered;
 }
 
 void watch_report(struct meshd *meshd)
@@ -69,12 +70,8 @@ static json_t *store_stream_status(const struct meshd *meshd, enum streams_id id
 
 	json_object_set_new(json, "generation", json_integer((json_int_t)stream->generation));
 	json_object_set_new(json, "replicas", json_integer((json_int_t)stream->replicas));
-	if (stream_alarm(stream->bytes, stream->max_bytes))
-		json_object_set_new(
-			json, "error",
-			json_string(streams_rows[id].discard_old
-					    ? "nearly full: its oldest entries will be dropped"
-					    : "nearly full: changes will be refused"));
+	if (stream_refuses(id, stream))
+		json_object_set_new(json, "alarm", json_true());
 	return json;
 }
 
@@ -87,6 +84,8 @@ static json_t *mirror_status(const struct meshd *meshd, enum streams_id id)
 
 	if (stream->result == POLL_PRESENT)
 		json_object_set_new(json, "behind", json_integer(MAX2(behind, 0)));
+	if (rebuild_is_of(meshd, id))
+		json_object_set_new(json, "rebuilding", json_true());
 	return json;
 }
 
@@ -108,8 +107,8 @@ static void add_error(json_t *json, const struct failure *failure)
 {
 	if (!failure_is_set(failure))
 		return;
-	json_object_set_new(json, "error", json_words(failure->message));
-	json_object_set_new(json, "hint", json_words(failure->hint));
+	json_object_set_new(json, "error", json_utf8(failure->message));
+	json_object_set_new(json, "hint", json_utf8(failure->hint));
 }
 
 json_t *watch_status(const struct meshd *meshd)

@@ -1,4 +1,4 @@
-/* Addresses that are listened on: what excludes what. */
+/* Address: which listening addresses exclude each other. */
 #include "placerd/placerd.h"
 
 static bool is_any(const char *address)

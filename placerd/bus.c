@@ -1,4 +1,4 @@
-/* The endpoints: what placerd answers. It publishes nothing else. */
+/* Bus: the endpoints of placerd, which publishes nothing else. */
 #include "placerd/placerd.h"
 
 static void on_probed(struct probe *probe, void *userdata)

@@ -1,5 +1,5 @@
-/* The best of the machines that may: spread, then the service's volumes, the region's role,
- * capacity, id. */
+/* Choose: the best of the eligible machines by spread, then the service's volumes, the region's
+ * role, capacity, id. */
 #include "placerd/placerd.h"
 
 /* Capacity is compared in steps: small differences do not count, so a plan that was previewed is
@@ -10,7 +10,7 @@ struct score {
 	struct host *host;
 	size_t in_zone;	   /* of this service; fewer is better, as everywhere below */
 	size_t on_machine; /* of this service */
-	size_t volumes;	   /* of the service that are not recorded there */
+	size_t volumes;	   /* volumes of the service that are not recorded there */
 	int role;	   /* 0: the one that suits */
 	int used;	   /* steps of capacity that are reserved or used */
 	size_t instances;  /* of all services */
@@ -67,7 +67,7 @@ static void score_host(const struct placing *placing, struct host *host, struct 
 	ret->instances = host->instances;
 }
 
-/* What decides between them, as text. Negative *ret_order: `a` is better. */
+/* The criterion that distinguishes two machines, as text. Negative *ret_order: `a` is better. */
 static const char *compare(const struct score *a, const struct score *b, int *ret_order)
 {
 	const struct {

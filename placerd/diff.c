@@ -1,5 +1,5 @@
-/* What changed between two versions of a service, as text. It names variables, never their values:
- * they may be secret. */
+/* Diff: the changes between two versions of a service as text. It names variables but not their
+ * values, which may be secret. */
 #include "placerd/placerd.h"
 
 /* Keys of the manifest that do not change the container itself. */

@@ -1,4 +1,4 @@
-/* Hard filters: each gives the reason why a machine may not take a service. */
+/* Filter: hard filters, each with the reason why a machine is not eligible for a service. */
 #include "placerd/placerd.h"
 
 typedef char *(*filter_fn)(const struct placing *placing, const struct host *host);
@@ -79,7 +79,7 @@ static char *by_placement(const struct placing *placing, const struct host *host
 	return why ? why : by_labels(placement, member);
 }
 
-/* Nobody needs to set the label `arch`: the engine reports it. */
+/* The label `arch` need not be set: the engine reports it. */
 static char *by_arch(const struct placing *placing, const struct host *host)
 {
 	const char *wanted = pairs_get(&placing->service->placement.labels, "arch");
@@ -100,7 +100,7 @@ static char *by_image(const struct placing *placing, const struct host *host)
 	const struct service *service = placing->service;
 
 	if (placing->pinned) {
-		/* What a digest names cannot have changed since; what a tag names can. */
+		/* A digest always names the same image; a tag may have moved. */
 		if (host_has_digest(host, placing->pinned) ||
 		    (service->pull != PULL_NEVER && strchr(service->image, '@')))
 			return NULL;
@@ -113,7 +113,7 @@ static char *by_image(const struct placing *placing, const struct host *host)
 	return xasprintf("it does not have image %s, and pull is never", service->image);
 }
 
-/* What the machine's gateway needs the port for, or NULL. Owned by the caller. */
+/* Why the machine's gateway needs the port, or NULL. Owned by the caller. */
 static char *gateway_port(const struct planning *planning, const struct host *host,
 			  const struct publish *publish)
 {

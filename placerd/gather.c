@@ -197,7 +197,7 @@ static void push_new(char ***list, const char *item)
 		strv_push(list, xstrdup(item));
 }
 
-/* An image that has to run is asked for by its id too: its name may be gone, or another's. */
+/* A pinned image is also requested by its id: its name may be removed, or name another image. */
 static void list_images(struct gathering *g)
 {
 	const struct manifest *manifest = g->request->manifest;

@@ -1,4 +1,4 @@
-/* Machines while a plan is being made: what is reserved there already, and what is left. */
+/* Host: the machines while a plan is made, with their reserved and free capacity. */
 #include "placerd/placerd.h"
 
 static int compare_hosts(const void *a, const void *b)
@@ -107,8 +107,8 @@ void host_release(struct host *host, const struct service *service)
 	host->instances--;
 }
 
-/* What a committed head names and the machine has: it runs, or its deploy is about to resume it.
- * `manifest` NULL: what it requests is not known. */
+/* Counts the instances that a committed head names and the machine has: running ones, and those
+ * that a deploy is about to resume. `manifest` NULL: their requests are unknown. */
 static void reserve_head(struct planning *planning, const struct head *head,
 			 const struct manifest *manifest)
 {
@@ -207,7 +207,7 @@ void hosts_make(struct planning *planning)
 		find_zone(planning, i);
 	for (size_t i = 0; i < input->n_others; i++)
 		reserve_head(planning, input->others[i].head, input->others[i].manifest);
-	/* Without the committed manifest, what the new one says is the best guess. */
+	/* Without the committed manifest, the new one is the best estimate. */
 	if (input->head)
 		reserve_head(planning, input->head,
 			     input->before ? input->before : input->manifest);

@@ -1,4 +1,4 @@
-/* Which slots of the head a service keeps: those that serve. */
+/* Keep: which slots of the head a service keeps: those that serve. */
 #include "placerd/placerd.h"
 
 void remove_slot(struct planning *planning, const char *service, const struct slot *slot,
@@ -23,7 +23,7 @@ char *lost_machine(const struct planning *planning, const char *machine)
 	return NULL;
 }
 
-/* Waiting for a machine that cannot be asked would block every step of the deploy. */
+/* A deploy that waited for an unreachable machine would block at every step. */
 bool give_up(struct planning *planning, const char *service, const struct slot *slot)
 {
 	_cleanup_free_ char *lost = lost_machine(planning, slot->machine);
@@ -55,7 +55,7 @@ void find_change(const struct placing *placing, const struct host *host, const s
 				   "kept if it is the same");
 		return;
 	}
-	/* The image's name is gone from the machine, but what runs is what is wanted. */
+	/* The machine no longer has the image's name, but the instance runs the wanted image. */
 	if (same && streq(image, service->image)) {
 		ret->digest = running;
 		return;
@@ -66,7 +66,7 @@ void find_change(const struct placing *placing, const struct host *host, const s
 			     digest ? "" : "; the image is fetched first");
 }
 
-/* What counts for keeping a slot when there are too many; smaller is better. */
+/* The order in which slots are kept when there are too many; smaller is better. */
 struct rank {
 	const struct slot *slot;
 	int state; /* 0 ready, 1 running, 2 not running */
@@ -120,12 +120,12 @@ static void drop_rank(struct placing *placing, const struct rank *rank, bool oth
 		rank->state && others_ready ? states[rank->state] : "");
 
 	remove_slot(planning, placing->service->name, rank->slot, why);
-	/* It holds its ports until it is removed, after the commit. */
+	/* A removed slot holds its ports until the clean-up after the commit. */
 	host_claim(host, planning->input->manifest->ns,
 		   placing->before ? placing->before : placing->service);
 }
 
-/* Slots are kept by what they are worth, not by number: numbers need not be dense. */
+/* Slots are kept in the order of their rank, not of their numbers, which need not be dense. */
 static void keep_best(struct placing *placing)
 {
 	size_t replicas = (size_t)placing->service->replicas, n = placing->n_kept;

@@ -1,8 +1,8 @@
-/* The committed manifest of every namespace, read from PLOYZ_MANIFESTS at the sequence that its
- * head names. */
+/* Manifests: reads the committed manifest of every namespace from PLOYZ_MANIFESTS, at the sequence
+ * in its head. */
 #include "placerd/placerd.h"
 
-/* One manifest on its way. */
+/* One manifest that is being read. */
 struct fetch {
 	struct manifests *manifests;
 	size_t at; /* index into the snapshot's namespaces */
@@ -13,7 +13,7 @@ struct manifests {
 	struct snapshot *snapshot;
 	manifests_fn fn;
 	void *userdata;
-	size_t next; /* namespace that is asked for next */
+	size_t next; /* next namespace to read */
 	size_t waiting;
 	struct fetch fetches[MANIFESTS_AT_ONCE]; /* `manifests` NULL: free */
 	struct deferred *end;
@@ -30,7 +30,7 @@ void manifests_free(struct manifests *m)
 	free(m);
 }
 
-/* A sequence that names another namespace's manifest, or none, is as good as one that is gone. */
+/* An entry that is no manifest of this namespace is treated like one that was dropped. */
 static struct manifest *take(struct snapshot *s, const struct namespace_entry *of,
 			     const struct stream_entry *entry)
 {

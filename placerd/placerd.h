@@ -119,7 +119,7 @@ struct machine_view {
 	const struct member *member;
 	const char *record_error;  /* why the member record cannot be decoded, or NULL */
 	const struct probe *probe; /* NULL: it did not answer */
-	const char *probe_error;   /* why it did not */
+	const char *probe_error;   /* why it did not answer */
 };
 /* Another namespace. All borrowed. */
 struct namespace_view {
@@ -215,14 +215,14 @@ const char *host_digest(const struct host *host, const struct placing *placing);
 bool host_has_image(const struct host *host, const char *image);
 /* Whether an image with this id is there. */
 bool host_has_digest(const struct host *host, const char *digest);
-/* Takes what the service requests of the machine. */
+/* Subtracts the service's requests from the machine's free capacity. */
 void host_take(struct host *host, const char *ns, const struct service *service);
 /* Gives back what an instance of the service had there: it stops before the next one starts. */
 void host_release(struct host *host, const struct service *service);
 void host_claim(struct host *host, const char *ns, const struct service *service);
 /* The instance as the machine's probe saw it, or NULL. Borrowed. */
 const struct instance *host_instance(const struct host *host, const char *id);
-/* Whether an instance in this state runs and goes on running. */
+/* Whether an instance in this state runs and continues to run. */
 bool instance_runs(const struct instance *instance);
 
 /* address.c (pure): addresses that are listened on */
@@ -250,7 +250,7 @@ enum filter {
  * NULL); FILTER_COUNT: none. `fresh`: a new container is needed there. */
 enum filter filter_host(const struct placing *placing, const struct host *host, bool fresh,
 			char **ret_why);
-/* The refusal: what each machine failed, and which part of the manifest that concerns. `slot` -1:
+/* Adds the refusal: the filter that each machine failed and the field of the manifest. `slot` -1:
  * any. */
 void filter_refuse(const struct placing *placing, int64_t slot);
 
@@ -275,9 +275,10 @@ struct host *choose_host(struct placing *placing, char **ret_why);
 /* keep.c (pure): which slots of the head a service keeps */
 /* Fills `kept` and `lost`; slots that are neither are removed. Before any slots_stay. */
 void slots_select(struct placing *placing);
-/* Why the machine cannot be asked to remove what it has, or NULL. Owned by the caller. */
+/* Why the machine cannot be asked to remove its instances, or NULL. Owned by the caller. */
 char *lost_machine(const struct planning *planning, const char *machine);
-/* Whether that is so; then it warns that the slot's instance is left there. */
+/* Whether there is such a reason; then it adds the warning that the slot's instance is left there.
+ */
 bool give_up(struct planning *planning, const char *service, const struct slot *slot);
 void remove_slot(struct planning *planning, const char *service, const struct slot *slot,
 		 const char *why);
@@ -290,7 +291,8 @@ void find_change(const struct placing *placing, const struct host *host, const s
 		 const struct instance *seen, struct change *ret);
 
 /* slots.c (pure): the slots of one service */
-/* What stays where it runs, and what is replaced there. Of all services before any slots_place. */
+/* Adds the rows of slots that stay or are replaced on their machine. Called for all services before
+ * any slots_place. */
 void slots_stay(struct placing *placing);
 /* Places what has no machine yet. */
 void slots_place(struct placing *placing);
@@ -298,12 +300,12 @@ void slots_place(struct placing *placing);
 void slots_remove_services(struct planning *planning);
 
 /* diff.c (pure) */
-/* In what the container made of `after` differs from the one made of `before`, as text; owned by
- * the caller. Values are left out: they may be secret. */
+/* The differences between the containers of `before` and `after`, as text; owned by the caller.
+ * Values are left out: they may be secret. */
 char *diff_service(const struct service *before, const struct service *after,
 		   const char *digest_before, const char *digest_after);
 
-/* routes.c (pure): what the routes may not have, and what becomes of them */
+/* routes.c (pure): refuses routes that conflict, and lists the changes of routes */
 /* Fills the planning's `listens`. */
 void listens_make(struct planning *planning);
 void routes_check(struct planning *planning);

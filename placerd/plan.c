@@ -1,5 +1,5 @@
-/* The planner: a manifest, the committed state and the machines as they are give what a deploy
- * would do. Pure: no bus, no clock, nothing random. */
+/* Plan (pure): what a deploy would do, computed from a manifest, the committed state and the
+ * present machines, without bus, clock or randomness. */
 #include "placerd/placerd.h"
 
 struct plan_slot *plan_add(struct planning *planning, const char *service, int64_t slot,
@@ -181,7 +181,7 @@ static void find_changes(struct planning *planning)
 	else
 		plan->changes = input->manifest->n_services || input->manifest->n_volumes ||
 				input->manifest->grants.count;
-	/* A plan that cannot be carried out is not a plan without changes. */
+	/* A refused plan does not count as one without changes. */
 	plan->changes |= plan->n_refusals > 0 || manifest_missing(input) ||
 			 slots_change(planning) || volumes_change(planning);
 	for (size_t i = 0; i < plan->n_routes; i++)

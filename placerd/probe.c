@@ -1,4 +1,4 @@
-/* A probe of this machine: the kernel's files, and what agentd reports. Only agentd reaches the
+/* Probe: this machine's state, from the kernel's files and from agentd, which alone reaches the
  * engine. */
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -61,7 +61,7 @@ static void read_kernel(const struct placerd *placerd, struct probe *probe)
 	probe->gateway_address = xstrdup(placerd->config->gateway_address);
 }
 
-/* After agentd's answer, whose ports have owners. */
+/* Called after agentd's answer, whose ports have owners. */
 static void read_ports(const struct placerd *placerd, struct probe *probe)
 {
 	static const struct {

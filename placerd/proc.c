@@ -52,7 +52,7 @@ static void add_port(struct probe *probe, int64_t port, enum protocol protocol, 
 	for (size_t i = 0; i < probe->n_host_ports; i++) {
 		const struct host_port *known = &probe->host_ports[i];
 
-		/* What listens for a container's published port is not listed again. */
+		/* The listening socket of a container's published port is not listed again. */
 		if (known->port == port && known->protocol == (int)protocol &&
 		    (known->owner || streq(known->address, address)))
 			return;

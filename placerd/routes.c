@@ -1,4 +1,4 @@
-/* Routes: what they may not have, and what becomes of those of the head. */
+/* Routes: refuses routes that conflict, and lists what changes in those of the head. */
 #include "placerd/placerd.h"
 
 static void add_listens(struct planning *planning, const struct head *head)
@@ -16,7 +16,7 @@ void listens_make(struct planning *planning)
 		add_listens(planning, planning->input->others[i].head);
 }
 
-/* Where the manifest has a route of its head; owned by the caller. */
+/* The manifest path of one of the head's routes; owned by the caller. */
 static char *route_path(const struct manifest *manifest, const struct head_route *route)
 {
 	const struct service *service = manifest_service(manifest, route->service);
@@ -55,7 +55,7 @@ static void check_owner(struct planning *planning, const struct route_owners *ow
 	route_conflict_clear(&conflict);
 }
 
-/* Once a gateway has served the port, what listens there without an owner may be the gateway. */
+/* Once a gateway has served the port, a listening socket without an owner may be the gateway's. */
 static bool was_claimed(const struct plan_input *input, const char *key)
 {
 	for (size_t i = 0; input->routes && i < input->routes->n_claims; i++)
@@ -64,8 +64,8 @@ static bool was_claimed(const struct plan_input *input, const char *key)
 	return false;
 }
 
-/* Who listens on the port of a tcp route where this machine's gateway would, or NULL. Owned by the
- * caller. */
+/* The program that listens on a tcp route's port at this machine's gateway address, or NULL. Owned
+ * by the caller. */
 static char *listener(const struct probe *probe, int64_t port, bool *ret_known)
 {
 	*ret_known = true;

@@ -1,4 +1,4 @@
-/* The slots of a service: what stays, what is replaced, what is new, what is removed. */
+/* Slots: which slots of a service stay, are replaced, are new or are removed. */
 #include "placerd/placerd.h"
 
 static bool is_global(const struct service *service)
@@ -147,7 +147,7 @@ static void stay(struct placing *placing, const struct slot *slot)
 
 void slots_stay(struct placing *placing)
 {
-	/* A head that names a number twice is wrong; the first one counts. */
+	/* A head with a duplicate slot number is invalid; the first one counts. */
 	for (size_t i = 0; i < placing->n_kept; i++)
 		if (!is_planned(placing, placing->kept[i]->slot))
 			stay(placing, placing->kept[i]);

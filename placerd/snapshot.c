@@ -1,9 +1,9 @@
-/* A snapshot of PLOYZ_INTENT, read from the store's leader: heads, members, regions and claims. */
+/* Snapshot: PLOYZ_INTENT as the store's leader has it: heads, members, regions and claims. */
 #include "placerd/placerd.h"
 
 struct snapshot_reading {
 	struct placerd *placerd;
-	char *ns;      /* whose last entry has to be at `head` or later */
+	char *ns;      /* namespace whose last entry has to be at `head` or later */
 	uint64_t head; /* 0: any */
 	snapshot_fn fn;
 	void *userdata;
@@ -76,7 +76,8 @@ struct namespace_entry *snapshot_namespace(const struct snapshot *s, const char 
 	return NULL;
 }
 
-/* What is stored while the snapshot is read comes again: the later entry replaces the earlier. */
+/* A subject that is written while the snapshot is read is delivered again: the later entry replaces
+ * the earlier one. */
 static void take_head(struct snapshot *s, const char *ns, struct head *head, uint64_t sequence)
 {
 	struct namespace_entry *entry = snapshot_namespace(s, ns);
@@ -134,7 +135,7 @@ static void take_claim(struct snapshot *s, struct route_claim *claim, uint64_t s
 	*entry = (struct claim_entry){ claim, sequence };
 }
 
-/* Decodes an entry, which has to be about what its subject names. */
+/* Decodes an entry, whose content has to match its subject. */
 static int decode(const struct stream_entry *entry, const struct codec_schema *schema,
 		  size_t name_at, const char *name, void **ret, struct failure *failure)
 {
@@ -148,7 +149,7 @@ static int decode(const struct stream_entry *entry, const struct codec_schema *s
 	return failure_set(failure, FAILURE_INVALID, NULL, "its subject names another one");
 }
 
-/* What the entry is about is placed in the snapshot, decoded or not. */
+/* The entry's object is added to the snapshot even if it cannot be decoded. */
 static int take(struct snapshot *s, const struct stream_entry *entry, struct failure *failure)
 {
 	_cleanup_free_ char *name = NULL, *key = NULL;

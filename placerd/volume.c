@@ -1,4 +1,4 @@
-/* Volumes: a slot has to be where the data of its volumes is. The head records where that is. */
+/* Volume: a slot must be on the machine with the data of its volumes, which the head records. */
 #include "placerd/placerd.h"
 
 static const struct volume *mounted(const struct planning *planning, const struct mount *mount)
@@ -47,7 +47,7 @@ char *volume_elsewhere(const struct placing *placing, const char *machine)
 		row = planned(planning, volume->name, NULL);
 		if (row && !streq(row->machine, machine))
 			return located(planning, volume->name, row->machine);
-		/* One that was shared until now is on several machines: any of them will do. */
+		/* A volume that was shared until now is on several machines: any of them fits. */
 		record = row ? NULL : recorded(planning, volume->name, NULL);
 		if (record && !recorded(planning, volume->name, machine))
 			return located(planning, volume->name, record->machine);
@@ -73,7 +73,7 @@ static void add_row(struct planning *planning, const struct volume *volume,
 		.name = xstrdup(volume->name),
 		.machine = xstrdup(machine),
 		.mode = volume->mode,
-		/* The record names what is there, whatever `auto` will mean later. */
+		/* The row has the actual driver, because the meaning of `auto` may change. */
 		.driver = record			  ? record->driver
 			  : volume->driver == VOLUME_AUTO ? VOLUME_DIR
 							  : volume->driver,
@@ -109,7 +109,7 @@ static int compare_rows(const void *a, const void *b)
 	return by_name ? by_name : strcmp(x->machine, y->machine);
 }
 
-/* What is recorded of mounted volumes stays theirs, also where no slot is now. */
+/* Rows of mounted volumes stay, also on machines without a slot. */
 void volumes_plan(struct planning *planning)
 {
 	const struct manifest *manifest = planning->input->manifest;

@@ -1,4 +1,4 @@
-/* The command line: the verb, its options anywhere among its words, and the global options. */
+/* Arguments: parses the verb, its options anywhere among its arguments, and the global options. */
 #include "ployzctl/ployzctl.h"
 
 const struct verb *verb_find(const char *name)

@@ -1,4 +1,4 @@
-/* `ployzctl deploy attach|cancel|sweep`: deploys that are under way, or left something undone. */
+/* `ployzctl deploy attach|cancel|sweep`: deploys that are under way or have a pending clean-up. */
 #include "ployzctl/ployzctl.h"
 #include "ployzctl/pure.h"
 
@@ -20,8 +20,8 @@ struct control {
 	struct records_read *read;
 	struct follow *follow;
 	struct deferred *next; /* sweep: the next namespace */
-	char **namespaces;     /* sweep: those that are left to do */
-	size_t done;	       /* sweep: of them */
+	char **namespaces;     /* sweep: the namespaces to sweep */
+	size_t done;	       /* sweep: number of namespaces that are done */
 	int code;	       /* sweep: the first one that is not 0 */
 };
 
@@ -69,7 +69,7 @@ int verb_deploy_attach(struct ployzctl *ctl, int argc, char **argv)
 
 /* --- cancel */
 
-/* Cancelled means: it ended without its commit. */
+/* A cancel has succeeded if the deploy ended without its commit. */
 static void on_cancel_ended(int exit_code, const struct deploy *record, void *userdata)
 {
 	struct control *control = userdata;
@@ -117,8 +117,8 @@ static void on_cancelled(const struct failure *failure, void *answer, void *user
 	control->follow = follow_new(control->ctl, &options, on_cancel_ended, control);
 }
 
-/* The leased that executes the deploy is asked. The record names its machine; while the store does
- * not answer, it is taken to be the session's. */
+/* The request goes to the machine in the deploy's record or, while the store does not answer, to
+ * the session's machine. */
 static void on_found(_unused_ const struct failure *failure, const struct records *records,
 		     void *userdata)
 {

@@ -5,7 +5,7 @@ static const struct config_row rows[] = {
 	{ "file", CONFIG_STRING, offsetof(struct deploy_options, file), NULL, "FILE",
 	  "the manifest (-f); - for standard input", 0, 0 },
 	{ "yes", CONFIG_BOOL, offsetof(struct deploy_options, yes), NULL, NULL,
-	  "do not ask where everything is removed", 0, 0 },
+	  "do not ask before everything is removed", 0, 0 },
 	{ "plan-seq", CONFIG_INT, offsetof(struct deploy_options, plan_seq), "-1", "N",
 	  "refuse (5) unless the namespace is as it was at this sequence", -1, INT64_MAX },
 	{ "why", CONFIG_STRING, offsetof(struct deploy_options, why), NULL, "TEXT",
@@ -38,7 +38,7 @@ static int refused(const struct deploy_task *task, const struct plan *plan)
 			      first->message);
 }
 
-/* A plan that removes everything needs --yes, or a person who agrees. */
+/* A plan that removes everything needs --yes or a confirmation at the terminal. */
 static bool confirmed(const struct deploy_task *task, const struct plan *plan, int *ret_code)
 {
 	_cleanup_free_ char *question = xasprintf("Remove everything of namespace %s?", plan->ns);

@@ -51,7 +51,7 @@ static int take_lock(struct dev *dev, struct failure *failure)
 	return 0;
 }
 
-/* <dir>/run is the common path; it is a link where it would be too long for sockets. */
+/* <dir>/run is the common path; it is a link if the path would be too long for sockets. */
 static int make_run(struct dev *dev, struct failure *failure)
 {
 	_cleanup_free_ char *run = xasprintf("%s/run", dev->dir),

@@ -1,4 +1,4 @@
-/* Entries of the log as text: who did what from where, and what changed. */
+/* Event lines (pure): the entries of the log as text: operator, verb, machine, and what changed. */
 #include "ployzctl/pure.h"
 
 static void free_instances(void *instances)
@@ -182,8 +182,8 @@ static void subnet_lines(const char *subnet, const struct subnet_claim *claim, c
 	add_line(lines, &text);
 }
 
-/* What an entry is about: a namespace, which is in the entry's subject or in its object, or one of
- * these words. */
+/* The object of an entry: a namespace, which is in the entry's subject or content, or one of these
+ * names. */
 static const struct kind {
 	enum subject_id subject;
 	const char *about; /* NULL: the last name of the subject */

@@ -81,12 +81,12 @@ static char *entry_text(const struct source *source, const struct stream_entry *
 
 static void show(const struct events *events, const char *text)
 {
-	/* The reader of the output has ended. */
+	/* The process that reads the output has ended. */
 	if (fputs(text, stdout) == EOF || (events->live && fflush(stdout) != 0))
 		session_end(events->ctl, EXIT_DONE);
 }
 
-/* --- what waits until all streams are read */
+/* --- lines that wait until all streams are read */
 
 static void hold(struct events *events, size_t source, const struct stream_entry *entry, char *text)
 {

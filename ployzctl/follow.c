@@ -1,5 +1,5 @@
-/* Follows a deploy that a leased executes. Nothing depends on it: without progress it polls with
- * leased.attach, which also resolves a deploy that nobody executes any more. */
+/* Follow: shows the progress of a deploy until its end. Without progress it polls with
+ * leased.attach, which also resolves a deploy that no leased executes any more. */
 #include <unistd.h>
 
 #include "ployzctl/ployzctl.h"
@@ -73,7 +73,7 @@ static void note(struct follow *f, const char *text)
 		live_print(f->live, "%s", text);
 }
 
-/* --- an unknown outcome: leased resolves it, this waits */
+/* --- an unknown outcome: waits until leased has resolved it */
 
 static void finish_unknown(struct follow *f, const char *reason)
 {
@@ -295,7 +295,7 @@ static void on_accepted(const struct failure *failure, void *answer, void *userd
 	f->request = NULL;
 	if (f->ended)
 		return;
-	/* A lost answer is no refusal: the rollout may be under way, its record shows it. */
+	/* A lost answer is no refusal: the rollout may be under way; its record shows that. */
 	if (failure && failure->code != FAILURE_TIMEOUT) {
 		finish(f, session_report(failure));
 		return;

@@ -1,4 +1,4 @@
-/* `ployzctl lease ls|show|break`: who may change a namespace now. */
+/* `ployzctl lease ls|show|break`: the holders of leases. */
 #include <inttypes.h>
 
 #include "ployzctl/ployzctl.h"

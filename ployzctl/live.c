@@ -1,4 +1,5 @@
-/* A deploy's progress: a block that is redrawn on a terminal, elsewhere one line per event. */
+/* Live: a deploy's progress, as a block that is redrawn on a terminal, otherwise as one line per
+ * event. */
 #include <sys/ioctl.h>
 #include <unistd.h>
 

@@ -127,7 +127,7 @@ static void on_progress(const struct bus_message *message, void *userdata)
 			session_json(&progress_schema, progress);
 		else
 			print_line(logs, progress);
-		/* The reader of the output has ended. */
+		/* The process that reads the output has ended. */
 		if (logs->options.follow && fflush(stdout) != 0)
 			session_end(logs->ctl, EXIT_DONE);
 	} else if (progress->kind == PROGRESS_END && source) {
@@ -172,7 +172,7 @@ static void request_lines(struct source *source)
 		.since_ms = logs->options.since ? (int64_t)(logs->options.since / 1000) : -1,
 	};
 
-	/* A restarted agentd does not know the stream: it continues with what was not shown yet. */
+	/* A restarted agentd has no such stream: requests the lines that were not shown yet. */
 	if (source->answered) {
 		request.tail = -1;
 		request.since_ms = (int64_t)((boot_now_usec() - source->answered_usec) / 1000);

@@ -7,7 +7,7 @@ struct ns_view {
 	const struct snapshot *snapshot;
 	struct table table;
 	size_t found;
-	int64_t revision; /* history: that of the entry before */
+	int64_t revision; /* history: revision of the entry before */
 };
 
 static json_t *head_json(const struct head *head, uint64_t sequence)
@@ -137,7 +137,7 @@ static void show_head(const struct head *head, uint64_t sequence)
 		       (long long)head->volumes[i].generation);
 }
 
-/* The head refers to its manifest, which has the images' names. */
+/* The manifest that the head refers to has the images' names. */
 static void on_release(struct revision *revisions, _unused_ size_t count, void *userdata)
 {
 	const struct ns_view *view = userdata;

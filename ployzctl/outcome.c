@@ -1,5 +1,5 @@
-/* How a deploy ended: its report and exit code, and what the log says when its leased ended before
- * it could report. */
+/* Outcome: the report and exit code of an ended deploy, and its outcome by the log if its leased
+ * ended before it could report. */
 #include "ployzctl/ployzctl.h"
 #include "ployzctl/pure.h"
 

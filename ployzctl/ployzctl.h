@@ -1,5 +1,6 @@
-/* ployzctl: thin verbs over request/reply. One verb table gives dispatch, --help and the list that
- * the manual is compared with; each file holds one verb or one family of verbs. */
+/* ployzctl: verbs that send requests and print answers. Dispatch, --help and the list that the
+ * manual is compared with come from one verb table; each file has one verb or one family of verbs.
+ */
 #ifndef PLOYZ_PLOYZCTL_H
 #define PLOYZ_PLOYZCTL_H
 
@@ -98,7 +99,7 @@ int deploy_argument(const char *word);
 /* --- session.c */
 /* Prints `message; hint` on stderr; returns the exit code. */
 int session_report(const struct failure *failure);
-/* The same of a failure that is made here. `hint` may be NULL. */
+/* The same for a failure with this text. `hint` may be NULL. */
 int session_refuse(enum failure_code code, const char *hint, const char *format, ...)
 	_printf_(3, 4);
 /* session_report, then the loop ends with its exit code. */
@@ -109,8 +110,8 @@ void session_json_value(json_t *json);
 void session_json(const struct codec_schema *schema, const void *object);
 /* The operator's name; owned by the caller. */
 char *session_operator(void);
-/* Whether a person at a terminal agrees. Without a terminal it is refused: then, and when the
- * person declines, false with *ret_code. `what` completes "cannot …". */
+/* Asks for a confirmation at the terminal. False with *ret_code if it is declined or there is no
+ * terminal. `what` completes "cannot …". */
 bool session_confirm(bool yes, const char *question, const char *what, int *ret_code);
 /* Context, loop and bus: 0, or the exit code after the error was printed. */
 int session_open(struct ployzctl *ctl);

@@ -1,5 +1,5 @@
-/* `ployzctl ps`: the instances of all machines as their engines show them now; those of a machine
- * that does not answer as its last facts have them. */
+/* `ployzctl ps`: the instances of all machines as their engines show them now, or by the last facts
+ * of a machine that does not answer. */
 #include "ployzctl/ployzctl.h"
 
 struct listing {

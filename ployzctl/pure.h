@@ -4,7 +4,7 @@
 
 #include "lib/ployz.h"
 
-/* --- outcome.c: what the entries of a namespace say about a deploy whose leased ended */
+/* --- outcome.c: the outcome of a deploy whose leased ended, by the entries of its namespace */
 
 enum outcome_found {
 	OUTCOME_ABSENT,	   /* no entry of this deploy: it never opened */

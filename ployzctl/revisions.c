@@ -68,7 +68,7 @@ const struct revision_row *revision_list_find(const struct revision_list *list, 
 
 /* --- reading */
 
-/* The one reading of a session lives until the program ends. */
+/* The one read of a session exists until the program ends. */
 static struct {
 	struct ployzctl *ctl;
 	const char *ns;

@@ -5,7 +5,7 @@ static const struct config_row rows[] = {
 	{ "to", CONFIG_INT, offsetof(struct deploy_options, to), NULL, "N",
 	  "the revision; without it, the one before the current one", 1, INT64_MAX },
 	{ "yes", CONFIG_BOOL, offsetof(struct deploy_options, yes), NULL, NULL,
-	  "do not ask where everything is removed", 0, 0 },
+	  "do not ask before everything is removed", 0, 0 },
 	{ "why", CONFIG_STRING, offsetof(struct deploy_options, why), NULL, "TEXT",
 	  "kept with the revision", 0, 0 },
 	{ "verbose", CONFIG_BOOL, offsetof(struct deploy_options, verbose), NULL, NULL,

@@ -3,7 +3,7 @@
 #include "lib/streams.h"
 #include "ployzctl/ployzctl.h"
 
-/* The one reading of a session lives until the program ends. */
+/* The one read of a session exists until the program ends. */
 static struct {
 	struct ployzctl *ctl;
 	struct snapshot snapshot;

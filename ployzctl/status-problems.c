@@ -1,4 +1,5 @@
-/* What `ployzctl status` reports as wrong, from everything that it has gathered (pure). */
+/* Status problems (pure): the list of problems of `ployzctl status`, from everything that it has
+ * read. */
 #include "ployzctl/pure.h"
 #include "ployzctl/status.h"
 
@@ -339,7 +340,7 @@ static void open_problem(const struct status *status, const struct head *head, c
 	    head->open->deploy, head->ns, head->ns);
 }
 
-/* What the gateways show now is newer than what the record says of its routes. */
+/* The gateways' present answers are newer than the record's list of routes. */
 static bool gateways_serve(const struct status *status, const struct snapshot_head *at)
 {
 	const struct watermark wanted = { .generation = status->snapshot->applied.generation,

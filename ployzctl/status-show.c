@@ -140,7 +140,8 @@ static void print_deploys(const struct status *status)
 			     deploy->phase != DEPLOY_UNKNOWN &&
 			     deploy->phase != DEPLOY_CLEANUP_PENDING;
 
-		/* Those with something left to do are shown whatever their age. */
+		/* Deploys with a pending clean-up or an unknown outcome are shown whatever their
+		 * age. */
 		if (i >= first || !ended)
 			table_row(&table, id, deploy->ns, deploy_phase_names[deploy->phase],
 				  revision, deploy->operator_, deploy->machine, age);
@@ -166,7 +167,7 @@ static char *applied_text(const json_t *log)
 	return watermark_text(&watermark);
 }
 
-/* What was seen of a daemon, in one cell. */
+/* A daemon's state, in one cell. */
 static char *observed_text(const struct observed *observed)
 {
 	const json_t *log = json_object_get(observed->answer, "log");

@@ -1,4 +1,4 @@
-/* `ployzctl store usage|compact|accept`: the bytes of the store, and what an operator decides about
+/* `ployzctl store usage|compact|accept`: the bytes of the store, and an operator's decisions about
  * its entries. */
 #include <inttypes.h>
 
@@ -206,8 +206,8 @@ static int accept_store(struct store_task *task)
 	static const char question[] =
 		"The store has fewer entries than this cluster has seen. Gateways, resolvers and "
 		"deploys still work with the last known state.\n"
-		"Accepting the store makes its entries the truth: what it lacks is dropped, and "
-		"routes and names that it lacks are no longer served.\n"
+		"After this command the cluster uses the entries of this store only: entries that "
+		"it lacks are dropped, and routes and names that it lacks are no longer served.\n"
 		"Restore the store from a backup or a local mirror instead, if there is one.\n"
 		"Accept the store as it is?";
 	_cleanup_free_ char *operator_ = session_operator();

@@ -1,5 +1,5 @@
-/* The supervisor of `ployzctl dev`: starts children in order, restarts those that die, and ends
- * all. */
+/* Supervisor of `ployzctl dev`: starts children in order, restarts those that end, and stops all.
+ */
 #include "ployzctl/supervise.h"
 
 #include <fcntl.h>

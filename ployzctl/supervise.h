@@ -19,7 +19,7 @@ struct supervise_child {
 	char *address;		 /* owned by the supervisor from then on, or NULL */
 	const char *environment; /* NAME=VALUE where dev's own has no NAME; or NULL */
 	const char *after[6];	 /* names of those that have to be ready first */
-	bool optional;		 /* its failure is reported, the start goes on */
+	bool optional;		 /* its failure is reported, and the start continues */
 	uint64_t stop_usec;	 /* from TERM to KILL; 0: 5 s */
 	char *tmp;		 /* its $TMPDIR, or NULL; owned by the supervisor from then on */
 	/* The part of a line that is printed, or NULL; the log file gets every line. */

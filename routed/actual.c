@@ -34,7 +34,7 @@ struct actual_server *actual_server(const struct actual *actual, const char *bac
 	return NULL;
 }
 
-/* Names are sent back in commands: one that would end a command or begin another is refused. */
+/* Names are sent back in commands, so a name that would end a command is refused. */
 static bool is_word(const char *s)
 {
 	for (; *s; s++)

@@ -6,7 +6,7 @@
 struct build {
 	const struct view *view;
 	struct table *table;
-	struct map keys; /* map key or tcp key → `<ns>/<service>` that has it */
+	struct map keys; /* map key or tcp key → its `<ns>/<service>` */
 	const int64_t *taken;
 	size_t n_taken;
 };
@@ -25,7 +25,7 @@ static enum server_state state_of(int state)
 {
 	if (instance_is_routable((enum instance_state)state))
 		return SERVER_READY;
-	/* A deploy has taken it out of service; see hold(). */
+	/* A deploy has drained or stopped it; see hold(). */
 	return state == INSTANCE_DRAINING || state == INSTANCE_STOPPED ? SERVER_DRAIN : SERVER_DOWN;
 }
 
@@ -79,8 +79,8 @@ static void add_servers(struct build *build, const struct head *head,
 		server = array_add(backend->servers, backend->n_servers);
 		server->instance = xstrdup(slot->instance);
 		server->machine = xstrdup(slot->machine);
-		/* Name and address become words of the proxy's configuration and commands: what is
-		 * not a valid one gets no traffic. */
+		/* Name and address are inserted into the proxy's configuration and commands: an
+		 * instance whose name or address is invalid gets no traffic. */
 		if (instance_id_valid(slot->instance) && !streq(slot->instance, HOLD_SERVER) &&
 		    instance_address_valid(address))
 			server->address = xstrdup(address);
@@ -113,7 +113,7 @@ static const char *backend_for(struct build *build, const struct head *head,
 
 /* ---- routes ---- */
 
-/* What could be misread in the map or in a command is not a path. */
+/* A path with characters that are special in the map or in a command is refused. */
 static bool path_valid(const char *path)
 {
 	if (path[0] != '/')
@@ -125,8 +125,8 @@ static bool path_valid(const char *path)
 	return true;
 }
 
-/* A head whose routes are not what they claim to be: claims are on keys, traffic follows host, path
- * and port. */
+/* A route whose key does not match its host, path or port: claims are on keys, but traffic follows
+ * the other fields. */
 static char *refuse_form(const struct table_route *route)
 {
 	_cleanup_free_ char *key = NULL;
@@ -146,7 +146,7 @@ static char *refuse_form(const struct table_route *route)
 				      : xasprintf("the head names it %s, not %s", route->key, key);
 }
 
-/* What this gateway cannot serve for any namespace. */
+/* Routes that this gateway can serve for no namespace. */
 static char *refuse_service(const struct build *build, const struct table_route *route,
 			    const struct head_service *service, const struct port *port)
 {
@@ -219,14 +219,14 @@ static void add_route(struct build *build, const struct head *head, const struct
 		route.listen = wanted->listen;
 	}
 	route.error = refuse(build, head, wanted, &route, service, port);
-	/* Otherwise there is an error. */
+	/* Otherwise the route has an error. */
 	assert(route.error || (service && port));
 	if (!route.error)
 		route.owner = xstrdup(backend_for(build, head, service, port, &route));
 	*array_add(build->table->routes, build->table->n_routes) = route;
 }
 
-/* ---- held items and ended instances ---- */
+/* ---- held items, needed facts, ended instances ---- */
 
 /* Every namespace with a route that needs the claim with this key. */
 static void add_claimants(const struct build *build, const char *token, struct table_held *held)
@@ -269,6 +269,17 @@ static void add_held(struct build *build, const char *subject, const char *reaso
 	}
 }
 
+static void add_needs(struct build *build, const struct map *heads)
+{
+	for (struct map_item *i = NULL; (i = map_next(heads, i));) {
+		const struct head *head = ((const struct view_item *)i->value)->object;
+
+		if (head->facts && head->generation == build->table->watermark.generation)
+			*array_add(build->table->needs, build->table->n_needs) =
+				(struct table_need){ xstrdup(i->key), head->facts };
+	}
+}
+
 static void add_ended(struct build *build, const struct instances *facts)
 {
 	if (view_machine_is_removed(build->view, facts->machine))
@@ -298,6 +309,8 @@ struct table *table_build(const struct view *view, const struct watermark *water
 		add_ended(&build, ((const struct view_item *)i->value)->object);
 	for (struct map_item *i = NULL; (i = map_next(&view->errors, i));)
 		add_held(&build, i->key, i->value);
+	add_needs(&build, &view->heads);
+	add_needs(&build, &view->waiting);
 	map_clear(&build.keys, free);
 	return build.table;
 }

@@ -87,7 +87,7 @@ static void on_routes(struct bus_call *call, _unused_ void *request, void *userd
 static void add_text(json_t *list, const char *text)
 {
 	if (text)
-		json_array_append_new(list, json_words(text));
+		json_array_append_new(list, json_utf8(text));
 }
 
 static json_t *held_list(const struct routed *routed)
@@ -141,7 +141,7 @@ static json_t *proxy_status(const struct routed *routed)
 	json_object_set_new(proxy, "answers", json_boolean(routed->known));
 	if (routed->actual.pid) {
 		json_object_set_new(proxy, "pid", json_integer(routed->actual.pid));
-		json_object_set_new(proxy, "version", json_words(routed->actual.version));
+		json_object_set_new(proxy, "version", json_utf8(routed->actual.version));
 		json_object_set_new(proxy, "uptime_s", json_integer(routed->actual.uptime_s));
 	}
 	json_object_set_new(proxy, "reloads", json_integer(routed->reloads));

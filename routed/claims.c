@@ -1,5 +1,5 @@
 /* Claims: which namespace is served at a route. lib/model/route-owner.c decides whether a deploy
- * may have a route; everything that it lets pass is served here:
+ * may have a route; every route that it permits is served here:
  *
  * 1. A route needs the claim with its key, for its namespace. For `/` of a host that is the claim
  * on the host, below `/` the one on host and path, for tcp the one on the port.

@@ -1,4 +1,4 @@
-/* Diff: the commands that bring the proxy to what the table wants (pure). */
+/* Diff (pure): the commands that change the proxy's state to that of the table. */
 #include "routed/routed.h"
 
 void diff_clear(struct diff *diff)
@@ -105,7 +105,7 @@ static void reload(struct diff *diff, char *why)
 		diff->reload = why;
 }
 
-/* New servers take connections before anything else changes. */
+/* New servers get connections before anything else changes. */
 static void open_server(struct diff *diff, const struct actual *actual, const char *backend,
 			const struct table_server *wanted)
 {
@@ -159,8 +159,8 @@ static void open_servers(const struct table *table, const struct actual *actual,
 	}
 }
 
-/* One key at a time, each of which the proxy's threads see at once: first keys that are new or
- * changed, then those that are deleted. */
+/* One command per key, each of which is atomic in the proxy: first new and changed keys, then
+ * deleted ones. */
 static void change_map(const struct table *table, const struct actual *actual, const char *map,
 		       struct diff *diff)
 {

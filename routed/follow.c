@@ -7,11 +7,9 @@ static void on_entry(const char *subject, uint64_t sequence, const char *data, s
 	struct routed *routed = userdata;
 
 	routed->partial = true;
-	if (view_take(&routed->view, subject, sequence, data, size) != -EBADMSG)
-		return;
-	log_warning("cannot decode %s; serving its last good entry",
-		    (const char *)map_get(&routed->view.errors, subject));
-	view_restore(&routed->view, subject, routed->last_good);
+	if (view_take(&routed->view, subject, sequence, data, size) == -EBADMSG)
+		log_warning("cannot decode %s; serving its last good entry",
+			    (const char *)map_get(&routed->view.errors, subject));
 }
 
 static void on_settled(const struct watermark *applied, void *userdata)
@@ -19,9 +17,9 @@ static void on_settled(const struct watermark *applied, void *userdata)
 	struct routed *routed = userdata;
 
 	routed->partial = false;
-	/* From here on the view has every last good entry itself. */
+	view_settle(&routed->view, applied, routed->last_good);
+	/* Now the view contains every last good entry. */
 	json_decref(steal(routed->last_good));
-	view_settle(&routed->view, applied);
 	sync_table(routed, applied);
 }
 

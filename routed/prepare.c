@@ -8,7 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* More than the streams can hold for one gateway. */
+/* Above what the streams can hold for one gateway. */
 #define SAVED_MAX_BYTES (256u * 1024 * 1024)
 
 void prepare_paths(struct routed *routed)
@@ -49,7 +49,7 @@ struct table *prepare_saved(const struct routed_config *config, json_t **ret_ent
 	return table;
 }
 
-/* HAProxy has the current table through its sockets; one that starts has only the files. */
+/* A running HAProxy gets the table through its sockets; one that starts has only the files. */
 static int write_failed(struct routed *routed, const char *path, int error)
 {
 	char *why = xasprintf("cannot write %s: %s; an HAProxy that starts now has older routes, "
@@ -129,7 +129,7 @@ static int try_listen(const char *address, int64_t port)
 
 	if (six ? inet_pton(AF_INET6, address, &in6.sin6_addr) != 1
 		: !streq(address, "*") && inet_pton(AF_INET, address, &in.sin_addr) != 1)
-		return 0; /* HAProxy may know this form */
+		return 0; /* HAProxy may accept this form */
 	fd = socket(six ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return 0;
@@ -216,7 +216,7 @@ bool prepare_listen_is_free(const struct routed *routed)
 	return false;
 }
 
-/* Whether this gateway's HAProxy runs: then it is what uses the ports. */
+/* Whether this gateway's HAProxy runs; then it is the program that uses the ports. */
 static bool master_answers(const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };

@@ -1,4 +1,4 @@
-/* Render: haproxy.cfg and its map of a table. */
+/* Render: makes haproxy.cfg and its map from a table. */
 #include "routed/routed.h"
 
 int render_bind_parse(const char *bind, char **ret_address, int64_t *ret_port)
@@ -106,7 +106,8 @@ static const struct table_backend *backend_in(const struct table *table, int64_t
 	return NULL;
 }
 
-/* A multiple of the pool: an exhausted one costs one reload, not one for each further service. */
+/* A multiple of the pool, so that exceeding it costs one reload and not one for each further
+ * service. */
 static int64_t pool_size(const struct table *table, int64_t pool)
 {
 	int64_t highest = 1;

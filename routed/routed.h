@@ -55,26 +55,24 @@ struct view {
 	struct map facts;   /* <machine>.<ns> → struct view_item of struct instances */
 	struct map errors;  /* subject → `entry N on SUBJECT: why it cannot be decoded` */
 	struct map waiting; /* namespace → the head that waits for its facts: struct view_item */
-	struct watermark applied; /* as of the last view_settle */
 };
-/* Everything up to `applied` was taken: heads whose facts are among it take effect. */
-void view_settle(struct view *view, const struct watermark *applied);
+/* Everything up to `applied` was taken: heads whose facts are among it take effect. A subject whose
+ * newest entry cannot be decoded, or whose head waits, and that has nothing in effect gets its last
+ * good entry from `saved` (NULL: nothing), which view_encode made, maybe in an earlier process. */
+void view_settle(struct view *view, const struct watermark *applied, const json_t *saved);
 /* Takes one entry; `data` NULL: the subject is gone. Other subjects are ignored. 1: it was a
  * routing event or a member record; 0: it was not; -EBADMSG: it was and cannot be decoded; the last
  * good entry stays and `errors` has the reason. */
 int view_take(struct view *view, const char *subject, uint64_t sequence, const char *data,
 	      size_t size);
-/* The last good entries as a JSON object {subject: {"sequence", "entry"}}; an own reference. */
+/* The entries in effect as a JSON object {subject: {"sequence", "entry"}}; an own reference. */
 json_t *view_encode(const struct view *view);
-/* A subject whose newest entry cannot be decoded and that has no last good one gets it from
- * `saved`, which view_encode made (maybe in an earlier process). */
-void view_restore(struct view *view, const char *subject, const json_t *saved);
 void view_clear(struct view *view);
 /* NULL: there is none. Borrowed. */
 const struct head *view_head(const struct view *view, const char *ns);
 const struct view_item *view_claim(const struct view *view, const char *key);
-/* The key that a claim's token stands for, or NULL: another spelling must not be taken for it.
- * Owned by the caller. */
+/* The key that a claim's token encodes, or NULL: a token that is not the canonical encoding is
+ * refused. Owned by the caller. */
 char *view_claim_key(const char *token);
 /* An instance as its machine reports it. NULL also for a machine that is removed: its facts count
  * as absent. Borrowed. */
@@ -94,8 +92,8 @@ char *claims_refuse(const struct view *view, const struct head *head,
 enum route_kind { KIND_HTTP, KIND_TCP };
 enum server_state {
 	SERVER_DOWN,  /* named by the head, but no traffic may go there */
-	SERVER_DRAIN, /* no new traffic; existing connections may end */
-	SERVER_HELD,  /* as drain, and nothing else is ready: requests are held for the next one */
+	SERVER_DRAIN, /* no new traffic; existing connections continue to their end */
+	SERVER_HELD,  /* as drain, and no other is ready: requests are held for the next instance */
 	SERVER_READY,
 };
 extern const char *const kind_names[];
@@ -131,7 +129,12 @@ struct table_held {
 	char *reason;	   /* `entry N on SUBJECT: …` */
 	char **namespaces; /* whose confirmations are held back */
 };
-/* Replaced whole, and only by a complete view. */
+/* The facts that a namespace's head requires; the head takes effect with them. */
+struct table_need {
+	char *ns;
+	int64_t facts; /* sequence in PLOYZ_FACTS, of the watermark's generation */
+};
+/* The routing table; only a complete view replaces it. */
 struct table {
 	struct watermark watermark;
 	struct table_backend *backends;
@@ -140,6 +143,8 @@ struct table {
 	size_t n_routes;
 	struct table_held *held;
 	size_t n_held;
+	struct table_need *needs;
+	size_t n_needs;
 	char **ended; /* instances whose process has ended */
 };
 DEFINE_MODEL(table);
@@ -163,6 +168,8 @@ char *table_map_value(const struct table *table, const struct table_route *route
 char *table_map_key(const struct table_route *route);
 /* Segments of a path: /a/b has two. */
 int table_segments(const char *path);
+/* The facts that the heads of a namespace (NULL: of all) require. */
+int64_t table_needs(const struct table *table, const char *ns);
 /* The item of a namespace (NULL: of any) that is held back, with the reason; NULL: none.
  * Borrowed. */
 const char *table_held_of(const struct table *table, const char *ns);
@@ -207,7 +214,7 @@ char *actual_older_command(const char *reply);
 /* Its reply: the connections of each server, as servers of `older`. 0 or -EBADMSG. */
 int actual_read_older(struct actual *older, const char *reply);
 
-/* ---- diff.c: the commands that lead from one to the other (pure) ---- */
+/* ---- diff.c: the commands that lead from the proxy's state to the table (pure) ---- */
 
 struct diff {
 	char **commands; /* for the runtime socket, in order */
@@ -296,7 +303,7 @@ struct routed {
 	char *rendered;		 /* content of haproxy.cfg: written only when it changes */
 	char *rendered_map;	 /* the same of its map */
 	uint64_t saved;		 /* version of the table in table.json; 0: none of this process */
-	uint64_t saved_usec;	 /* CLOCK_BOOTTIME of that */
+	uint64_t saved_usec;	 /* CLOCK_BOOTTIME when it was saved */
 	bool rewritten;		 /* haproxy.cfg or its map changed since then */
 	struct session *session; /* one at a time */
 	enum sync_step step;
@@ -331,12 +338,13 @@ void sync_confirm(struct routed *routed);
 /* ---- prepare.c: the files that HAProxy starts from ---- */
 
 /* The table that was saved last, or an empty one. `ret_entries` (may be NULL) gets the entries that
- * it was made from (see view_restore), or NULL. */
+ * it was made from (see view_settle), or NULL. */
 struct table *prepare_saved(const struct routed_config *config, json_t **ret_entries);
 /* Writes haproxy.cfg and its map when they changed. 0 or a negative errno after having logged the
  * reason. */
 int prepare_write(struct routed *routed);
-/* Saves the table and the view in the state directory. The same. */
+/* Saves the table and the view in the state directory. 0 or a negative errno after having logged
+ * the reason. */
 int prepare_save(struct routed *routed);
 /* Puts the paths of `config` into the struct. */
 void prepare_paths(struct routed *routed);
@@ -349,15 +357,16 @@ int routed_prepare(const struct routed_config *config);
 
 /* ---- waiters.c: requests that wait for the proxy ---- */
 
-/* What an `applied` request gets now (pure). */
+/* The answer of an `applied` request at this moment (pure). */
 enum waiter_answer { WAITER_WAIT, WAITER_APPLIED, WAITER_HELD };
 /* `table` is of the newest complete view (NULL: there is none), `applied` NULL: nothing is
  * applied. */
 enum waiter_answer waiter_decide(const struct table *table, const struct watermark *applied,
 				 const struct applied_request *request);
-/* Whether everything in `wanted` is applied; an empty one is, once anything is (pure). */
+/* Whether everything in `wanted` is applied; an empty `wanted` requires any applied table (pure).
+ */
 bool waiter_reached(const struct watermark *applied, const struct watermark *wanted);
-/* Both take over the call. */
+/* Both take ownership of the call. */
 void waiters_add_applied(struct routed *routed, struct bus_call *call);
 void waiters_add_drained(struct routed *routed, struct bus_call *call);
 /* Answers the requests that can be answered: the table is another one, HAProxy has it, or time

@@ -34,7 +34,8 @@ static bool save_is_due(const struct routed *routed)
 				     boot_now_usec() >= routed->saved_usec + SAVE_USEC);
 }
 
-/* haproxy.cfg before table.json: the saved watermark never promises more than the files hold. */
+/* haproxy.cfg is written before table.json, so that the saved watermark never exceeds what the
+ * files contain. */
 static int store_view(struct routed *routed)
 {
 	int r = prepare_write(routed);
@@ -142,7 +143,7 @@ static void cycle_done(struct routed *routed)
 
 /* ---- reload ---- */
 
-/* What needs no reload is applied nevertheless. */
+/* Changes that need no reload are applied meanwhile. */
 static void reload_failed(struct routed *routed, char *why)
 {
 	log_error("%s; retrying in 30 s", why);
@@ -184,7 +185,7 @@ static void request_reload(struct routed *routed)
 		return;
 	}
 	log_notice("reloading HAProxy: %s", routed->diff.reload);
-	/* Written in any case: --prepare may have written since. */
+	/* Always written: --prepare may have written it since. */
 	free(steal(routed->rendered));
 	free(steal(routed->rendered_map));
 	if (prepare_write(routed) < 0) {
@@ -393,7 +394,7 @@ static void change(struct routed *routed)
 	else if (routed->diff.commands || routed->n_drained || routed->reload_error)
 		send_and_read(routed);
 	else
-		cycle_done(routed); /* no difference: the entry was about something else */
+		cycle_done(routed); /* no difference */
 }
 
 static void on_retry(void *userdata)
@@ -420,7 +421,8 @@ void sync_table(struct routed *routed, const struct watermark *watermark)
 	routed->table = table_build(&routed->view, watermark, routed->taken, routed->n_taken);
 	routed->version++;
 	routed->loaded = true;
-	/* While HAProxy is not known, or a chosen slot waits for its reload, slots stay. */
+	/* Slots do not change while HAProxy's state is unknown or a chosen slot waits for its
+	 * reload. */
 	diff_assign(routed->table, &routed->actual,
 		    !routed->known || routed->step == SYNC_RELOADING ? before : NULL);
 	table_free(before);

@@ -1,4 +1,4 @@
-/* Table: the routing table's form in table.json, and what can be read from it. */
+/* Table: encodes the routing table for table.json, and queries it. */
 #include "routed/routed.h"
 
 const char *const kind_names[] = { "http", "tcp", NULL };
@@ -63,11 +63,23 @@ static const struct codec_schema held_schema = {
 	.fields = held_fields,
 };
 
+static const struct codec_field need_fields[] = {
+	FIELD_KEY(struct table_need, ns, "namespace", CODEC_STRING, .flags = CODEC_REQUIRED),
+	FIELD(struct table_need, facts, CODEC_INT),
+	FIELD_END,
+};
+static const struct codec_schema need_schema = {
+	.name = "table_need",
+	.size = sizeof(struct table_need),
+	.fields = need_fields,
+};
+
 static const struct codec_field table_fields[] = {
 	FIELD(struct table, watermark, CODEC_STRUCT, .schema = &watermark_schema),
 	FIELD_LIST(struct table, backends, n_backends, CODEC_LIST, &backend_schema),
 	FIELD_LIST(struct table, routes, n_routes, CODEC_LIST, &route_schema),
 	FIELD_LIST(struct table, held, n_held, CODEC_LIST, &held_schema),
+	FIELD_LIST(struct table, needs, n_needs, CODEC_LIST, &need_schema),
 	FIELD(struct table, ended, CODEC_STRV),
 	FIELD_END,
 };
@@ -125,6 +137,16 @@ char *table_map_key(const struct table_route *route)
 	while (size && route->path[size - 1] == '/')
 		size--;
 	return xasprintf("%s%.*s/", route->host, (int)size, route->path);
+}
+
+int64_t table_needs(const struct table *table, const char *ns)
+{
+	int64_t facts = 0;
+
+	for (size_t i = 0; i < table->n_needs; i++)
+		if (!ns || streq(table->needs[i].ns, ns))
+			facts = MAX2(facts, table->needs[i].facts);
+	return facts;
 }
 
 const char *table_held_of(const struct table *table, const char *ns)

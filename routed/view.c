@@ -8,7 +8,7 @@ struct kind {
 	/* The key of the entry's item in its map, from the subject's placeholders; owned by the
 	 * caller. NULL: they are none. */
 	char *(*key)(const char *a, const char *b);
-	/* Whether the entry is about what its subject names. */
+	/* Whether the entry's content matches its subject. */
 	bool (*matches)(const void *object, const char *a, const char *b);
 };
 
@@ -91,7 +91,7 @@ static int decode(const struct kind *kind, const char *a, const char *b, const c
 	if (!kind->matches(object, a, b)) {
 		codec_destroy(kind->schema, object);
 		return failure_set(failure, FAILURE_INVALID, NULL,
-				   "it is not about what its subject names");
+				   "its content does not match its subject");
 	}
 	*ret = object;
 	return 0;
@@ -142,11 +142,8 @@ static int take(struct view *view, const struct kind *kind, const char *subject,
 	r = decode(kind, a, b, data, size, &object, failure);
 	if (r < 0)
 		return r;
-	if (kind->subject == SUBJECT_NAMESPACE) {
-		item_free(map_remove(&view->waiting, key));
-		if (!head_may_serve(object, &view->applied))
-			map = &view->waiting;
-	}
+	if (kind->subject == SUBJECT_NAMESPACE)
+		map = &view->waiting;
 	put(map, key, kind, subject, sequence, object);
 	return 0;
 }
@@ -186,7 +183,8 @@ json_t *view_encode(const struct view *view)
 	return json;
 }
 
-void view_restore(struct view *view, const char *subject, const json_t *saved)
+/* A subject without an item gets its last good entry from `saved`. */
+static void restore(struct view *view, const char *subject, const json_t *saved)
 {
 	const json_t *last = json_object_get(saved, subject);
 	_cleanup_free_ char *a = NULL, *b = NULL, *key = NULL, *text = NULL;
@@ -194,7 +192,7 @@ void view_restore(struct view *view, const char *subject, const json_t *saved)
 	json_int_t sequence = json_integer_value(json_object_get(last, "sequence"));
 	void *object = NULL;
 
-	if (!kind || !last || !map_get(&view->errors, subject))
+	if (!kind || !last)
 		return;
 	key = kind->key(a, b);
 	if (!key || map_get(map_of(view, kind), key))
@@ -204,16 +202,18 @@ void view_restore(struct view *view, const char *subject, const json_t *saved)
 		put(map_of(view, kind), key, kind, subject, (uint64_t)sequence, object);
 }
 
-void view_settle(struct view *view, const struct watermark *applied)
+void view_settle(struct view *view, const struct watermark *applied, const json_t *saved)
 {
-	view->applied = *applied;
+	for (struct map_item *i = NULL; (i = map_next(&view->errors, i));)
+		restore(view, i->key, saved);
 	for (struct map_item *i = NULL; (i = map_next(&view->waiting, i));) {
 		struct view_item *item = i->value;
-		_cleanup_free_ char *ns = NULL;
+		_cleanup_free_ char *ns = xstrdup(i->key);
 
-		if (!head_may_serve(item->object, applied))
+		if (!head_may_serve(item->object, applied)) {
+			restore(view, item->subject, saved);
 			continue;
-		ns = xstrdup(i->key);
+		}
 		map_remove(&view->waiting, ns);
 		item_free(map_put(&view->heads, ns, item));
 	}

@@ -1,4 +1,5 @@
-/* Waiters: `applied` and `drained` requests that are answered once the proxy is that far. */
+/* Waiters: `applied` and `drained` requests, answered once the proxy has reached what they wait
+ * for. */
 #include "routed/routed.h"
 
 /* Requests are repeated by their senders: no more than these are kept. */
@@ -15,16 +16,18 @@ bool waiter_reached(const struct watermark *applied, const struct watermark *wan
 }
 
 /* An item is reported as held back only once the view covers the wanted entries: one of them may be
- * what replaces the bad entry. */
+ * what replaces the bad entry. A head that waits for its facts is not applied before them. */
 enum waiter_answer waiter_decide(const struct table *table, const struct watermark *applied,
 				 const struct applied_request *request)
 {
-	if (table && waiter_reached(&table->watermark, &request->wanted) &&
+	struct watermark wanted = request->wanted;
+
+	if (table && wanted.generation == table->watermark.generation)
+		wanted.facts = MAX2(wanted.facts, table_needs(table, request->ns));
+	if (table && waiter_reached(&table->watermark, &wanted) &&
 	    table_held_of(table, request->ns))
 		return WAITER_HELD;
-	if (applied && waiter_reached(applied, &request->wanted))
-		return WAITER_APPLIED;
-	return WAITER_WAIT;
+	return applied && waiter_reached(applied, &wanted) ? WAITER_APPLIED : WAITER_WAIT;
 }
 
 /* ---- applied ---- */
@@ -77,7 +80,7 @@ static bool answer_applied(struct routed *routed, struct bus_call *call)
 	return true;
 }
 
-/* The message has the reason, if it is known, or how far the gateway is. */
+/* The message has the known reason, or the gateway's watermark. */
 static void refuse(struct routed *routed, struct bus_call *call, const struct watermark *wanted)
 {
 	_cleanup_free_ char *text = watermark_text(wanted);
@@ -104,7 +107,7 @@ void waiters_add_applied(struct routed *routed, struct bus_call *call)
 	*array_add(routed->applied_waiters, routed->n_applied) =
 		(struct waiter_applied){ .call = call, .since_usec = boot_now_usec() };
 	projection_expect(routed->projection, &request->wanted);
-	/* Perhaps HAProxy has it and it is only not saved. */
+	/* HAProxy may have the table already; then only the save is missing. */
 	if (routed->reached.version != routed->applied.version)
 		sync_confirm(routed);
 }
@@ -141,7 +144,7 @@ static int64_t connections_in(const struct actual *actual, char *const *instance
 	return sum;
 }
 
-/* A count is only worth something once HAProxy sends the instances no new connections. */
+/* The count is meaningful only once HAProxy sends the instances no new connections. */
 static bool is_countable(const struct routed *routed, const struct drained_request *request)
 {
 	const struct watermark *applied = applied_watermark(routed);

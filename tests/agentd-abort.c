@@ -1,269 +1,12 @@
 /* Presumed abort: what becomes of an instance that a deploy has stopped when its holder is gone. */
 #include "tests/lib/surroundings.h"
 
-/* --- the pure table */
+static struct deploy_of d0, d1, d2;
 
 #define OLD "shop-web-0-d0"
 #define NEW "shop-web-0-d1"
 #define NAMES_OLD "web/0/" OLD "/d0"
 #define NAMES_NEW "web/0/" NEW "/d1"
-
-static const struct {
-	const char *name;
-	enum aborting_event events[6];
-	size_t n;
-	enum aborting_state end;
-	enum aborting_action last;
-} rows[] = {
-	{ "stopped, then the deploy resumes it and it runs",
-	  { ABORTING_TAKEN_OUT, ABORTING_RESUME, ABORTING_SETTLED },
-	  3,
-	  ABORTING_DONE,
-	  ABORTING_NOP },
-	{ "the lock ends: the head is asked for",
-	  { ABORTING_UNLOCKED },
-	  1,
-	  ABORTING_DOUBT,
-	  ABORTING_READ },
-	{ "it ends and comes back before the head was read",
-	  { ABORTING_UNLOCKED, ABORTING_LOCKED },
-	  2,
-	  ABORTING_HELD,
-	  ABORTING_NOP },
-	{ "the head still names it, the deploy is open",
-	  { ABORTING_UNLOCKED, ABORTING_OPEN },
-	  2,
-	  ABORTING_ABORTED,
-	  ABORTING_RESTORE },
-	{ "the same read again",
-	  { ABORTING_UNLOCKED, ABORTING_OPEN, ABORTING_OPEN },
-	  3,
-	  ABORTING_ABORTED,
-	  ABORTING_NOP },
-	{ "the deploy is closed later",
-	  { ABORTING_UNLOCKED, ABORTING_OPEN, ABORTING_ENDED },
-	  3,
-	  ABORTING_CLOSED,
-	  ABORTING_RESTORE_AND_REMOVE },
-	{ "and all of it is reached",
-	  { ABORTING_UNLOCKED, ABORTING_OPEN, ABORTING_ENDED, ABORTING_SETTLED },
-	  4,
-	  ABORTING_DONE,
-	  ABORTING_NOP },
-	{ "an abort is not over before the deploy is closed",
-	  { ABORTING_UNLOCKED, ABORTING_OPEN, ABORTING_SETTLED },
-	  3,
-	  ABORTING_ABORTED,
-	  ABORTING_NOP },
-	{ "the deploy was closed already",
-	  { ABORTING_UNLOCKED, ABORTING_ENDED },
-	  2,
-	  ABORTING_CLOSED,
-	  ABORTING_RESTORE_AND_REMOVE },
-	{ "it had committed",
-	  { ABORTING_UNLOCKED, ABORTING_COMMITTED },
-	  2,
-	  ABORTING_DONE,
-	  ABORTING_NOP },
-	{ "a late commit",
-	  { ABORTING_UNLOCKED, ABORTING_OPEN, ABORTING_COMMITTED },
-	  3,
-	  ABORTING_REVERSED,
-	  ABORTING_REVERSE },
-	{ "and the candidate runs again",
-	  { ABORTING_UNLOCKED, ABORTING_OPEN, ABORTING_COMMITTED, ABORTING_SETTLED },
-	  4,
-	  ABORTING_DONE,
-	  ABORTING_NOP },
-	{ "a later head names neither: the candidate goes",
-	  { ABORTING_UNLOCKED, ABORTING_OPEN, ABORTING_DROPPED },
-	  3,
-	  ABORTING_SWEPT,
-	  ABORTING_REMOVE },
-	{ "another deploy takes the instance over",
-	  { ABORTING_UNLOCKED, ABORTING_OPEN, ABORTING_ENDED, ABORTING_OTHER },
-	  4,
-	  ABORTING_SWEPT,
-	  ABORTING_REMOVE },
-	{ "its own holder comes back after the abort",
-	  { ABORTING_UNLOCKED, ABORTING_OPEN, ABORTING_LOCKED },
-	  3,
-	  ABORTING_HELD,
-	  ABORTING_NOP },
-	{ "while the holder is there no head decides",
-	  { ABORTING_OPEN, ABORTING_ENDED },
-	  2,
-	  ABORTING_HELD,
-	  ABORTING_NOP },
-	{ "but a commit ends it", { ABORTING_COMMITTED }, 1, ABORTING_DONE, ABORTING_NOP },
-	{ "resumed, and the lock ends before it runs",
-	  { ABORTING_RESUME, ABORTING_UNLOCKED, ABORTING_ENDED },
-	  3,
-	  ABORTING_CLOSED,
-	  ABORTING_RESTORE_AND_REMOVE },
-	{ "resumed and stopped again",
-	  { ABORTING_RESUME, ABORTING_TAKEN_OUT, ABORTING_SETTLED },
-	  3,
-	  ABORTING_HELD,
-	  ABORTING_NOP },
-};
-
-static void table(void)
-{
-	bool restored = true, removed = true, reversed = true;
-
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		struct aborting_move move = { ABORTING_HELD, ABORTING_NOP };
-
-		for (size_t j = 0; j < rows[i].n; j++)
-			move = aborting_move(move.next, rows[i].events[j]);
-		ok(move.next == rows[i].end && move.action == rows[i].last, "%s: %s", rows[i].name,
-		   aborting_state_names[move.next]);
-	}
-	for (int state = ABORTING_HELD; state <= ABORTING_DONE; state++)
-		for (int event = 0; event < ABORTING_EVENT_COUNT; event++) {
-			struct aborting_move move = aborting_move((enum aborting_state)state,
-								  (enum aborting_event)event);
-
-			if (move.action == ABORTING_RESTORE &&
-			    (state != ABORTING_DOUBT || event != ABORTING_OPEN))
-				restored = false;
-			if ((move.action == ABORTING_RESTORE_AND_REMOVE ||
-			     move.action == ABORTING_REMOVE) &&
-			    event != ABORTING_ENDED && event != ABORTING_DROPPED &&
-			    event != ABORTING_OTHER)
-				removed = false;
-			if (move.action == ABORTING_REVERSE &&
-			    (state != ABORTING_ABORTED || event != ABORTING_COMMITTED))
-				reversed = false;
-		}
-	ok(restored, "only a head that was read after the lock had ended aborts");
-	ok(removed, "a candidate is removed only when an entry has closed its deploy");
-	ok(reversed, "only a late commit reverses");
-}
-
-/* The whole table, one row a state, one word an event in their order: the next state and the
- * action.
- */
-static void whole_table(void)
-{
-	static const char *const actions[] = {
-		"", ":read", ":restore", ":restore-only", ":restore-remove", ":remove", ":reverse"
-	};
-	static const char *const wanted[] = {
-		"held resumed held doubt:read held held done done held done",
-		"held resumed resumed doubt:read resumed resumed done done done done",
-		"held resumed held doubt:read aborted:restore closed:restore-remove "
-		"done done doubt done",
-		"held resumed held aborted aborted closed:restore-remove "
-		"reversed:reverse swept:remove aborted swept:remove",
-		"held closed closed closed closed closed closed swept:remove done "
-		"swept:remove",
-		"held swept swept swept swept swept swept swept done swept",
-		"held resumed reversed reversed reversed reversed reversed done done "
-		"done",
-		"held done done done done done done done done done",
-	};
-
-	for (int state = ABORTING_HELD; state <= ABORTING_DONE; state++) {
-		_cleanup_(strbuf_clear) struct strbuf row = STRBUF_INIT;
-
-		for (int event = 0; event < ABORTING_EVENT_COUNT; event++) {
-			struct aborting_move move = aborting_move((enum aborting_state)state,
-								  (enum aborting_event)event);
-
-			strbuf_printf(&row, "%s%s%s", event ? " " : "",
-				      aborting_state_names[move.next], actions[move.action]);
-		}
-		is(row.text, wanted[state], aborting_state_names[state]);
-	}
-}
-
-static void repeated(void)
-{
-	static const enum aborting_action actions[] = {
-		[ABORTING_HELD] = ABORTING_NOP,
-		[ABORTING_RESUMED] = ABORTING_RESTORE_ONLY,
-		[ABORTING_DOUBT] = ABORTING_READ,
-		[ABORTING_ABORTED] = ABORTING_RESTORE,
-		[ABORTING_CLOSED] = ABORTING_RESTORE_AND_REMOVE,
-		[ABORTING_SWEPT] = ABORTING_REMOVE,
-		[ABORTING_REVERSED] = ABORTING_REVERSE,
-		[ABORTING_DONE] = ABORTING_NOP,
-	};
-
-	for (int state = ABORTING_HELD; state <= ABORTING_DONE; state++) {
-		ok(aborting_repeat((enum aborting_state)state) == actions[state],
-		   "what is done again in state %s", aborting_state_names[state]);
-		ok(aborting_reads((enum aborting_state)state) ==
-			   (state == ABORTING_DOUBT || state == ABORTING_ABORTED ||
-			    state == ABORTING_REVERSED),
-		   "  and whether a head is read");
-	}
-}
-
-static const struct {
-	const char *name;
-	bool open; /* of d1; otherwise d2 wrote the entry */
-	bool other_open;
-	const char *committed, *slots;
-	uint64_t sequence;
-	bool means;
-	enum aborting_event event;
-} heads[] = {
-	{ "as it was opened", true, false, "d0", NAMES_OLD, 10, true, ABORTING_OPEN },
-	{ "another deploy has opened", false, true, "d0", NAMES_OLD, 11, true, ABORTING_ENDED },
-	{ "closed by another", false, false, "d0", NAMES_OLD, 11, true, ABORTING_ENDED },
-	{ "committed", false, false, "d1", NAMES_NEW, 11, true, ABORTING_COMMITTED },
-	{ "committed, and another deploy after it", false, false, "d2", NAMES_NEW, 12, true,
-	  ABORTING_COMMITTED },
-	{ "committed without that slot", false, false, "d1", "", 11, true, ABORTING_COMMITTED },
-	{ "replaced by another deploy", false, false, "d2", "web/0/shop-web-0-d2/d2", 12, true,
-	  ABORTING_DROPPED },
-	{ "a store that is behind names it: it runs as it did then", false, false, "d0", NAMES_OLD,
-	  9, true, ABORTING_ENDED },
-	{ "a store that is behind and names nothing says nothing", false, false, NULL, "", 9, false,
-	  ABORTING_OPEN },
-};
-
-static void classification(void)
-{
-	struct stopped stopped = { .instance = (char *)OLD,
-				   .service = (char *)"web",
-				   .deploy = (char *)"d1",
-				   .opened = 10 };
-	struct instance candidate = { .id = (char *)NEW, .deploy = (char *)"d1" },
-			old = { .id = (char *)OLD, .deploy = (char *)"d0" },
-			itself = { .id = (char *)OLD, .deploy = (char *)"d1" };
-	enum aborting_event event = ABORTING_EVENT_COUNT;
-
-	for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
-		struct deploy_of writer = { heads[i].open ? "d1" : "d2", 5, 0 };
-		struct head *head = NULL;
-		const struct entry *entry;
-
-		write_head(&writer, heads[i].open || heads[i].other_open, heads[i].committed,
-			   heads[i].slots);
-		entry = store_last(STREAM_INTENT, "ployz.v1.intent.namespace.shop");
-		codec_parse(&head_schema, entry->data, strlen(entry->data), CODEC_LENIENT,
-			    (void **)&head, NULL);
-		ok(aborting_head(&stopped, head, heads[i].sequence, &event) == heads[i].means &&
-			   (!heads[i].means || event == heads[i].event),
-		   "%s: %s", heads[i].name,
-		   heads[i].means ? aborting_event_names[event] : "nothing");
-		head_free(head);
-	}
-	ok(!aborting_head(&stopped, NULL, 0, &event), "no entry says nothing");
-	ok(aborting_is_candidate(&stopped, &candidate) && !aborting_is_candidate(&stopped, &old) &&
-		   !aborting_is_candidate(&stopped, &itself),
-	   "candidates are the deploy's own instances");
-	store_clear();
-	memset(&store, 0, sizeof(store));
-}
-
-/* --- the whole of it */
-
-static struct deploy_of d0, d1, d2;
 
 #define PUBLISHED                                                                     \
 	"'ports':{'http':{'port':80}},'publish':[{'port':'http','host_port':8080}],'" \
@@ -466,6 +209,31 @@ static void killed_early(void)
 	world_end();
 }
 
+/* The lock ends and the head is read before the containers are known. */
+static void before_adoption(void)
+{
+	updated();
+	engine.hold = "/containers/json";
+	agentd_restart();
+	pass(LOCK_TERM_USEC + 5 * SECOND);
+	ok(strstr(log_lines, "doubt → aborted"), "it is decided before the containers are known");
+	ok(streq(engine_state(NEW), "running"), "and not carried out");
+	engine.hold = NULL;
+	pass(10 * SECOND);
+	is_restored("when they are known");
+	world_end();
+	/* Only drained: a restart does not stop it. */
+	one_committed();
+	open_deploy(&d1, "d0", NAMES_OLD);
+	take_lock(&d1);
+	ask_ref(SUBJECT_AGENT_DRAIN, &d1, OLD);
+	agentd_restart();
+	pass(5 * SECOND);
+	ok(streq(engine_state(OLD), "running"), "what is only drained keeps running");
+	is_state(OLD, "draining", "drained");
+	world_end();
+}
+
 static void store_away(void)
 {
 	updated();
@@ -510,6 +278,14 @@ static void comes_back(void)
 	   "the answer shows what became of its instances");
 	pass(10 * SECOND);
 	is_restored("nothing is stopped again by itself");
+	ask_ref(SUBJECT_AGENT_STOP, &d1, OLD);
+	ask_ref(SUBJECT_AGENT_RESUME, &d1, NEW);
+	pass(10 * SECOND);
+	ok(streq(engine_state(OLD), "exited") && streq(engine_state(NEW), "running"),
+	   "the holder's commands count again");
+	ask_ref(SUBJECT_AGENT_STOP, &d1, NEW);
+	ask_ref(SUBJECT_AGENT_RESUME, &d1, OLD);
+	pass(5 * SECOND);
 	ask_ref(SUBJECT_AGENT_REMOVE, &d1, NEW);
 	ask_ref(SUBJECT_AGENT_RESUME, &d1, OLD);
 	write_head(&d1, false, "d0", NAMES_OLD);
@@ -548,6 +324,59 @@ static void own_abort(void)
 	world_end();
 }
 
+/* The holder that has locked again resumes its candidate: that is not undone. */
+static void comes_back_and_resumes(void)
+{
+	updated();
+	pass(LOCK_TERM_USEC + 5 * SECOND);
+	take_lock(&d1);
+	ask_ref(SUBJECT_AGENT_RESUME, &d1, NEW);
+	pass(10 * SECOND);
+	ok(streq(engine_state(NEW), "running"), "a candidate that its holder resumes runs");
+	world_end();
+}
+
+/* The holder dies after it has resumed the instance, before that runs. */
+static void resumed_in_doubt(void)
+{
+	updated();
+	engine.hold = "/start";
+	ask_ref(SUBJECT_AGENT_RESUME, &d1, OLD);
+	pass(LOCK_TERM_USEC + 5 * SECOND);
+	ok(strstr(log_lines, "resumed → doubt"), "a resumption that is not reached is in doubt");
+	engine.hold = NULL;
+	pass(5 * SECOND);
+	is_restored("resumed by a holder that died");
+	world_end();
+}
+
+/* What is recorded is shown, until it is reached. */
+static void status(void)
+{
+	json_t *json;
+	char *text;
+
+	updated();
+	engine.hold = "DELETE";
+	open_deploy(&d2, "d0", NAMES_OLD);
+	ask(SUBJECT_AGENT_LIST, "{%s}", command(&d2));
+	pass(5 * SECOND);
+	json = status_fn(agentd);
+	text = json_text(json);
+	ok(strstr(text, "\"state\":\"closed\"") && strstr(text, OLD),
+	   "the status shows what is under way: %s", text);
+	free(text);
+	json_decref(json);
+	engine.hold = NULL;
+	pass(5 * SECOND);
+	json = status_fn(agentd);
+	text = json_text(json);
+	ok(!strstr(text, "\"state\":\"closed\""), "until it is done: %s", text);
+	free(text);
+	json_decref(json);
+	world_end();
+}
+
 /* Only drained: it runs, but gets no traffic. */
 static void drained(void)
 {
@@ -582,6 +411,7 @@ static void port_moves(void)
 	pass(SECOND);
 	ask_start(&d1, "other", 0, PUBLISHED);
 	ask_start(&d1, "third", 0, RUNNING);
+	ask_start(&d1, "web", 1, RUNNING);
 	pass(3 * SECOND);
 	engine.hold = "/stop";
 	pass(LOCK_TERM_USEC + 5 * SECOND);
@@ -591,6 +421,7 @@ static void port_moves(void)
 	is_state(OLD, "ready", "then the instance is resumed");
 	is_state("shop-other-0-d1", "stopped", "the candidate that held its port is stopped");
 	is_state("shop-third-0-d1", "ready", "one that is not in its way is left to the sweep");
+	is_state("shop-web-1-d1", "ready", "so is one of another slot");
 	world_end();
 }
 
@@ -614,10 +445,6 @@ static void unsaved(void)
 
 int main(void)
 {
-	table();
-	whole_table();
-	repeated();
-	classification();
 	holder_dies();
 	late_commit();
 	committed_in_time();
@@ -626,9 +453,13 @@ int main(void)
 	next_holder_stops();
 	restarts();
 	killed_early();
+	before_adoption();
 	store_away();
 	store_away_committed();
 	comes_back();
+	comes_back_and_resumes();
+	resumed_in_doubt();
+	status();
 	own_abort();
 	drained();
 	port_moves();

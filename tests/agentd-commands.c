@@ -405,6 +405,33 @@ static void before_adoption(void)
 	world_end();
 }
 
+/* What the machine has not got is not reserved. */
+static void capacity(void)
+{
+	struct deploy_of d1 = { "d1", 5, 0 };
+
+	world_begin();
+	open_deploy(&d1, NULL, "");
+	ask(SUBJECT_AGENT_LOCK, "{%s,'reserve':{'cpus':4.5}}", command(&d1));
+	is_answer("REFUSED", "more CPUs than the machine has");
+	ask(SUBJECT_AGENT_LOCK, "{%s,'reserve':{'memory':'2G'}}", command(&d1));
+	is_answer("REFUSED", "more memory");
+	ask(SUBJECT_AGENT_LOCK, "{%s,'reserve':{'cpus':4,'memory':'1G'}}", command(&d1));
+	is_answer("ok", "all of it");
+	world_end();
+	/* Nothing is started before the machine has a network. */
+	world_begin();
+	open_deploy(&d1, NULL, "");
+	take_lock(&d1);
+	free(agentd->network.error);
+	agentd->network.error = xstrdup("no network");
+	ask_start(&d1, "web", 0, RUNNING);
+	is_answer("NOT_READY", "without a network nothing is started");
+	ok(strstr(answer.failure.message, "no network") && !engine.containers, "  %s",
+	   answer.failure.message);
+	world_end();
+}
+
 static void invalid(void)
 {
 	struct deploy_of d1 = { "d1", 5, 0 };
@@ -447,6 +474,7 @@ int main(void)
 	committed();
 	unsaved();
 	before_adoption();
+	capacity();
 	invalid();
 	return tap_done();
 }

@@ -55,8 +55,8 @@ static void config(void)
 		"\"DnsSearch\":[\"shop.ployz.internal\"]",
 		"\"Healthcheck\":{\"Test\":[\"NONE\"]}",
 		"\"RestartPolicy\":{\"Name\":\"no\"}",
-		"\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{\"max-size\":\"16m\",\"max-"
-		"file\":\"2\"}}",
+		"\"LogConfig\":{\"Type\":\"json-file\",",
+		"\"max-size\":\"16m\",\"max-file\":\"2\"",
 		"\"Source\":\"ployz.shop.data\"",
 		"\"Source\":\"/state/files/x/0\"",
 		"\"HostIp\":\"127.0.0.1\",\"HostPort\":\"8080\"",

@@ -1,59 +1,41 @@
-/* Instances: what is ours, what is ready, who restarts what, volumes, the last query, facts, and
- * pre_deploy commands. */
+/* Instances: what is ready, who restarts what, what is ours, and volumes. */
 #include "tests/lib/surroundings.h"
 
 static struct deploy_of d1;
 
-#define WEB "shop-web-0-d1"
 #define HTTP                                                                                  \
 	"'ports':{'http':{'port':80}},'ready':{'http':{'port':'http','path':'/'},'interval':" \
 	"'1s','retries':3}"
-
-static void world_with_deploy(void)
-{
-	d1 = (struct deploy_of){ "d1", 5, 0 };
-	world_begin();
-	open_deploy(&d1, NULL, "");
-	take_lock(&d1);
-}
-
-static size_t count(const char *text, const char *part)
-{
-	size_t n = 0;
-
-	for (const char *at = text; at && (at = strstr(at, part)); at += strlen(part))
-		n++;
-	return n;
-}
-
-static void is_asked(const char *what, size_t times, const char *name)
-{
-	size_t n = count(engine.asked.text, what);
-
-	if (!ok(n == times, "%s: %s %zu times", name, what, times))
-		tap_show("asked", engine.asked.text);
-}
 
 /* --- readiness */
 
 static void running(void)
 {
-	world_with_deploy();
+	_cleanup_free_ char *slot = NULL, *epoch = NULL;
+
+	world_with_deploy(&d1);
+	ask_start(&d1, "web", 7, RUNNING);
 	ask_start(&d1, "web", 0, RUNNING);
 	pass(SECOND);
+	slot = published_field("shop", "shop-web-7-d1", "slot");
+	epoch = published_field("shop", "shop-web-7-d1", "epoch");
+	ok(streq(slot, "7") && streq(epoch, "5"), "its slot and epoch are published");
 	is_state(WEB, "starting", "without a probe it is not ready at once");
 	pass(2 * SECOND);
 	is_state(WEB, "ready", "it is when it has run for its time");
 	is(engine_find(WEB)->policy, "unless-stopped", "from then on the engine restarts it");
+	agentd_restart();
+	pass(5 * SECOND);
+	is_asked("/update", 2, "it is told so once for each");
 	world_end();
-	world_with_deploy();
+	world_with_deploy(&d1);
 	ask_start(&d1, "web", 0, "'ready':{'running':'10s'}");
 	pass(9 * SECOND);
 	is_state(WEB, "starting", "the manifest says for how long");
 	pass(2 * SECOND);
 	is_state(WEB, "ready", "and then it is ready");
 	world_end();
-	world_with_deploy();
+	world_with_deploy(&d1);
 	ask_start(&d1, "web", 0, "'env':{}");
 	pass(1900000);
 	is_state(WEB, "starting", "2 s where it says nothing");
@@ -70,7 +52,7 @@ static void ends_early(void)
 		_cleanup_free_ char *more = xasprintf(RUNNING ",'restart':'%s'", policies[i]);
 		_cleanup_free_ char *reason = NULL;
 
-		world_with_deploy();
+		world_with_deploy(&d1);
 		ask_start(&d1, "web", 0, more);
 		pass(SECOND);
 		engine.output = (char *)"\1\0\0\0";
@@ -87,7 +69,7 @@ static void ends_early(void)
 
 static void restarted_early(void)
 {
-	world_with_deploy();
+	world_with_deploy(&d1);
 	ask_start(&d1, "web", 0, HTTP);
 	engine.sick = true;
 	pass(SECOND);
@@ -110,7 +92,7 @@ static void probed(void)
 {
 	_cleanup_free_ char *reason = NULL;
 
-	world_with_deploy();
+	world_with_deploy(&d1);
 	engine.sick = true;
 	ask_start(&d1, "web", 0, HTTP);
 	pass(2 * SECOND);
@@ -121,7 +103,7 @@ static void probed(void)
 	reason = published_field("shop", WEB, "reason");
 	ok(reason && strstr(reason, "not ready after 3 probes: GET /: status 503"), "  %s", reason);
 	world_end();
-	world_with_deploy();
+	world_with_deploy(&d1);
 	ask_start(&d1, "web", 0, HTTP);
 	pass(SECOND);
 	is_state(WEB, "ready", "one that is answered does");
@@ -140,7 +122,7 @@ static void engine_restarts(void)
 {
 	_cleanup_free_ char *restarts = NULL;
 
-	world_with_deploy();
+	world_with_deploy(&d1);
 	ask_start(&d1, "web", 0, RUNNING);
 	pass(3 * SECOND);
 	engine_die(WEB, 1);
@@ -159,7 +141,7 @@ static void engine_restarts(void)
 
 static void missed_restart(void)
 {
-	world_with_deploy();
+	world_with_deploy(&d1);
 	ask_start(&d1, "web", 0, RUNNING);
 	pass(3 * SECOND);
 	agentd_kill();
@@ -180,7 +162,7 @@ static void own_restarts(void)
 {
 	_cleanup_free_ char *restarts = NULL;
 
-	world_with_deploy();
+	world_with_deploy(&d1);
 	engine.no_update = engine.podman = true;
 	agentd_restart();
 	ask_start(&d1, "web", 0, RUNNING);
@@ -220,7 +202,7 @@ static void own_restarts(void)
 /* It dies between being ready and the engine's change of policy. */
 static void policy_races(void)
 {
-	world_with_deploy();
+	world_with_deploy(&d1);
 	engine.hold = "/update";
 	ask_start(&d1, "web", 0, RUNNING);
 	pass(3 * SECOND);
@@ -232,7 +214,7 @@ static void policy_races(void)
 	pass(5 * SECOND);
 	is(engine_find(WEB)->policy, "unless-stopped", "the next time the engine does");
 	world_end();
-	world_with_deploy();
+	world_with_deploy(&d1);
 	engine.hold = "/update";
 	ask_start(&d1, "web", 0, RUNNING);
 	pass(3 * SECOND);
@@ -243,6 +225,51 @@ static void policy_races(void)
 	world_end();
 }
 
+/* An end before the last start, of which an event comes late. */
+static void late_event(void)
+{
+	struct http_request *stream = NULL;
+	_cleanup_free_ char *text = NULL;
+
+	world_with_deploy(&d1);
+	ask_start(&d1, "web", 0, RUNNING);
+	pass(3 * SECOND);
+	for (struct http_request *r = agentd->http->requests; r; r = r->next)
+		if (strstr(r->url, "/events"))
+			stream = r;
+	text = xasprintf("{\"Action\":\"die\",\"timeNano\":1000,\"Actor\":{\"ID\":\"%s\","
+			 "\"Attributes\":{\"ployz.instance\":\"" WEB "\",\"exitCode\":\"1\"}}}\n",
+			 engine_find(WEB)->id);
+	fake_piece(stream, 200, text, strlen(text));
+	settle();
+	is_state(WEB, "ready", "an event of an earlier end is checked by an inspection");
+	world_end();
+}
+
+/* What a deploy has stopped is not to run, whoever starts it. */
+static void started_outside(void)
+{
+	world_with_deploy(&d1);
+	ask_start(&d1, "web", 0, RUNNING);
+	pass(3 * SECOND);
+	ask_ref(SUBJECT_AGENT_STOP, &d1, WEB);
+	pass(SECOND);
+	container_start(engine_find(WEB));
+	pass(SECOND);
+	is(engine_state(WEB), "exited",
+	   "a stopped instance that is started from outside is stopped");
+	is_state(WEB, "stopped", "again");
+	agentd_kill();
+	container_start(engine_find(WEB));
+	agentd_begin();
+	pass(SECOND);
+	is(engine_state(WEB), "exited", "also while agentd is away");
+	ask_ref(SUBJECT_AGENT_RESUME, &d1, WEB);
+	pass(5 * SECOND);
+	is_state(WEB, "ready", "its deploy can resume it");
+	world_end();
+}
+
 /* --- identity */
 
 static void copies(void)
@@ -250,7 +277,7 @@ static void copies(void)
 	struct container *copy;
 	_cleanup_free_ char *id = NULL;
 
-	world_with_deploy();
+	world_with_deploy(&d1);
 	ask_start(&d1, "web", 0, RUNNING);
 	pass(3 * SECOND);
 	copy = engine_make("by-hand", engine_find(WEB)->labels);
@@ -280,7 +307,7 @@ static void strangers(void)
 			"'ployz.instance':'shop-web-0-d1','ployz.slot':'0','ployz.deploy':'d1'}");
 	_cleanup_free_ char *reason = NULL;
 
-	world_with_deploy();
+	world_with_deploy(&d1);
 	container_start(engine_make(WEB, labels));
 	agentd_restart();
 	ask(SUBJECT_AGENT_LIST, "{'namespace':'shop'}");
@@ -310,7 +337,7 @@ static void lost_answers(void)
 	for (size_t way = 0; way < ARRAY_SIZE(ways); way++) {
 		_cleanup_json_ json_t *labels = NULL;
 
-		world_with_deploy();
+		world_with_deploy(&d1);
 		engine.hold = "/containers/create";
 		ask_start(&d1, "web", 0, RUNNING);
 		pass(SECOND);
@@ -345,7 +372,7 @@ static void lost_records(void)
 {
 	_cleanup_free_ char *path = NULL;
 
-	world_with_deploy();
+	world_with_deploy(&d1);
 	ask_start(&d1, "web", 0, RUNNING);
 	pass(3 * SECOND);
 	path = xasprintf("%s/containers.json", state_directory);
@@ -362,7 +389,7 @@ static void lost_records(void)
 /* Facts that were not stored before the process was killed. */
 static void lost_facts(void)
 {
-	world_with_deploy();
+	world_with_deploy(&d1);
 	store.away = true;
 	ask_start(&d1, "web", 0, RUNNING);
 	pass(SECOND);
@@ -376,7 +403,7 @@ static void lost_facts(void)
 
 static void being_made(void)
 {
-	world_with_deploy();
+	world_with_deploy(&d1);
 	engine.hold = "/containers/create";
 	ask_start(&d1, "web", 0, RUNNING);
 	pass(SECOND);
@@ -395,7 +422,7 @@ static void being_made(void)
 
 static void removed_outside(void)
 {
-	world_with_deploy();
+	world_with_deploy(&d1);
 	ask_start(&d1, "web", 0, RUNNING);
 	ask_start(&d1, "web", 1, RUNNING);
 	pass(3 * SECOND);
@@ -416,7 +443,7 @@ static void unsent(void)
 {
 	_cleanup_free_ char *reason = NULL;
 
-	world_with_deploy();
+	world_with_deploy(&d1);
 	fake_url_max = 60;
 	ask_start(&d1, "web-with-a-long-name", 0, RUNNING);
 	pass(SECOND);
@@ -453,7 +480,7 @@ static void volumes(void)
 {
 	_cleanup_free_ char *reason = NULL;
 
-	world_with_deploy();
+	world_with_deploy(&d1);
 	ask_start_with("web", DATA, "");
 	pass(SECOND);
 	is_state(WEB, "failed", "a volume that must exist and does not");
@@ -494,338 +521,6 @@ static void volumes(void)
 	world_end();
 }
 
-/* --- the last query */
-
-static void query(void)
-{
-	struct reply reply = { .given = false };
-	_cleanup_free_ char *text = NULL;
-
-	world_with_deploy();
-	ask_start(&d1, "web", 0, RUNNING);
-	pass(3 * SECOND);
-	ask(SUBJECT_AGENT_PROBE, "{%s,'instances':['" WEB "','shop-none-0-d1']}", command(&d1));
-	is_answer("ok", "the candidates are inspected");
-	ok(strstr(answer.text, "\"state\":\"ready\"") && count(answer.text, "\"sequence\":0}") == 1,
-	   "  the answer has state and sequence: %s", answer.text);
-	ok(count(answer.text, "\"sequence\"") == 2, "  one for each, in their order");
-	engine.quiet = true;
-	engine_die(WEB, 3);
-	ask(SUBJECT_AGENT_PROBE, "{%s,'instances':['" WEB "']}", command(&d1));
-	ok(strstr(answer.text, "\"state\":\"unready\""),
-	   "a process that has ended, of which no event tells: %s", answer.text);
-	is_state(WEB, "unready", "the fact fell with it");
-	engine_restart(WEB);
-	pass(3 * SECOND);
-	ask(SUBJECT_AGENT_PROBE, "{%s,'instances':['" WEB "']}", command(&d1));
-	pass(3 * SECOND);
-	engine_die(WEB, 1);
-	engine_restart(WEB);
-	ask(SUBJECT_AGENT_PROBE, "{%s,'instances':['" WEB "']}", command(&d1));
-	ok(strstr(answer.text, "\"state\":\"unready\""), "one that was restarted since: %s",
-	   answer.text);
-	engine.quiet = false;
-	pass(5 * SECOND);
-	text = xasprintf("{%s,'instances':['" WEB "']}", command(&d1));
-	store.away = true;
-	engine_die(WEB, 1);
-	send_request(SUBJECT_AGENT_PROBE, text, &reply);
-	pass(SECOND);
-	ok(!reply.given, "it waits until the fact is acknowledged");
-	pass(3 * SECOND);
-	ok(reply.text && strstr(reply.text, "\"sequence\":0"), "or answers that it is not: %s",
-	   reply.text);
-	reply_clear(&reply);
-	store.away = false;
-	pass(5 * SECOND);
-	engine.hold = "/json";
-	send_request(SUBJECT_AGENT_PROBE, text, &reply);
-	pass(4 * SECOND);
-	is(code_of(&reply), "ENGINE", "an engine that does not answer is not taken for a state");
-	reply_clear(&reply);
-	engine.hold = NULL;
-	world_end();
-}
-
-static void query_ends(void)
-{
-	world_with_deploy();
-	ask_start(&d1, "web", 0, RUNNING ",'restart':'no'");
-	pass(3 * SECOND);
-	engine.quiet = true;
-	engine.hold = "/logs";
-	engine_die(WEB, 3);
-	ask(SUBJECT_AGENT_PROBE, "{%s,'instances':['" WEB "']}", command(&d1));
-	is_state(WEB, "unready", "one that ended for good falls at once");
-	ok(!answer.given, "the answer waits for its last output");
-	engine.hold = NULL;
-	settle();
-	ok(answer.text && strstr(answer.text, "\"state\":\"failed\""), "then it has failed: %s",
-	   answer.text);
-	engine.quiet = false;
-	world_end();
-}
-
-/* --- facts */
-
-static void batches(void)
-{
-	size_t before;
-
-	world_with_deploy();
-	before = store.appends;
-	ask_start(&d1, "web", 0, RUNNING);
-	ask_start(&d1, "web", 1, RUNNING);
-	ask_start(&d1, "web", 2, RUNNING);
-	pass(SECOND);
-	ok(store.appends - before <= 3, "three starts are %zu entries", store.appends - before);
-	pass(5 * SECOND);
-	before = store.appends;
-	agentd_restart();
-	pass(60 * SECOND);
-	is_int((long long)(store.appends - before), 0, "nothing is appended when nothing changes");
-	world_end();
-}
-
-static void foreign_entry(const char *nonce)
-{
-	_cleanup_free_ char *text =
-		xasprintf("{\"machine\":\"m1\",\"namespace\":\"shop\",\"instances\":[],\"nonce\":"
-			  "\"%s\"}",
-			  nonce);
-
-	store_put(STREAM_FACTS, "ployz.v1.facts.m1.shop", text);
-}
-
-static void cloned(void)
-{
-	const struct entry *last;
-
-	world_with_deploy();
-	ask_start(&d1, "web", 0, RUNNING);
-	pass(3 * SECOND);
-	foreign_entry("somebody-else");
-	last = store_last(STREAM_FACTS, "ployz.v1.facts.m1.shop");
-	engine_die(WEB, 1);
-	pass(60 * SECOND);
-	ok(store_last(STREAM_FACTS, "ployz.v1.facts.m1.shop") == last,
-	   "another machine with this id: its entry is not overwritten");
-	ok(strstr(log_lines, "another machine with this id") && strstr(log_lines, "another id"),
-	   "the log says so, and what to do");
-	ok(strstr(status_text, "another machine with this id"), "so does the status: %s",
-	   status_text);
-	take_lock(&d1);
-	ask_start(&d1, "web", 1, RUNNING);
-	is_answer("REFUSED", "nothing is started");
-	ok(answer.failure.hint && strstr(answer.failure.hint, "another id"), "  %s; %s",
-	   answer.failure.message, answer.failure.hint);
-	ask(SUBJECT_AGENT_RUN,
-	    "{%s,'service':{'name':'web','image':'x','pre_deploy':{'command':['x']}}}",
-	    command(&d1));
-	is_answer("REFUSED", "nothing is run");
-	agentd_restart();
-	take_lock(&d1);
-	ask_start(&d1, "web", 1, RUNNING);
-	is_answer("ok", "a restart, when the operator has decided, reads the facts anew");
-	world_end();
-}
-
-/* A write of an earlier process that arrives late is no clone. */
-static void late_write(void)
-{
-	_cleanup_free_ char *nonce = NULL;
-
-	world_with_deploy();
-	ask_start(&d1, "web", 0, RUNNING);
-	pass(3 * SECOND);
-	nonce = xasprintf("%s-x", records_incarnation(agentd->records));
-	agentd_restart();
-	foreign_entry(nonce);
-	engine_die(WEB, 1);
-	pass(5 * SECOND);
-	is_state(WEB, "unready", "it is written over");
-	ok(!strstr(log_lines, "another machine"), "and no other machine is suspected");
-	store.lost = true;
-	engine_restart(WEB);
-	pass(SECOND);
-	store.lost = false;
-	pass(5 * SECOND);
-	is_state(WEB, "ready", "an own write without an answer is recognised");
-	ok(!strstr(log_lines, "another machine"), "and no other machine is suspected");
-	world_end();
-}
-
-static void refused(void)
-{
-	world_with_deploy();
-	ask_start(&d1, "web", 0, RUNNING);
-	pass(3 * SECOND);
-	store.full = true;
-	engine_die(WEB, 1);
-	pass(3 * SECOND);
-	ask_start(&d1, "web", 1, RUNNING);
-	is_answer("REFUSED", "a store that takes no facts: nothing is started");
-	ok(strstr(answer.failure.message, "no space left"), "  %s", answer.failure.message);
-	is_int((long long)count(log_lines, "cannot append the facts"), 1, "that is logged once");
-	store.full = false;
-	pass(3 * SECOND);
-	is_state(WEB, "unready", "when it takes them again, they are there");
-	take_lock(&d1);
-	ask_start(&d1, "web", 1, RUNNING);
-	is_answer("ok", "and what is asked is started");
-	world_end();
-}
-
-static void judged(void)
-{
-	static const struct {
-		const char *name;
-		bool there;
-		const char *nonce;
-		uint64_t sequence, expected;
-		const char *previous;
-		enum facts_verdict verdict;
-	} rows[] = {
-		{ "no entry", false, NULL, 0, 5, "p", FACTS_RETRY },
-		{ "an older one: the store has gone back", true, "x-1", 4, 5, "p", FACTS_RETRY },
-		{ "the expected one", true, "x-1", 5, 5, "p", FACTS_RETRY },
-		{ "the one that was sent", true, "me-7", 6, 5, "p", FACTS_STORED },
-		{ "an earlier one of this process", true, "me-6", 6, 5, "p", FACTS_RETRY },
-		{ "one of the last process", true, "p-6", 6, 5, "p", FACTS_RETRY },
-		{ "one whose writer only begins like it", true, "me2-6", 6, 5, "p", FACTS_CLONED },
-		{ "another machine's", true, "x-1", 6, 5, "p", FACTS_CLONED },
-		{ "without a nonce", true, NULL, 6, 5, NULL, FACTS_CLONED },
-		{ "of an unknown last process", true, "-6", 6, 5, "", FACTS_CLONED },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		const struct instances entry = { .nonce = (char *)rows[i].nonce };
-
-		is_int(facts_judge(rows[i].there ? &entry : NULL, rows[i].sequence,
-				   rows[i].expected, "me-7", "me", rows[i].previous),
-		       rows[i].verdict, rows[i].name);
-	}
-}
-
-/* --- pre_deploy */
-
-#define PRE "shop-web--1-d1"
-
-static void ask_run(void)
-{
-	ask(SUBJECT_AGENT_RUN,
-	    "{%s,'service':{'name':'web','image':'x','pre_deploy':{'command':['migrate'],"
-	    "'timeout':'60s'}}}",
-	    command(&d1));
-}
-
-static void pre_deploy(void)
-{
-	_cleanup_free_ char *slot = NULL, *address = NULL, *deploy = NULL;
-
-	world_with_deploy();
-	ask_run();
-	ok(strstr(answer.text, "\"running\""), "a command runs: %s", answer.text);
-	slot = published_field("shop", PRE, "slot");
-	address = published_field("shop", PRE, "address");
-	deploy = published_field("shop", PRE, "deploy");
-	is(slot, "-1", "it is published, with slot -1");
-	ok(address && strstr(address, "10.101.1."), "its address %s", address);
-	is(deploy, "\"d1\"", "and its deploy");
-	is_state(PRE, "starting", "as starting");
-	ask(SUBJECT_AGENT_LIST, "{'namespace':'shop'}");
-	ok(!strstr(answer.text, PRE), "a list has only instances that stay");
-	engine_die(PRE, 0);
-	settle();
-	ok(!published("shop", PRE), "when it has ended it is not published");
-	ask_run();
-	ok(strstr(answer.text, "\"done\""), "and done: %s", answer.text);
-	is(engine_state(PRE), "none", "its container is removed");
-	world_end();
-	world_with_deploy();
-	ask_run();
-	engine_die(PRE, 4);
-	settle();
-	ask_run();
-	ok(strstr(answer.text, "\"failed\"") && strstr(answer.text, "exit code 4"), "%s",
-	   answer.text);
-	world_end();
-	world_with_deploy();
-	ask_run();
-	pass(61 * SECOND);
-	take_lock(&d1);
-	ask_run();
-	ok(strstr(answer.text, "did not end within 60 s"), "a limit: %s", answer.text);
-	is_asked("/stop", 1, "it is stopped");
-	world_end();
-}
-
-/* agentd dies while it runs, or before it has started it; in Podman's words, too. */
-static void pre_deploy_restarts(void)
-{
-	static const char *const made[] = { "created", "configured", "initialized" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(made); i++) {
-		world_with_deploy();
-		engine.hold = "/start";
-		ask_run();
-		agentd_restart();
-		engine.hold = NULL;
-		engine_find(PRE)->state = made[i];
-		take_lock(&d1);
-		ask_run();
-		is(engine_state(PRE), "running", made[i]);
-		ok(published("shop", PRE), "it is published");
-		agentd_restart();
-		ok(published("shop", PRE), "after a restart it still is");
-		ask_run();
-		engine_die(PRE, 0);
-		engine_find(PRE)->state = i ? "stopped" : "exited";
-		settle();
-		ask_run();
-		ok(strstr(answer.text, "\"done\""), "what has run is not run again: %s",
-		   answer.text);
-		is_asked("/start", 1, "once");
-		world_end();
-	}
-	world_with_deploy();
-	ask_run();
-	agentd_kill();
-	engine.quiet = true;
-	engine_find(PRE)->state = "exited";
-	engine.quiet = false;
-	agentd_begin();
-	ok(!published("shop", PRE), "one that ended while agentd was away is not published");
-	world_end();
-	world_with_deploy();
-	ask_run();
-	agentd_restart();
-	engine_die(PRE, 0);
-	settle();
-	ok(!published("shop", PRE), "nor one that ends and nobody asks for");
-	world_end();
-}
-
-/* What another deploy has left, and what is only labelled like it. */
-static void pre_deploy_sweep(void)
-{
-	struct deploy_of d2 = { "d2", 6, 0 };
-	struct container *copy;
-
-	world_with_deploy();
-	ask_run();
-	copy = engine_make("copied", engine_find(PRE)->labels);
-	container_start(copy);
-	agentd_restart();
-	open_deploy(&d2, NULL, "");
-	take_lock(&d2);
-	pass(SECOND);
-	is(engine_state(PRE), "none", "the next deploy removes what an earlier one has left");
-	ok(!published("shop", PRE), "it is not published any more");
-	is(engine_state("copied"), "running", "a copy of it stays");
-	world_end();
-}
-
 int main(void)
 {
 	running();
@@ -836,6 +531,8 @@ int main(void)
 	missed_restart();
 	own_restarts();
 	policy_races();
+	late_event();
+	started_outside();
 	copies();
 	strangers();
 	lost_answers();
@@ -845,15 +542,5 @@ int main(void)
 	removed_outside();
 	unsent();
 	volumes();
-	query();
-	query_ends();
-	batches();
-	cloned();
-	late_write();
-	refused();
-	judged();
-	pre_deploy();
-	pre_deploy_restarts();
-	pre_deploy_sweep();
 	return tap_done();
 }

@@ -150,9 +150,9 @@ static void whole_table(void)
 		"draining draining:end draining draining draining draining draining "
 		"draining draining draining draining draining:end stopped unready:start "
 		"draining:end gone:free gone:free",
-		"stopped stopped unready:probe stopped stopped stopped stopped stopped "
-		"stopped failed stopped stopped stopped unready:start stopped:end "
-		"gone:free gone:free",
+		"stopped stopped unready:probe stopped stopped stopped stopped "
+		"stopped draining:end failed stopped stopped stopped unready:start "
+		"stopped:end gone:free gone:free",
 		"gone gone gone gone gone gone gone gone gone gone gone gone gone gone "
 		"gone gone:free gone:free",
 		"failed failed failed failed failed failed failed failed failed failed "
@@ -383,8 +383,9 @@ static void locks(void)
 	a.reserve.n_host_ports = 1;
 	is_int(locks_epoch(&locks, "a"), 0, "no epoch is stored");
 	ok(!locks_held(locks_get(&locks, "a"), "d1", 0), "and nothing is held");
-	ok(locks_shown(&locks, "a", 5) && locks_epoch(&locks, "a") == 5, "a head shows an epoch");
-	ok(!locks_shown(&locks, "a", 5) && !locks_shown(&locks, "a", 4) &&
+	ok(locks_shown(&locks, "a", 5, NULL) && locks_epoch(&locks, "a") == 5,
+	   "a head shows an epoch");
+	ok(!locks_shown(&locks, "a", 5, NULL) && !locks_shown(&locks, "a", 4, NULL) &&
 		   locks_epoch(&locks, "a") == 5,
 	   "the same or a lower one is nothing new");
 	ok(locks_take(&locks, &a, 0), "a first lock is of a new deploy");
@@ -418,9 +419,12 @@ static void locks(void)
 	ok(locks_release(&locks, "a", "d1") && !lock->held, "its deploy gives it back");
 	ok(locks_take(&locks, &b, 0) && !locks_refuses(&locks, "a", "i1"),
 	   "another deploy begins anew");
-	ok(locks_shown(&locks, "a", 6) && !lock->held, "a higher epoch ends the lock");
+	ok(locks_shown(&locks, "a", 6, "d2") && lock->held,
+	   "a holder that raises its epoch keeps its lock");
+	ok(locks_shown(&locks, "a", 7, "d3") && !lock->held, "another's higher epoch ends it");
 	locks_refuse(&locks, "a", "i3");
-	ok(locks_shown(&locks, "a", 7) && !locks_refuses(&locks, "a", "i3"), "and what it refused");
+	ok(locks_shown(&locks, "a", 8, NULL) && !locks_refuses(&locks, "a", "i3"),
+	   "and what it refused");
 	locks_clear(&locks);
 	locks_clear(&again);
 }
@@ -439,7 +443,7 @@ static void saved(void)
 	a.reserve.host_ports = &port;
 	a.reserve.n_host_ports = 1;
 	a.holder = (char *)"m7";
-	locks_shown(&locks, "a", 5);
+	locks_shown(&locks, "a", 5, NULL);
 	locks_take(&locks, &a, 0);
 	locks_refuse(&locks, "a", "i1");
 	lock = locks_get(&locks, "a");

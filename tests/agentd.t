@@ -481,7 +481,7 @@ within 15 status_says '"reachable":true'
 
 # Told to end while the engine makes something: it waits to hear of it, for nobody else would know of it.
 waits_for_the_engine() {
-	[ "$(grep -c 'stopping when the container engine has made' "$work/agentd.log")" -eq "$1" ]
+	[ "$(grep -c 'stopping once the container engine has answered' "$work/agentd.log")" -eq "$1" ]
 }
 kill -STOP "$relay_pid"
 ask start "$(order late 0)"

@@ -438,7 +438,7 @@ static void test_deadlines(void)
 	start(0, 0);
 	ok(calls == 0 && !fake_requests, "past its deadline nothing is sent");
 	store_pass(1);
-	ok(ended(CAS_REFUSED, 0) && strstr(why, "had passed"), "which is certain");
+	ok(ended(CAS_REFUSED, 0) && strstr(why, "deadline passed"), "which is certain");
 	end();
 
 	/* The machine is suspended during the pause. */

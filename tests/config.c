@@ -36,12 +36,12 @@ static const struct {
 	{ "--name=x --level 5 --on", NULL, "x 5 1s yes *:80" },
 	{ "--on=no --wait 5m", NULL, "nobody 3 5m no *:80" },
 	{ "--listen a:1 --listen b:2", NULL, "nobody 3 1s no a:1 b:2" },
-	{ "--level 8", "level wants a number from 0 to 7, not '8'", NULL },
-	{ "--level", "--level wants a value: N", NULL },
+	{ "--level 8", "level must be a number from 0 to 7, not '8'", NULL },
+	{ "--level", "--level needs a value: N", NULL },
 	{ "--nmae x", "--nmae is not a known option (did you mean --name?)", NULL },
-	{ "--wait 5", "wait wants a duration such as 500ms, 10s or 5m, not '5'", NULL },
-	{ "--room 5MB", "room wants a size such as 64M or 2G, not '5MB'", NULL },
-	{ "--on=maybe", "on wants yes or no, not 'maybe'", NULL },
+	{ "--wait 5", "wait must be a duration such as 500ms, 10s or 5m, not '5'", NULL },
+	{ "--room 5MB", "room must be a size such as 64M or 2G, not '5MB'", NULL },
+	{ "--on=maybe", "on must be yes or no, not 'maybe'", NULL },
 };
 
 static char *show(const struct settings *s)
@@ -85,7 +85,7 @@ static const struct {
 	{ "other = 1\n", true, NULL, "nobody 3 1s no *:80" },
 	{ "nam = 1\n", false, ":1: nam is not a known option (did you mean name?)", NULL },
 	{ "\nname\n", false, ":2: expected `key = value`, not 'name'", NULL },
-	{ "level = 99\n", true, ":1: level wants a number from 0 to 7, not '99'", NULL },
+	{ "level = 99\n", true, ":1: level must be a number from 0 to 7, not '99'", NULL },
 };
 
 static void test_files(void)

@@ -26,6 +26,7 @@ static struct zone *make_zone(void)
 	zone_entry(zone, "ployz.v1.intent.namespace.shop", 1, head.text, head.size);
 	zone_entry(zone, "ployz.v1.facts.m.shop", 2, facts.text, facts.size);
 	zone_entry(zone, "ployz.v1.intent.namespace.news", 3, "{", 1);
+	zone_apply(zone, NULL);
 	zone_settle(zone);
 	strbuf_clear(&head);
 	strbuf_clear(&facts);

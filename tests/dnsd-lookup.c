@@ -114,6 +114,7 @@ static struct zone *make_zone(const char *committed, const char *candidates)
 	add_fact(&text, "blog-0-d2", "blog", 0, "d2", "starting", kinds[FOREIGN].address);
 	strbuf_puts(&text, "]}");
 	take(zone, "ployz.v1.facts.m1.blog", &text);
+	zone_apply(zone, NULL);
 	zone_settle(zone);
 	return zone;
 }
@@ -147,8 +148,8 @@ static void add_record(const knot_rrset_t *rr, char *text, size_t room)
 }
 
 /* What the caller gets for a name; "NX": NXDOMAIN, "": no records. */
-static void ask(const struct zone *zone, enum kind kind, const char *name, uint16_t type,
-		char *text, size_t room)
+static void query_zone(const struct zone *zone, enum kind kind, const char *name, uint16_t type,
+		       char *text, size_t room)
 {
 	struct answer_caller caller = { .tcp = true, .loaded = true };
 	struct client client = { .listener = 1 };
@@ -264,8 +265,8 @@ static void test_form(const struct zone *zone, const struct row *row, enum kind 
 	bool same = true;
 	char got[512];
 
-	ask(zone, kind, form, is_srv(row->name) ? KNOT_RRTYPE_SRV : KNOT_RRTYPE_A, got,
-	    sizeof(got));
+	query_zone(zone, kind, form, is_srv(row->name) ? KNOT_RRTYPE_SRV : KNOT_RRTYPE_A, got,
+		   sizeof(got));
 	sort_words(got);
 	if (!ok(streq(got, expected), "%s of %s over %s: %s asks %s",
 		row->candidates[0] ? row->candidates : "nothing", "d2",
@@ -273,7 +274,7 @@ static void test_form(const struct zone *zone, const struct row *row, enum kind 
 		printf("#   got: '%s'\n#   expected: '%s'\n", got, expected);
 	/* A name exists for every type or for none. */
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
-		ask(zone, kind, form, types[i], got, sizeof(got));
+		query_zone(zone, kind, form, types[i], got, sizeof(got));
 		same = same && streq(got, "NX") == streq(expected, "NX");
 	}
 	if (!same)
@@ -302,7 +303,7 @@ static void is_answer(const struct zone *zone, enum kind kind, const char *name,
 {
 	char got[512];
 
-	ask(zone, kind, name, type, got, sizeof(got));
+	query_zone(zone, kind, name, type, got, sizeof(got));
 	sort_words(got);
 	is(got, expected, what);
 }
@@ -322,6 +323,7 @@ static void test_edges(void)
 	add_fact(&text, "app-0-d2", "app", 0, "d2", "starting", kinds[CANDIDATE].address);
 	strbuf_puts(&text, "]}");
 	take(zone, "ployz.v1.facts.m1.shop", &text);
+	zone_apply(zone, NULL);
 	zone_settle(zone);
 	is_answer(zone, CANDIDATE, "web", KNOT_RRTYPE_A, "", "a candidate that is gone");
 	zone_free(zone);
@@ -331,6 +333,7 @@ static void test_edges(void)
 			   "{\"name\":\"web\",\"slots\":[{\"slot\":0,\"instance\":\"web-0-d1\","
 			   "\"machine\":\"m1\"}]}]}");
 	take(zone, "ployz.v1.intent.namespace.shop", &text);
+	zone_apply(zone, NULL);
 	zone_settle(zone);
 	is_answer(zone, CANDIDATE, "web", KNOT_RRTYPE_A, "c0",
 		  "after an abort its candidates find committed instances only");
@@ -339,6 +342,7 @@ static void test_edges(void)
 			   "{\"name\":\"web\",\"slots\":[{\"slot\":0,\"instance\":\"web-0-d2\","
 			   "\"machine\":\"m1\"}]}]}");
 	take(zone, "ployz.v1.intent.namespace.shop", &text);
+	zone_apply(zone, NULL);
 	zone_settle(zone);
 	is_answer(zone, OPERATOR, "web.shop.ployz.internal", KNOT_RRTYPE_A, "n0",
 		  "after the commit everybody finds them");
@@ -357,6 +361,7 @@ static void test_twice(void)
 	add_fact(&text, "web-0-d2", "web", 0, "d2", "ready", "10.101.1.27");
 	strbuf_puts(&text, "]}");
 	take(zone, "ployz.v1.facts.m2.shop", &text);
+	zone_apply(zone, NULL);
 	zone_settle(zone);
 	is_answer(zone, CANDIDATE, "web", KNOT_RRTYPE_A, "n7", "two candidates of one slot");
 	is_answer(zone, CANDIDATE, "0.web.ployz.internal", KNOT_RRTYPE_A, "n7",

@@ -73,6 +73,17 @@ static void test_damage(const char *text, size_t size)
 	is_int(wrong, 0, "a file with one byte changed");
 }
 
+/* A text that ends at a zero byte would be written back shorter than it was read. */
+static void test_zero(void)
+{
+	static const char text[] = "ployz-dnsd-view 1 1 2 3 0\n\0\nend\n";
+	struct view *view = NULL;
+
+	is_int(view_decode(text, sizeof(text) - 1, &view), -EBADMSG,
+	       "a zero byte in what was seen is refused");
+	view_free(view);
+}
+
 int main(void)
 {
 	static const struct {
@@ -103,6 +114,7 @@ int main(void)
 
 	test_round(text, size);
 	test_damage(text, size);
+	test_zero();
 	free(text);
 	view_free(view);
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {

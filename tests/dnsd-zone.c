@@ -26,6 +26,7 @@ static int take(struct zone *zone, const char *subject, const char *data)
 {
 	int r = zone_entry(zone, subject, 12, data, data ? strlen(data) : 0);
 
+	zone_apply(zone, NULL);
 	zone_settle(zone);
 	return r;
 }
@@ -203,7 +204,7 @@ static void test_errors(struct zone *zone)
 	       "a head that cannot be decoded");
 	is_int((long long)ready(zone), 1, "leaves the last good one");
 	is(zone_error(zone, HEAD_SHOP),
-	   "entry 12 on ployz.v1.intent.namespace.shop: revision: wants a whole number, not a "
+	   "entry 12 on ployz.v1.intent.namespace.shop: revision: must be a whole number, not a "
 	   "string",
 	   "its error names entry, field and reason");
 	ok(zone_held(zone, "shop"), "and holds the namespace back");
@@ -243,6 +244,20 @@ static void test_unknown(struct zone *zone)
 	       "a namespace that is gone");
 }
 
+#define HEAD_OF(deploy, facts)                                                      \
+	"{\"namespace\":\"shop\",\"revision\":1,\"generation\":1,\"facts\":" #facts \
+	",\"deploy\":\"" deploy "\"}"
+
+static void take_head(struct zone *zone, const char *head_text, int64_t generation, int64_t facts)
+{
+	const struct watermark applied = { .generation = generation, .facts = facts };
+
+	if (head_text)
+		zone_entry(zone, HEAD_SHOP, 1, head_text, strlen(head_text));
+	zone_apply(zone, &applied);
+	zone_settle(zone);
+}
+
 /* The streams of heads and of facts have no common order: a head waits for the facts that it relies
  * on. */
 static void test_waiting(void)
@@ -250,33 +265,50 @@ static void test_waiting(void)
 	static const struct {
 		const char *what;
 		int64_t generation, facts;
-		const char *deploy;
+		bool waits;
 	} rows[] = {
-		{ "the facts are not applied yet", 1, 6, "d1" },
-		{ "they are", 1, 7, "d2" },
-		{ "facts of another generation are not compared", 2, 3, "d2" },
+		{ "the facts are not applied yet", 1, 6, true },
+		{ "they are", 1, 7, false },
+		{ "facts of another generation are not compared", 2, 3, false },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct zone *zone = zone_new();
-		const struct watermark before = { .generation = 1, .facts = 5 };
-		const struct watermark applied = { .generation = rows[i].generation,
-						   .facts = rows[i].facts };
 
-		take(zone, HEAD_SHOP,
-		     "{\"namespace\":\"shop\",\"revision\":1,\"generation\":1,\"deploy\":\"d1\"}");
-		zone_apply(zone, &before);
-		take(zone, HEAD_SHOP,
-		     "{\"namespace\":\"shop\",\"revision\":2,\"generation\":1,\"facts\":7,"
-		     "\"deploy\":\"d2\"}");
-		is(zone_find(zone, "shop")->deploy, "d1", "a head whose facts are not there waits");
-		zone_apply(zone, &applied);
-		zone_settle(zone);
-		is(zone_find(zone, "shop")->deploy, rows[i].deploy, rows[i].what);
+		take_head(zone, HEAD_OF("d1", 5), 1, 5);
+		is(zone_find(zone, "shop")->deploy, "d1", "a head whose facts are applied");
+		ok(!zone_waits(zone, "shop") && !zone_waits(zone, NULL), "takes effect");
+		take_head(zone, HEAD_OF("d2", 7), 1, 6);
+		is(zone_find(zone, "shop")->deploy, "d1", "one whose facts are not waits");
+		ok(zone_waits(zone, "shop") && zone_waits(zone, NULL), "and is known to wait");
+		ok(!zone_waits(zone, "blog"), "no other namespace waits");
+		take_head(zone, NULL, rows[i].generation, rows[i].facts);
+		is(zone_find(zone, "shop")->deploy, rows[i].waits ? "d1" : "d2", rows[i].what);
+		is_int(zone_waits(zone, "shop"), rows[i].waits, "it waits, or it does not");
+		take_head(zone, HEAD_OF("d3", 6), 1, 6);
+		is(zone_find(zone, "shop")->deploy, "d3", "the last one counts");
+		take_head(zone, HEAD_OF("d4", 9), 1, 6);
 		take(zone, HEAD_SHOP, NULL);
-		ok(!zone_find(zone, "shop"), "and goes with its subject");
+		ok(!zone_find(zone, "shop") && !zone_waits(zone, NULL), "with its subject it goes");
 		zone_free(zone);
 	}
+}
+
+/* A first head that waits: nothing can be denied until it, or a stored one, takes effect. */
+static void test_first_waits(void)
+{
+	static const char stored[] = HEAD_OF("d0", 3);
+	struct zone *zone = zone_new();
+
+	take_head(zone, HEAD_OF("d1", 5), 1, 4);
+	is_int(verdict(zone, NULL, "web.shop.ployz.internal"), LOOKUP_UNKNOWN, "unknown");
+	zone_restore(zone, HEAD_SHOP, stored, strlen(stored));
+	take_head(zone, NULL, 1, 4);
+	is(zone_find(zone, "shop")->deploy, "d0", "a stored head is in effect meanwhile");
+	ok(zone_waits(zone, "shop"), "while the first one waits");
+	take_head(zone, NULL, 1, 5);
+	is(zone_find(zone, "shop")->deploy, "d1", "until the facts are applied");
+	zone_free(zone);
 }
 
 /* 2,000 slots on one machine: a rebuild is linear in their number. */
@@ -305,6 +337,7 @@ static void test_size(void)
 	zone_entry(zone, HEAD_SHOP, 1, slots.text, slots.size);
 	zone_entry(zone, FACTS_M1, 2, facts.text, facts.size);
 	started = boot_now_usec();
+	zone_apply(zone, NULL);
 	zone_settle(zone);
 	ok(boot_now_usec() - started < 250000 && ready(zone) == MANIFEST_MAX_SLOTS,
 	   "2,000 slots: rebuilt in %llu us", (unsigned long long)(boot_now_usec() - started));
@@ -333,6 +366,7 @@ int main(void)
 	ok(!zone_find(zone, "shop"), "a namespace that is gone");
 	zone_free(zone);
 	test_waiting();
+	test_first_waits();
 	test_size();
 	return tap_done();
 }

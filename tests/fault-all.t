@@ -72,7 +72,7 @@ dev_again() {
 }
 
 held() {
-	grep -q 'held before phase commit$' "$work/mid.out"
+	grep -q 'waiting before phase commit$' "$work/mid.out"
 }
 
 engine_start_kept || skip_all "$engine_reason"

@@ -52,7 +52,7 @@ keep() {
 }
 
 held() { # held MACHINE CASE
-	grep -q "deploy old-$1-$2: held before phase" "$work/leased-$1.log"
+	grep -q "deploy old-$1-$2: waiting before phase" "$work/leased-$1.log"
 }
 
 starting() {

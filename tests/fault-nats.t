@@ -38,12 +38,12 @@ run ployzctl dev --dir "$work/old"
 exits 1 "nats-server $too_old: dev is refused"
 is "$out" '' 'nothing was started'
 is "$(printf '%s\n' "$err" | grep -c .)" 1 'in one line'
-like "$err" "^ployzctl: .*/nats-server is version $too_old, too old to keep what it acknowledges; install nats-server 2\.10 or newer" 'with the reason and the next step'
+like "$err" "^ployzctl: cannot use .*/nats-server: version $too_old is too old, acknowledged writes would not be on disk; install nats-server 2\.10 or newer" 'with the reason and the next step'
 ok 'nothing was made' test ! -e "$work/old"
 run meshd --prepare --credentials "$work/old-etc" --run "$work/old-run" --state "$work/old-state"
 exits 1 'meshd prepares nothing for it'
 is "$(printf '%s\n' "$err" | grep -c .)" 1 'in one sentence'
-like "$err" "is version $too_old, too old .*; install nats-server 2\.10 or newer" 'with its cure'
+like "$err" "version $too_old is too old.*; install nats-server 2\.10 or newer" 'with its cure'
 port=$(free_port)
 start "$work/old.log" nats-server -a 127.0.0.1 -p "$port"
 old_pid=$started

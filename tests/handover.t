@@ -1,6 +1,6 @@
 #!/bin/sh
-# lib/bus and lib/handoff where nats.c's threads meet the loop, against a real nats-server: everything at once, as
-# hard as it goes. `make check-thread` runs this with ThreadSanitizer looking on.
+# lib/bus and lib/handoff, where nats.c's threads meet the loop, under load against a real nats-server.
+# `make check-thread` runs this with ThreadSanitizer.
 . "$(dirname "$0")/lib/tap.sh"
 . "$(dirname "$0")/lib/fixture.sh"
 
@@ -16,7 +16,7 @@ server_start() {
 	within 10 listens "127.0.0.1:$port"
 }
 
-# said WORD COUNT: that often by now.
+# said WORD COUNT: the log has the word that often.
 said() {
 	[ "$(grep -c "^$1\$" "$log")" -ge "$2" ]
 }
@@ -31,25 +31,25 @@ within 5 listens "127.0.0.1:$http_port"
 
 before=$(sent)
 ok 'messages to an inbox' flood "$url" inbox 1000
-is "$(($(sent) - before))" 1000 'each comes over the wire once'
+is "$(($(sent) - before))" 1000 'each is sent once'
 
 # nats.c up to 3.5 crashes here when a subscription is destroyed too soon.
-ok 'messages and requests both ways, while subscriptions come and go' handover "$url" traffic 20000
-ok 'more than the hand-off holds, while the loop stands still' flood "$url" held
+ok 'messages and requests both ways, while subscriptions are created and freed' handover "$url" traffic 20000
+ok 'more messages than the queue holds, while the loop is blocked' flood "$url" held
 ok 'buses freed while messages and answers arrive' handover "$url" turnover 60
 
 start "$log" handover "$url" storm
 storm_pid=$started
-ok 'a storm begins' within 10 said begun 1
+ok 'a storm of losses begins' within 10 said begun 1
 for round in 1 2 3; do
 	kill -9 "$server_pid"
-	ok "the server is killed ($round): it is noticed" within 10 said lost "$round"
+	ok "the server is killed ($round): the loss is reported" within 10 said lost "$round"
 	server_start || bail 'nats-server did not start again'
-	ok "and it goes on when the server is back ($round)" within 10 said back "$round"
+	ok "and it continues when the server is back ($round)" within 10 said back "$round"
 done
-ok 'the storm is told to end' bus "$url" publish handover.end ''
+ok 'the end is requested' bus "$url" publish handover.end ''
 within 30 gone "$storm_pid" || diag 'it does not end'
 wait "$storm_pid"
-is "$?" 0 'nothing came twice, out of order, or to somebody who had gone' || diag "$(cat "$log")"
+is "$?" 0 'nothing was repeated, out of order, or delivered to a freed receiver' || diag "$(cat "$log")"
 
 done_testing

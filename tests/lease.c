@@ -67,7 +67,7 @@ static void test_refusal(void)
 	lease_refusal(&lease, S(10), since + S(75), &failure);
 	is(failure.message,
 	   "cannot take the lease of namespace shop: alice@desk holds it for deploy abc on machine "
-	   "m2 since 2026-01-01T10:00:00.000Z (75 s ago); if that holder has died, the lease is "
+	   "m2 since 2026-01-01T10:00:00.000Z (75 s ago); if that leased has ended, the lease is "
 	   "free in at most 20 s",
 	   "a refusal names holder, reason, since when, and when it is free");
 	is(failure.hint,
@@ -384,7 +384,7 @@ static void test_take_trouble(void)
 	store_pass(S(15) - 1);
 	ok(is_state(HELD_TAKING), "one that others write each time is tried for 15 s");
 	store_pass(S(0.25) + 1);
-	ok(is_state(HELD_REFUSED) && strstr(held_lease_failure(held)->message, "others wrote"),
+	ok(is_state(HELD_REFUSED) && strstr(held_lease_failure(held)->message, "other writers were first"),
 	   "then it is given up");
 	ok(store_n_appends > 50 && store_n_appends < 62, "after a pause each time (%zu)",
 	   store_n_appends);

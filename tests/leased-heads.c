@@ -1,5 +1,5 @@
-/* The entries that a rollout appends to its namespace's log, and the order in which it starts what.
- */
+/* Tests the entries that a rollout appends to its namespace's log, and the order in which it starts
+ * services. */
 #include "leased/rollout.h"
 
 #include "tests/tap.h"
@@ -77,7 +77,7 @@ static void test_heads(void)
 		   streq(committed->services[0].slots[1].machine, "m2") &&
 		   streq(committed->services[0].digest, "sha256:1"),
 	   "the commit names service, digest, slots and their machines");
-	is_int((long long)head_committed(committed, 9), 9, "it is committed where it stands");
+	is_int((long long)head_committed(committed, 9), 9, "a committing entry refers to itself");
 	is_int(committed->release, 12, "it refers to its release");
 	rollout.base = committed;
 	reopened = head_opened(&rollout, committed, 9, "t3", "n3");

@@ -1,5 +1,5 @@
-/* Each phase as a table: a model and events in, a result and commands out. tests/rollouts/script.h
- * describes the lines. */
+/* Tests each phase with a table of scripts: a model and events as input, a result and commands as
+ * output. tests/rollouts/script.h describes the lines. */
 #include "tests/rollouts/script.h"
 
 #include "tests/tap.h"
@@ -32,6 +32,20 @@
 #define STOP_FIRST                            \
 	PLAN(ROW("web", "0", "replace", "m1", \
 		 ",\"old\":\"shop-web-0-d1\",\"update\":\"stop-first\""))
+#define HEAD_LONG                                                                              \
+	"{\"namespace\":\"shop\",\"revision\":3,\"deploy\":\"d1\",\"services\":[{\"name\":"    \
+	"\"web\",\"stop_grace\":\"2h\",\"slots\":[{\"slot\":0,\"instance\":\"shop-web-0-d1\"," \
+	"\"machine\":\"m1\"}]}]}"
+#define PENDING                                                                                   \
+	"{\"deploy\":\"d1\",\"namespace\":\"shop\",\"phase\":\"cleanup_pending\",\"sequence\":3," \
+	"\"left\":[{\"instance\":\"shop-web-1-d0\",\"machine\":\"m2\"}]}"
+#define ALWAYS \
+	"{\"namespace\":\"shop\",\"services\":{\"web\":{\"image\":\"w:2\",\"pull\":\"always\"}}}"
+#define HEAD_ALWAYS                                                                               \
+	"{\"namespace\":\"shop\",\"revision\":3,\"deploy\":\"d1\",\"writer\":\"d1\",\"epoch\":2," \
+	"\"generation\":1,\"services\":[{\"name\":\"web\",\"digest\":\"sha256:1\",\"slots\":[{"   \
+	"\"slot\":0,\"instance\":\"shop-web-0-d1\",\"machine\":\"m1\",\"hash\":"                  \
+	"\"b730661005ecbc743981adff9d47253dd49422f492811e59ce9f12cd44488c7a\"}]}]}"
 #define INSTANCE(id, state)                                                                  \
 	"{\"id\":\"" id                                                                      \
 	"\",\"namespace\":\"shop\",\"service\":\"web\",\"deploy\":\"d2\",\"state\":\"" state \
@@ -102,7 +116,7 @@ static const struct {
 	  ">\n"
 	  "lease released\n"
 	  "state record done" },
-	{ "but not while something is left of a dead deploy",
+	{ "but not while a dead deploy's instances are left",
 	  { .manifest = WEB, .head = HEAD },
 	  "enter preview\n"
 	  "> m1 placerd.plan\n"
@@ -111,6 +125,14 @@ static const struct {
 	  "> read last\n"
 	  "read\n"
 	  "< m1 list {\"instances\":[" INSTANCE("shop-web-0-d0", "ready") "]}\n"
+	  "< m2 list {}\n"
+	  "< m1 plan {\"namespace\":\"shop\",\"head\":4,\"changes\":false}\n"
+	  "= open" },
+	{ "nor while the record of what is committed says unknown",
+	  { .manifest = WEB, .head = HEAD },
+	  "enter preview\n"
+	  "read 3 {\"deploy\":\"d1\",\"namespace\":\"shop\",\"phase\":\"unknown\"}\n"
+	  "< m1 list {}\n"
 	  "< m2 list {}\n"
 	  "< m1 plan {\"namespace\":\"shop\",\"head\":4,\"changes\":false}\n"
 	  "= open" },
@@ -240,7 +262,7 @@ static const struct {
 	  "< m1 remove {}\n"
 	  "= plan\n"
 	  "state leftovers 0" },
-	{ "what an earlier head may have named is left for after the commit",
+	{ "an instance that an earlier head may have named is removed after the commit",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
 	  "enter list\n"
 	  "> m1 agentd.list\n"
@@ -253,6 +275,20 @@ static const struct {
 	  ">\n"
 	  "= plan\n"
 	  "state leftovers 1" },
+	{ "what an earlier clean-up left on a machine that does not answer is not forgotten",
+	  { .head = HEAD, .verb = "sweep" },
+	  "enter preview\n"
+	  "read 3 " PENDING "\n"
+	  "< m1 list {}\n"
+	  "! m2 list UNREACHABLE\n"
+	  "= open\n"
+	  "write done 5\n"
+	  "> read last\n"
+	  "< m1 list {}\n"
+	  "tick 11\n"
+	  "! m2 list UNREACHABLE gone\n"
+	  "state leftovers 1\n"
+	  "= confirm" },
 	/* --- plan, lock */
 	{ "a plan made from another entry than the opened one is not executed",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
@@ -343,6 +379,20 @@ static const struct {
 	  "< m2 prepare {\"state\":\"failed\",\"reason\":\"no space\"}\n"
 	  "fails FAILED no space\n"
 	  "= close" },
+	{ "an instance that has ended is replaced though its image has not changed",
+	  { .manifest = ALWAYS, .head = HEAD_ALWAYS, .plan = STOP_FIRST },
+	  "enter lock\n"
+	  "< m1 lock {\"instances\":[" INSTANCE("shop-web-0-d1", "failed") "]}\n"
+	  "= prepare\n"
+	  "> m1 agentd.prepare\n"
+	  "< m1 prepare {\"state\":\"ready\",\"digest\":\"sha256:1\"}\n"
+	  "= start" },
+	{ "one that runs is kept then",
+	  { .manifest = ALWAYS, .head = HEAD_ALWAYS, .plan = STOP_FIRST },
+	  "enter lock\n"
+	  "< m1 lock {\"instances\":[" INSTANCE("shop-web-0-d1", "unready") "]}\n"
+	  "< m1 prepare {\"state\":\"ready\",\"digest\":\"sha256:1\"}\n"
+	  "= manifest" },
 	{ "a candidate is ready once its fact is stored",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter start\n"
@@ -353,7 +403,7 @@ static const struct {
 	  "> m2 agentd.start\n"
 	  "< m2 start " STATE("shop-web-1-d2", "ready") "\n"
 	  "= manifest" },
-	{ "one that something else removed fails the deploy",
+	{ "a candidate that was removed from outside fails the deploy",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter start\n"
 	  "> m2 agentd.start\n"
@@ -361,15 +411,15 @@ static const struct {
 	  "fails FAILED stopped or removed it\n"
 	  "= abort\n"
 	  "> m2 agentd.remove" },
-	{ "what an agent reports makes the rollout ask at once",
+	{ "progress of an agent makes the rollout repeat its request at once",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter start\n"
 	  "> m2 agentd.start\n"
 	  "< m2 start {\"instance\":" INSTANCE("shop-web-1-d2", "starting") "}\n"
 	  ">\n"
-	  "heard shop-web-1-d2 starting\n"
+	  "progress shop-web-1-d2 starting\n"
 	  ">\n"
-	  "heard shop-web-1-d2 ready\n"
+	  "progress shop-web-1-d2 ready\n"
 	  "> m2 agentd.start" },
 	{ "an agent without an answer for 25 s fails the deploy",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
@@ -429,6 +479,47 @@ static const struct {
 	  "> m1 agentd.resume\n"
 	  "< m1 resume " STATE("shop-web-0-d1", "ready") "\n"
 	  "= close" },
+	{ "an old instance that does not stop ends the deploy",
+	  { .manifest = WEB, .head = HEAD, .plan = STOP_FIRST },
+	  "enter start\n"
+	  "< m1 drain " STATE("shop-web-0-d1", "draining") "\n"
+	  "< m1 drained {}\n"
+	  "< m2 drained {}\n"
+	  "> m1 agentd.stop\n"
+	  "< m1 stop " STATE("shop-web-0-d1", "draining") "\n"
+	  "lease held\n"
+	  "tick 20\n"
+	  "< m1 stop " STATE("shop-web-0-d1", "draining") "\n"
+	  "lease held\n"
+	  "tick 20\n"
+	  "< m1 stop " STATE("shop-web-0-d1", "draining") "\n"
+	  "fails FAILED it is not stopped after" },
+	{ "one whose draining nobody can learn, too",
+	  { .manifest = WEB, .head = HEAD, .plan = STOP_FIRST },
+	  "enter start\n"
+	  "< m1 drain {\"instance\":" INSTANCE("shop-web-0-d1", "draining") "}\n"
+	  "tick 20\n"
+	  "< m1 drain {\"instance\":" INSTANCE("shop-web-0-d1", "draining") "}\n"
+	  "= start\n"
+	  "lease held\n"
+	  "tick 6\n"
+	  "< m1 drain {\"instance\":" INSTANCE("shop-web-0-d1", "draining") "}\n"
+	  "fails FAILED it is not known as draining after\n"
+	  "= resume" },
+	{ "a grace of hours is waited for piece by piece",
+	  { .manifest = WEB, .head = HEAD_LONG, .plan = STOP_FIRST },
+	  "enter start\n"
+	  "> m1 agentd.drain\n"
+	  "< m1 drain " STATE("shop-web-0-d1", "draining") "\n"
+	  "> m1 routed.drained {\"instances\":[\"shop-web-0-d1\"],\"wanted\":{\"generation\":1,\"intent\":5,\"facts\":7},\"wait_ms\":30000}\n"
+	  "> m2 routed.drained\n"
+	  "< m2 drained {}\n"
+	  "< m1 drained {\"connections\":2}\n"
+	  ">\n"
+	  "tick 1\n"
+	  "> m1 routed.drained\n"
+	  "< m1 drained {}\n"
+	  "> m1 agentd.stop" },
 	/* --- manifest, query, commit */
 	{ "the release is appended after the namespace's last one",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
@@ -439,6 +530,18 @@ static const struct {
 	  "write done 10\n"
 	  "state release 10\n"
 	  "= query" },
+	{ "an earlier holder's release that arrives late does not fail the deploy",
+	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
+	  "enter manifest\n"
+	  "> read last\n"
+	  "read 9 {\"namespace\":\"shop\",\"number\":4,\"hash\":\"x\",\"manifest\":" WEB "}\n"
+	  "> append PLOYZ_MANIFESTS ployz.v1.manifest.shop 9\n"
+	  "write conflict\n"
+	  "> read last PLOYZ_MANIFESTS ployz.v1.manifest.shop\n"
+	  "read 10 {\"namespace\":\"shop\",\"number\":5,\"hash\":\"y\",\"manifest\":" WEB "}\n"
+	  "> append PLOYZ_MANIFESTS ployz.v1.manifest.shop 10 {\"namespace\":\"shop\",\"revision\":4,\"number\":6\n"
+	  "write done 11\n"
+	  "state release 11" },
 	{ "the committed release is appended again before it would be dropped",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter manifest\n"
@@ -463,7 +566,7 @@ static const struct {
 	  "< m2 probe {\"instances\":[{\"instance\":{\"id\":\"shop-web-1-d2\",\"namespace\":\"shop\",\"service\":\"web\",\"state\":\"failed\",\"reason\":\"exit 3\"},\"sequence\":8}]}\n"
 	  "fails FAILED exit 3\n"
 	  "= close" },
-	{ "and waits for one that is not ready again, within its limit",
+	{ "and waits for an unready candidate within its limit",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter lock\n"
 	  "< m1 lock {\"instances\":[" INSTANCE("shop-web-0-d1", "ready") "]}\n"
@@ -490,6 +593,20 @@ static const struct {
 	  "! m1 lock TIMEOUT\n"
 	  "< m2 probe {\"instances\":[" STATE("shop-web-1-d2", "ready") "]}\n"
 	  "fails FAILED has not confirmed its lock" },
+	{ "a last query of what is ready without its fact ends",
+	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
+	  "enter start\n"
+	  "< m2 start " STATE("shop-web-1-d2", "ready") "\n"
+	  "enter query\n"
+	  "< m2 probe {\"instances\":[{\"instance\":" INSTANCE("shop-web-1-d2", "ready") "}]}\n"
+	  "lease held\n"
+	  "tick 25\n"
+	  "lease held\n"
+	  "tick 25\n"
+	  "lease held\n"
+	  "tick 25\n"
+	  "< m2 probe {\"instances\":[{\"instance\":" INSTANCE("shop-web-1-d2", "ready") "}]}\n"
+	  "fails FAILED is not stored" },
 	{ "the commit is compare-and-set on the opening entry",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter commit\n"
@@ -506,7 +623,7 @@ static const struct {
 	  "state unknown yes\n"
 	  "state record unknown\n"
 	  ">" },
-	{ "also when the lease is lost while it is on its way",
+	{ "also when the lease is lost before its answer",
 	  { .manifest = WEB, .head = HEAD, .plan = KEEP_AND_START },
 	  "enter commit\n"
 	  "> append\n"
@@ -567,7 +684,7 @@ static const struct {
 	  "< m1 remove {}\n"
 	  "< m2 remove {}\n"
 	  "= release" },
-	{ "one that does not answer leaves the clean-up pending and names what is left",
+	{ "a missing confirmation leaves the clean-up pending and the instances recorded",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
 	  "enter commit\n"
 	  "write done 6\n"
@@ -609,7 +726,7 @@ static const struct {
 	  "write done 6\n"
 	  "> m3 routed.applied\n"
 	  "> m3 dnsd.applied" },
-	{ "a machine view that is not live: nobody is removed",
+	{ "a machine view that is not live: nothing is removed",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
 	  "enter commit\n"
 	  "> append\n"
@@ -645,7 +762,7 @@ static const struct {
 	  "= end\n"
 	  ">\n"
 	  "state record failed" },
-	{ "so does a lease whose term is over, though nobody reported it",
+	{ "so does a lease whose term is over without a report",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
 	  "enter start\n"
 	  "tick 28\n"

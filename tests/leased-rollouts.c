@@ -1,6 +1,6 @@
-/* Random rollouts: replies that are late, lost or repeated, deaths, a lease that is lost at any
- * point, appends that arrive late. And the same with a mutated table of phases, which the checks
- * have to notice.
+/* Tests random rollouts with late, lost and repeated replies, crashes, a lease that is lost at any
+ * point, and late appends; then the same with a mutated table of phases, which the checks must
+ * detect.
  *
  *   leased-rollouts [RUNS [SEED]]     RUNS of each kind; SEED alone, with a trace, when RUNS is 0
  */
@@ -75,7 +75,7 @@ static void seed_state(struct world *w)
 		w->gateways[i].applied = w->last;
 }
 
-/* A candidate of a deploy that failed while its machine was away. */
+/* A candidate of a deploy that failed while its machine was unreachable. */
 static void add_stray(struct world *w)
 {
 	struct sim_instance *instance = xcalloc(1, sizeof(*instance));
@@ -107,12 +107,12 @@ static void back(_unused_ struct world *w, void *userdata)
 	*(bool *)userdata = false;
 }
 
-/* One misfortune of its own, at any moment. */
+/* One additional fault at a random time. */
 static void misfortune(struct world *w, void *userdata)
 {
 	struct holder *h = userdata;
 
-	switch (world_random(w, 8)) {
+	switch (world_random(w, 11)) {
 	case 0:
 		h->dead = true;
 		break;
@@ -140,6 +140,19 @@ static void misfortune(struct world *w, void *userdata)
 		world_at(w, world_random(w, 40 * S), back, &agent->away, NULL);
 		break;
 	}
+	case 8: /* the bucket was lost with the store, and starts empty */
+		for (int i = 0; i < 2; i++)
+			w->leases[i].held = false, w->leases[i].epoch = 0;
+		break;
+	case 9: { /* a restarted agentd gives holders their whole term again */
+		struct sim_agent *agent = &w->agents[world_random(w, MACHINES)];
+
+		for (int i = 0; i < 2; i++)
+			agent_renew(w, &agent->locks[i]);
+		agent->away = true;
+		world_at(w, world_random(w, 3 * S), back, &agent->away, NULL);
+		break;
+	}
 	default:
 		break;
 	}
@@ -155,7 +168,7 @@ static void second(struct world *w, _unused_ void *userdata)
 		world_at(w, world_random(w, 5 * S), misfortune, &w->holders[2], NULL);
 }
 
-/* Everything heals; a last holder cleans up, undisturbed. */
+/* All faults end; a last holder cleans up without faults. */
 static void last(struct world *w, _unused_ void *userdata)
 {
 	w->calm = true;
@@ -166,8 +179,8 @@ static void last(struct world *w, _unused_ void *userdata)
 	holder_begin(w, 0, "shop", "d9", NULL, true);
 }
 
-/* Nothing happens but what the manifest causes: the deploy is done or, where its candidates do not
- * become ready, undone, and nothing is left of it. */
+/* Without faults a deploy is done or, if its candidates do not become ready, undone without
+ * remains. */
 static struct world *run_calm(uint64_t seed, const struct phase_row *table)
 {
 	struct options options = {
@@ -189,7 +202,7 @@ static struct world *run_calm(uint64_t seed, const struct phase_row *table)
 	head = store_head(w, "shop");
 	if (!w->holders[1].record ||
 	    w->holders[1].record->phase != (int)(options.fails ? DEPLOY_FAILED : DEPLOY_DONE))
-		world_violation(w, "an undisturbed deploy ended otherwise than its candidates");
+		world_violation(w, "a deploy without faults ended otherwise than its candidates");
 	if (head->head->revision != (options.fails ? 1 : 2) || head->head->open)
 		world_violation(w, "another revision is committed, or a deploy is open");
 	if (w->leases[0].held)
@@ -244,7 +257,7 @@ static void test_runs(uint64_t runs, uint64_t first)
 	for (uint64_t i = 0; i < 8; i++) {
 		struct world *w = run_calm(i, NULL);
 
-		ok(!w->violation[0], "nothing disturbed: %s", w->violation);
+		ok(!w->violation[0], "without faults: %s", w->violation);
 		world_free(w);
 	}
 	for (uint64_t i = 0; i < runs; i++) {
@@ -300,7 +313,7 @@ static const struct {
 	{ "no manifest", PHASE_MANIFEST, -1, -1, true },
 	{ "a last query that failed is committed", PHASE_QUERY, -1, PHASE_COMMIT, false },
 	{ "a start that failed is committed", PHASE_START, -1, PHASE_COMMIT, false },
-	{ "what is not confirmed is removed", PHASE_CONFIRM, -1, PHASE_CLEAN, false },
+	{ "instances are removed without confirmation", PHASE_CONFIRM, -1, PHASE_CLEAN, false },
 	{ "a route conflict is committed", PHASE_CLAIM, -1, PHASE_PREPARE, false },
 	{ "a failed start is not undone", PHASE_START, -1, PHASE_CLOSE, false },
 	{ "the commit precedes the candidates", PHASE_PREPARE, PHASE_COMMIT, -1, false },
@@ -340,7 +353,7 @@ static void test_mutations(void)
 			world_free(w);
 		}
 		caught += noticed;
-		ok(noticed, "noticed: %s", mutations[i].what);
+		ok(noticed, "detected: %s", mutations[i].what);
 	}
 	ok(caught >= 12, "at least 12 mutations of the table are caught (%zu)", caught);
 }

@@ -35,7 +35,7 @@ unlike "$("$bus" "$bus_url" request ployz.v1.m1.agentd.list '{}')" 'web-[0-9]*-b
 # Bad requests.
 like "$(ask m1 deploy '{"deploy":"x","manifest":{"namespace":"shop","services":{"web":{}}}}')" 'services.web.image is missing' 'a manifest that breaks a rule is refused naming the field'
 like "$(ask m1 attach '{"deploy":"nosuch"}')" 'NOT_FOUND.*cannot attach to deploy nosuch' 'an unknown deploy'
-like "$(ask m1 frobnicate '{}')" 'leased knows no verb' 'an unknown verb'
+like "$(ask m1 frobnicate '{}')" 'leased has no verb' 'an unknown verb'
 ask m1 deploy '{"deploy":"stale","plan_seq":1,"manifest":{"namespace":"shop","services":{}}}' >"$work/out"
 ok 'a plan made from another state' within 10 ended m1 stale refused
 like "$(record m1 stale)" 'STALE.*namespace shop has changed since' 'is refused as stale'
@@ -146,5 +146,32 @@ leased_start m2
 like "$(record m2 lost)" '"phase":"unknown"' 'attach to a deploy whose holder died'
 ok 'resolves it' within 15 ended m2 lost failed
 unlike "$(head_of)" '"open"' 'nothing is open'
+
+# A record that is older than its deploy's opening entry: the log is searched for the deploy.
+log_head() { # log_head DEPLOY EXPECTED JSON: an entry of namespace late
+	"$bus" "$bus_url" append ployz.v1.intent.namespace.late \
+		"{\"namespace\":\"late\",\"writer\":\"$1\",\"epoch\":1,\"generation\":1,$3}" "$2" | sed 's/[^0-9]*\([0-9]*\).*/\1/'
+}
+
+log_open() { # log_open DEPLOY EXPECTED JSON
+	log_head "$1" "$2" "$3,\"open\":{\"deploy\":\"$1\",\"epoch\":1,\"generation\":1,\"machine\":\"m1\",\"verb\":\"deploy\"}"
+}
+
+for id in early behind unheard; do
+	"$bus" "$bus_url" append "ployz.v1.status.deploy.late.$id" \
+		"{\"deploy\":\"$id\",\"namespace\":\"late\",\"verb\":\"deploy\",\"machine\":\"m1\",\"epoch\":1,\"phase\":\"planning\"}" any >"$work/out"
+done
+at=$(log_open early 0 '"revision":0')
+at=$(log_head early "$at" '"revision":1,"deploy":"early"')
+at=$(log_open behind "$at" '"revision":1,"deploy":"early","committed":'"$at")
+at=$(log_head behind "$at" '"revision":2,"deploy":"behind"')
+record m2 behind >"$work/out"
+ok 'a commit that its record does not know' within 15 ended m2 behind cleanup_pending
+like "$(record m2 behind)" '"revision":2,' 'is found in the log'
+record m2 early >"$work/out"
+ok 'also where its opening entry is the first one' within 15 ended m2 early cleanup_pending
+record m2 unheard >"$work/out"
+ok 'a deploy that the log does not name' within 20 ended m2 unheard failed
+like "$(record m2 unheard)" 'has no entry of it' 'has failed'
 
 done_testing

@@ -249,6 +249,31 @@ static void test_servers(void)
 		is_int(server_decide(&rows[i].server, rows[i].now), rows[i].step, rows[i].name);
 }
 
+static void test_room(void)
+{
+	static const struct {
+		const char *name;
+		struct watched_server server;
+		uint64_t bytes;
+		bool room;
+	} rows[] = {
+		{ "the disk is not known", { .size = 0 }, 1000, true },
+		{ "room enough", { .size = 1 << 30, .room = DISK_ROOM_BYTES + 2000 }, 1000, true },
+		{ "a byte too little",
+		  { .size = 1 << 30, .room = DISK_ROOM_BYTES + 1999 },
+		  1000,
+		  false },
+		{ "full", { .size = 1 << 30, .room = 1 << 29, .full = true }, 0, false },
+		{ "an error",
+		  { .size = 1 << 30, .room = 1 << 29, .error = (char *)"e" },
+		  0,
+		  false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		is_int(server_has_room(&rows[i].server, rows[i].bytes), rows[i].room, rows[i].name);
+}
+
 int main(void)
 {
 	test_names();
@@ -257,5 +282,6 @@ int main(void)
 	test_member();
 	test_facts();
 	test_servers();
+	test_room();
 	return tap_done();
 }

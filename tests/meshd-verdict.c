@@ -5,7 +5,7 @@
 static const char *const names[STREAMS_COUNT] = { "intent", "facts", "manifests", "status",
 						  "leases" };
 
-/* `STORE:GENERATION:LAST[@TIME]`, `-` (absent) or `?` (silent). */
+/* `STORE:GENERATION:LAST[@TIME]`, `-` (absent) or `?` (no answer). */
 static void set_stream(struct polled_stream *stream, const char *text)
 {
 	_cleanup_(strv_freep) char **parts = strv_split(text, ":@");
@@ -14,8 +14,8 @@ static void set_stream(struct polled_stream *stream, const char *text)
 	*stream = (struct polled_stream){ .result = POLL_ABSENT };
 	if (streq(text, "-"))
 		return;
-	stream->result = streq(text, "?") ? POLL_SILENT : POLL_PRESENT;
-	if (stream->result == POLL_SILENT)
+	stream->result = streq(text, "?") ? POLL_UNANSWERED : POLL_PRESENT;
+	if (stream->result == POLL_UNANSWERED)
 		return;
 	stream->store = streq(parts[0], "none") ? NULL : xstrdup(parts[0]);
 	stream->generation = strtol(parts[1], NULL, 10);
@@ -113,8 +113,8 @@ static const struct {
 	  STREAMS_LEASES, 0, 0 },
 	{ "of several generations", NULL, NULL, "all=s:1:7 facts=s:2:7", STORE_MIXED, STREAMS_FACTS,
 	  1, 2 },
-	{ "one stream is silent", NULL, NULL, "all=s:1:7 facts=?", STORE_SILENT, STREAMS_FACTS, 0,
-	  0 },
+	{ "one stream does not answer", NULL, NULL, "all=s:1:7 facts=?", STORE_UNREACHABLE,
+	  STREAMS_FACTS, 0, 0 },
 	/* A request. */
 	{ "requested: created", NULL, "s", "", STORE_CREATE, STREAMS_INTENT, 0, 0 },
 	{ "half of them after a crash: the rest", NULL, "s", "intent=s:1:0 facts=s:1:0",
@@ -125,8 +125,8 @@ static const struct {
 	{ "another store is there", NULL, "s", "all=t:1:9", STORE_FOREIGN, STREAMS_INTENT, 0, 0 },
 	{ "a part of another store is there", NULL, "s", "status=t:1:9", STORE_FOREIGN,
 	  STREAMS_STATUS, 0, 0 },
-	{ "silent: nothing is created", NULL, "s", "all=- leases=?", STORE_SILENT, STREAMS_LEASES,
-	  0, 0 },
+	{ "unreachable: nothing is created", NULL, "s", "all=- leases=?", STORE_UNREACHABLE,
+	  STREAMS_LEASES, 0, 0 },
 	{ "mirrors of another store: nothing is created", NULL, "s", "m.intent=t:1:9",
 	  STORE_MISSING, STREAMS_INTENT, 0, 0 },
 	{ "a marker: the request is over", "s:1", "s", "", STORE_MISSING, STREAMS_INTENT, 0, 0 },
@@ -164,6 +164,9 @@ static const struct {
 	  STORE_GOOD, 0, 0, 0 },
 	{ "reverted, and grown past what was seen", "s:1 intent=7@3", NULL,
 	  "all=s:1:0 intent=s:1:9@5 marked=7@4", STORE_DIVERGED, STREAMS_INTENT, 7, 7 },
+	{ "reverted, and a mirror has followed it", "s:1 intent=7@3", NULL,
+	  "all=s:1:0 intent=s:1:9@5 m.intent=s:1:9@5 marked=7@4", STORE_DIVERGED, STREAMS_INTENT, 7,
+	  7 },
 	/* The mirrors as evidence. */
 	{ "a mirror knows more than marker and store", "s:1 intent=7@3", NULL,
 	  "all=s:1:0 intent=s:1:7@3 m.intent=s:1:8@4", STORE_BEHIND, STREAMS_INTENT, 8, 7 },
@@ -187,8 +190,8 @@ static const struct {
 	  STREAMS_INTENT, 0, 0 },
 	{ "a mirror without metadata says nothing", NULL, NULL, "m.intent=none:0:10@6",
 	  STORE_UNINITIALISED, 0, 0, 0 },
-	{ "a silent mirror says nothing", "s:1", NULL, "all=s:1:0 m.intent=?", STORE_GOOD, 0, 0,
-	  0 },
+	{ "a mirror without an answer says nothing", "s:1", NULL, "all=s:1:0 m.intent=?",
+	  STORE_GOOD, 0, 0, 0 },
 };
 
 static void test_judge(void)
@@ -208,11 +211,11 @@ static void test_judge(void)
 			printf("#   got: %s %s %lld %lld\n", store_state_names[verdict.state],
 			       names[verdict.stream], (long long)verdict.seen,
 			       (long long)verdict.is);
-		if (poll->silence.code == FAILURE_NONE && verdict.state == STORE_SILENT)
-			failure_set(&poll->silence, FAILURE_NO_QUORUM, "wait", "silent");
+		if (poll->unanswered.code == FAILURE_NONE && verdict.state == STORE_UNREACHABLE)
+			failure_set(&poll->unanswered, FAILURE_NO_QUORUM, "wait", "unreachable");
 		store_failure(&verdict, known, request, poll, &failure);
 		ok(failure_is_set(&failure) ==
-			   (store_is_error(verdict.state) || verdict.state == STORE_SILENT ||
+			   (store_is_error(verdict.state) || verdict.state == STORE_UNREACHABLE ||
 			    verdict.state == STORE_UNINITIALISED),
 		   "%s: %s", rows[i].name, failure.message ? failure.message : "no failure");
 		ok(!failure_is_set(&failure) || failure.hint, "%s: with a next step", rows[i].name);
@@ -452,6 +455,13 @@ static void test_alarm(void)
 	for (size_t i = 0; i < ARRAY_SIZE(alarms); i++)
 		is_int(stream_alarm(alarms[i].bytes, alarms[i].max_bytes), alarms[i].alarm,
 		       "the alarm's line");
+	for (size_t i = 0; i < STREAMS_COUNT; i++) {
+		const struct polled_stream full = { .bytes = 80, .max_bytes = 100 };
+		const struct polled_stream empty = { .bytes = 79, .max_bytes = 100 };
+
+		is_int(stream_refuses((enum streams_id)i, &full), i != STREAMS_STATUS, names[i]);
+		ok(!stream_refuses((enum streams_id)i, &empty), "%s below it", names[i]);
+	}
 }
 
 static void test_outdated(void)
@@ -483,7 +493,7 @@ static void test_mirror(void)
 		bool stalled;
 		enum mirror_step step;
 	} mirrors[] = {
-		{ "silent", "?", "s:2:5@1", 0, false, MIRROR_LEAVE },
+		{ "unreachable", "?", "s:2:5@1", 0, false, MIRROR_LEAVE },
 		{ "as it should be", "s:2:5@1", "s:2:5@1", 256, false, MIRROR_LEAVE },
 		{ "missing, the stream is empty", "-", "s:2:0", 0, false, MIRROR_CREATE },
 		{ "missing, the stream has entries", "-", "s:2:5@1", 0, false, MIRROR_REBUILD },
@@ -528,7 +538,8 @@ static void test_stall(void)
 		{ "and stops again", "s:1:6@1", "s:1:9@1", 3 + 2 * MIRROR_STALLED_USEC, true },
 		{ "level again", "s:1:9@1", "s:1:9@1", 4 + 2 * MIRROR_STALLED_USEC, false },
 		{ "behind anew", "s:1:9@1", "s:1:10@1", 5 + 2 * MIRROR_STALLED_USEC, false },
-		{ "the mirror is silent", "?", "s:1:10@1", 5 + 3 * MIRROR_STALLED_USEC, false },
+		{ "the mirror does not answer", "?", "s:1:10@1", 5 + 3 * MIRROR_STALLED_USEC,
+		  false },
 		{ "behind anew after that", "s:1:9@1", "s:1:10@1", 6 + 3 * MIRROR_STALLED_USEC,
 		  false },
 	};

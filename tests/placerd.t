@@ -83,6 +83,7 @@ has '"engine":false' 'says that the engine cannot be reached'
 like "$out" '"engine_error":"[^"]*agentd' 'and which daemon did not answer'
 like "$out" '"memory":"?[1-9]' 'memory'
 like "$out" '"cores":[1-9]' 'cores'
+has "\"arch\":\"$(uname -m)\"" 'the architecture, as the kernel names it'
 has "\"port\":$bus_port,\"protocol\":\"tcp\",\"address\":\"127.0.0.1\"" 'the port that the local bus listens on, with its address'
 has '"gateway_http":["127.0.0.1:8080"],"gateway_address":"127.0.0.1"' 'where the gateway listens'
 plan "$manifest"

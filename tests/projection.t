@@ -9,7 +9,7 @@ bus=$BUILD/tool/bus
 member=ployz.v1.intent.member
 FOLLOWERS=12 # on three replicas
 
-said() {
+printed() {
 	grep -q -- "$1" "$log"
 }
 
@@ -60,10 +60,10 @@ append $member.d '{"n":4}'
 
 # A store that has gone back behind what was seen.
 follow_start "$work/reverted.log"
-ok 'a projection has everything' within 5 said '^settled 1 4 1'
+ok 'a projection has everything' within 5 printed '^settled 1 4 1'
 store_revert
-ok 'a store that lacks entries is refused' within 30 said 'entries of PLOYZ_INTENT are missing: its last is 2, 4 was seen'
-ok 'and the next step named' said 'ployzctl store accept'
+ok 'a store that lacks entries is refused' within 30 printed 'entries of PLOYZ_INTENT are missing: its last is 2, 4 was seen'
+ok 'and the next step named' printed 'ployzctl store accept'
 is "$(lines '^gone')" 0 'nothing is dropped'
 is "$(lines '^settled')" 1 'and nothing taken'
 
@@ -71,7 +71,7 @@ is "$(lines '^settled')" 1 'and nothing taken'
 for entry in e f g; do
 	append $member.$entry "{\"n\":\"$entry\"}"
 done
-ok 'one that has moved on is refused by its last entry' within 10 said 'entries of PLOYZ_INTENT are missing: 4 is another one'
+ok 'one that has moved on is refused by its last entry' within 10 printed 'entries of PLOYZ_INTENT are missing: entry 4 differs'
 append $member.h '{"n":"h"}'
 sleep 6
 is "$(lines '^entry.*{"n":"[efgh]"}')" 0 'its entries are not taken'
@@ -79,28 +79,28 @@ is "$(lines '^gone')" 0 'and nothing is dropped'
 
 # An operator decides for it.
 ok 'its generation is raised' streams_make 1 first 2
-ok 'then it is taken' within 10 said '^settled 2 6 1'
-ok 'with its entries' said "^entry $member.h 6"
-ok 'that were written with sequences seen before' said "^entry $member.e 3 {\"n\":\"e\"}"
+ok 'then it is taken' within 10 printed '^settled 2 6 1'
+ok 'with its entries' printed "^entry $member.h 6"
+ok 'that were written with sequences seen before' printed "^entry $member.e 3 {\"n\":\"e\"}"
 is "$(lines "^gone $member.[cd]")" 2 'and without what it lacks'
 is "$(lines '^gone')" 2 'and nothing else is dropped'
-ok 'the view is fresh' within 2 said '^fresh'
+ok 'the view is fresh' within 2 printed '^fresh'
 
 # A store that was created again, with as many entries.
 store_kill
 rm -rf "$work/store"
 store_start
-ok 'a store without streams is refused' within 30 said 'cannot follow PLOYZ_INTENT: .*stream not found'
+ok 'a store without streams is refused' within 30 printed 'cannot follow PLOYZ_INTENT: .*stream not found'
 ok 'and created again' streams_make 1 second 2
 for entry in 1 2 3 4 5 6; do
 	append $member.n$entry '{}'
 done
-ok 'one that was created again is refused' within 10 said 'PLOYZ_INTENT was created again'
+ok 'one that was created again is refused' within 10 printed 'PLOYZ_INTENT was created again'
 sleep 6
 is "$(lines "^entry $member.n")" 0 'its entries are not taken'
 is "$(lines '^gone')" 2 'nothing more is dropped'
 ok 'its generation is raised' streams_make 1 second 3
-ok 'then it is taken' within 10 said '^settled 3 6 0'
+ok 'then it is taken' within 10 printed '^settled 3 6 0'
 is "$(lines "^entry $member.n")" 6 'with its entries'
 is "$(lines '^gone')" 9 'and without those of the old one'
 
@@ -113,7 +113,7 @@ streams_make 1 third 1
 for entry in 1 2 3 4 5 6 7; do
 	append $member.o$entry '{}'
 done
-ok 'a store of a lower generation is refused' within 30 said 'PLOYZ_INTENT is of store generation 1, generation 3 was seen'
+ok 'a store of a lower generation is refused' within 30 printed 'PLOYZ_INTENT has store generation 1, generation 3 was seen'
 end_pid "$follow_pid"
 
 # A projection that starts then knows from the local mirror what the store had.
@@ -130,11 +130,11 @@ within 10 store_linked
 streams_make 1 fourth 4
 append $member.x '{}'
 follow_start "$work/started.log"
-ok 'a projection that starts is served by the mirror' within 10 said '^settled 0 7 0'
-ok 'and refuses a store that has less' said 'entries of PLOYZ_INTENT are missing: its last is 1, 7 was seen'
+ok 'a projection that starts is served by the mirror' within 10 printed '^settled 0 7 0'
+ok 'and refuses a store that has less' printed 'entries of PLOYZ_INTENT are missing: its last is 1, 7 was seen'
 is "$(lines "^entry $member.x")" 0 'whose entries are not taken'
 ok 'until its generation is raised' streams_make 1 fourth 5
-ok 'then it is taken' within 10 said '^settled 5 1 0'
+ok 'then it is taken' within 10 printed '^settled 5 1 0'
 is "$(lines '^gone')" 7 'as it is'
 end_pid "$follow_pid"
 end_pid "$bus_pid"

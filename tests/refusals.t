@@ -217,7 +217,7 @@ chmod +x "$work/old/nats-server"
 path=$PATH
 PATH=$work/old:$PATH
 cluster_run
-refuses_to_start 'a nats-server that is too old' 'version 2\.9\.10, too old'
+refuses_to_start 'a nats-server that is too old' 'version 2\.9\.10 is too old'
 # A PATH of everything but nats-server.
 mkdir -p "$work/bin"
 for directory in $(echo "$path" | tr : ' '); do

@@ -330,6 +330,36 @@ static void test_managing(void)
 	end();
 	json_decref(config);
 
+	config = json_pack("{s:s}", "name", "S");
+	begin();
+	stream_manage(&fake_bus, "m1", STREAM_CREATE, "S", config, on_done, NULL, NULL);
+	ok(streq(fake_requests->subject, "$JS.m1.API.STREAM.CREATE.S") &&
+		   streq(fake_requests->data, "{\"name\":\"S\"}"),
+	   "one request creates a stream");
+	answer("{}");
+	ok(calls == 1 && !message, "when it is answered");
+	stream_manage(&fake_bus, "m1", STREAM_CREATE, "S", config, on_done, NULL, NULL);
+	answer("{\"error\":{\"err_code\":10058,\"description\":\"in use\"}}");
+	ok(calls == 2 && strstr(message, "in use") && !fake_requests, "and never changes another");
+	stream_manage(&fake_bus, "m1", STREAM_UPDATE, "S", config, on_done, NULL, NULL);
+	ok(streq(fake_requests->subject, "$JS.m1.API.STREAM.UPDATE.S"), "one updates it");
+	answer("what");
+	ok(calls == 3 && code == FAILURE_BUG, "an answer that cannot be decoded is a failure");
+	stream_manage(&fake_bus, "m1", STREAM_DELETE, "S", NULL, on_done, NULL, &request);
+	ok(streq(fake_requests->subject, "$JS.m1.API.STREAM.DELETE.S") && !*fake_requests->data,
+	   "one deletes it");
+	bus_request_cancel(request);
+	stream_manage(&fake_bus, "m1", STREAM_DELETE, "S", NULL, on_done, NULL, NULL);
+	while (fake_tick())
+		;
+	ok(calls == 4 && code == FAILURE_NO_QUORUM && fake_now == S(10), "within 10 s");
+	stream_info_subjects(&fake_bus, "ployz", "PLOYZ_INTENT", S(1), on_info, NULL, NULL);
+	is(fake_requests->data, "{\"subjects_filter\":\">\"}", "a description with its subjects");
+	store_run();
+	ok(calls == 5 && data, "is given as the others are");
+	end();
+	json_decref(config);
+
 	begin();
 	stream_info(&fake_bus, "ployz", "PLOYZ_INTENT", S(1), on_info, NULL, NULL);
 	store_run();
@@ -449,7 +479,7 @@ static const struct {
 	  { (char *)"c", (char *)"s", 3, 9, 8 },
 	  { (char *)"c", (char *)"s", 3, 9, 9 },
 	  STREAM_FOREIGN,
-	  "entries of X are missing: 9 is another one than the one that was seen" },
+	  "entries of X are missing: entry 9 differs from the one that was seen" },
 	{ "its time is not known",
 	  { (char *)"c", (char *)"s", 3, 9, 0 },
 	  { (char *)"c", (char *)"s", 3, 9, 9 },
@@ -479,7 +509,7 @@ static const struct {
 	  { (char *)"c", (char *)"s", 3, 9, 8 },
 	  { (char *)"c", (char *)"s", 2, 90, 9 },
 	  STREAM_FOREIGN,
-	  "X is of store generation 2, generation 3 was seen" },
+	  "X has store generation 2, generation 3 was seen" },
 	{ "without a generation, where one was seen",
 	  { NULL, NULL, 3, 0, 0 },
 	  { (char *)"c", NULL, 0, 90, 9 },
@@ -818,7 +848,7 @@ static void test_lag(void)
 	store_pass(S(2) - 1);
 	ok(losses == 0 && store_n_creations == 1, "a replica that stays behind is waited for");
 	store_pass(1);
-	ok(losses == 1 && strstr(why, "is behind: 2 was delivered, the leader has 5"),
+	ok(losses == 1 && strstr(why, "is behind: delivered up to 2, the leader has 5"),
 	   "for a whole second without a delivery");
 	intent->visible = 0;
 	store_pass(S(0.1));
@@ -914,7 +944,7 @@ static void test_verify(void)
 	store_pass(S(1) - 1);
 	ok(losses == 0, "for a second");
 	store_pass(1);
-	ok(losses == 1 && strstr(why, "is behind: 4 was delivered, the leader has 7"),
+	ok(losses == 1 && strstr(why, "is behind: delivered up to 4, the leader has 7"),
 	   "then it is lost");
 	intent->visible = 0;
 	store_pass(S(0.1));
@@ -1219,6 +1249,43 @@ static void test_deliveries(void)
 	follow_end();
 }
 
+/* Of each entry only its size. */
+static size_t last_size;
+static void on_sized(const struct stream_entry *entry, _unused_ void *userdata)
+{
+	last_size = entry->size;
+	strbuf_printf(&heard, "%llu ", (unsigned long long)entry->sequence);
+}
+
+static void test_headers_only(void)
+{
+	static const struct stream_follow_ops sized_ops = { .entry = on_sized };
+	struct fake_headers headers = { NULL, { "Nats-Msg-Size", NULL }, { "4711", NULL } };
+	const struct stream_follow_options options = { .domain = "ployz",
+						       .stream = "PLOYZ_INTENT",
+						       .from = STREAM_FROM_ALL,
+						       .headers_only = true };
+
+	follow_begin();
+	follow = stream_follow_new(&fake_bus, &options, &sized_ops, NULL);
+	store_run();
+	ok(strstr(store_last_creation, "\"headers_only\":true"), "only headers are delivered");
+	fake_deliver(inbox(), A, "$JS.ACK.S.c.1.7.1.1764000000000000000.0", &headers, "", 0);
+	ok(has_heard("7 ") && last_size == 4711, "with the size of the data");
+	headers.values[0] = "x";
+	fake_deliver(inbox(), A, "$JS.ACK.S.c.1.8.2.1764000000000000000.0", &headers, "", 0);
+	ok(has_heard("8 ") && last_size == 0, "if it is one");
+	follow_end();
+
+	follow_begin();
+	start(STREAM_FROM_ALL, NULL);
+	store_run();
+	ok(!strstr(store_last_creation, "headers_only"), "otherwise the data is");
+	forget();
+	headers.values[0] = "4711";
+	follow_end();
+}
+
 static void test_connection(void)
 {
 	follow_begin();
@@ -1241,7 +1308,7 @@ static void test_connection(void)
 	for (const char *callback = "elrsx"; *callback; callback++) {
 		follow_begin();
 		fill();
-		free_in = *callback;
+		free_in = (unsigned char)*callback;
 		start(STREAM_FROM_ALL, NULL);
 		store_run();
 		if (*callback == 'r')
@@ -1297,6 +1364,25 @@ static void test_connection(void)
 	store_pass(S(60));
 	ok(losses == 1 && store_n_infos == 1, "one that follows once does not retry");
 	follow_end();
+
+	follow_begin();
+	fill();
+	intent->visible = 2;
+	follow = stream_follow_new(&fake_bus, &once, &follow_ops, NULL);
+	store_pass(S(4));
+	ok(losses == 0 && has_heard("1 2 "), "on a replica that is behind it is not lost");
+	intent->visible = 0;
+	store_pass(S(1));
+	ok(losses == 0 && has_heard("3 4 5 L5 "), "but attaches to another");
+	follow_end();
+
+	follow_begin();
+	fill();
+	intent->visible = 2;
+	follow = stream_follow_new(&fake_bus, &once, &follow_ops, NULL);
+	store_pass(S(60));
+	ok(losses == 1 && store_n_creations == 6 && has_heard("1 2 "), "five times");
+	follow_end();
 }
 
 /* Whether the stream is the same one. */
@@ -1341,10 +1427,10 @@ static void test_identity(void)
 	put(A);
 	put(A);
 	store_pass(S(10));
-	ok(strstr(why, "5 is another one") && has_heard(""), "one with another entry there too");
+	ok(strstr(why, "entry 5 differs") && has_heard(""), "one with another entry there too");
 	put(A);
 	store_pass(S(10));
-	ok(strstr(why, "5 is another one") && has_heard(""), "and one that has moved past it");
+	ok(strstr(why, "entry 5 differs") && has_heard(""), "and one that has moved past it");
 	ok(!stream_follow_is_live(follow), "it is not live");
 	intent->generation = 2;
 	store_pass(S(6));
@@ -1448,7 +1534,7 @@ static void test_identity(void)
 	seen = (struct stream_seen){ .sequence = 4, .time_usec = 7 };
 	follow = stream_follow_new(&fake_bus, &options, &follow_ops, NULL);
 	store_run();
-	ok(losses == 1 && strstr(why, "4 is another one"), "an entry that a mirror has otherwise");
+	ok(losses == 1 && strstr(why, "4 differs"), "an entry that a mirror has otherwise");
 	follow_end();
 
 	follow_begin();
@@ -1488,6 +1574,7 @@ int main(void)
 	test_verify();
 	test_silence();
 	test_deliveries();
+	test_headers_only();
 	test_connection();
 	test_identity();
 	return tap_done();

@@ -10,12 +10,12 @@ static int one_of(const char *const *names, const char *value, struct failure *f
 	for (; *names; names++)
 		if (strcmp(*names, value) == 0)
 			return 0;
-	failure_set(failure, FAILURE_INVALID, NULL, "'%s' is not a state of this", value);
+	failure_set(failure, FAILURE_INVALID, NULL, "'%s' is not a state of this object", value);
 	failure_prefix(failure, "state");
 	return -EINVAL;
 }
 
-/* The five fields that every command begins with. */
+/* The five fields at the beginning of every command. */
 #define COMMAND_FIELDS(type, need)                                                          \
 	FIELD_KEY(type, command.ns, "namespace", CODEC_NAME, .flags = need),                \
 		FIELD_KEY(type, command.epoch, "epoch", CODEC_INT, .flags = need),          \

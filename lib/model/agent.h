@@ -1,4 +1,4 @@
-/* What agentd is asked and answers. */
+/* Agent: requests to agentd and its answers. */
 #ifndef PLOYZ_MODEL_AGENT_H
 #define PLOYZ_MODEL_AGENT_H
 
@@ -20,14 +20,15 @@ struct agent_lock { /* agentd.lock: also renews; a higher epoch supersedes */
 	char *holder; /* machine of the leased that holds the lease */
 	struct reservation reserve;
 };
-struct agent_locked {		    /* lock's answer */
-	struct instance *instances; /* of the namespace on this machine, as they are now */
+struct agent_locked {		    /* answer of lock */
+	struct instance *instances; /* the namespace's instances on this machine, as they are now */
 	size_t n_instances;
 };
 struct agent_unlock {
 	struct agent_command command;
 };
-struct agent_prepare { /* agentd.prepare: fetch the image; asked again: how far it is */
+struct agent_prepare { /* agentd.prepare: fetches the image; a repeated request returns the progress
+			*/
 	struct agent_command command;
 	char *image;
 	int pull;
@@ -39,17 +40,19 @@ struct agent_prepared {
 	int64_t done_bytes;
 	int64_t total_bytes;
 };
-struct agent_start { /* agentd.start: asked again: the instance as it is; no second container */
+struct agent_start { /* agentd.start: a repeated request returns the instance and makes no second
+			container */
 	struct agent_command command;
 	char *instance;
 	int64_t slot;
 	struct service *service;
-	struct volume *volumes; /* those that its mounts name */
+	struct volume *volumes; /* the volumes that the service mounts */
 	size_t n_volumes;
-	char **new_volumes; /* of these, those that the plan creates; the others must exist */
+	char **new_volumes; /* the volumes among them that the plan creates; the others must exist
+			     */
 	char *digest;
 };
-struct agent_instance {		   /* start, drain, stop, resume, remove's answer */
+struct agent_instance {		   /* answer of start, drain, stop, resume, remove */
 	struct instance *instance; /* NULL: there is no such container (any more) */
 	int64_t sequence; /* of the entry in PLOYZ_FACTS that holds this state; 0: not published yet
 			   */
@@ -59,10 +62,10 @@ struct agent_ref { /* drain, stop, resume, remove */
 	char *instance;
 	int64_t grace_ms; /* stop: TERM, then KILL after this; -1: the service's own */
 };
-struct agent_run { /* agentd.run: a pre_deploy command in a container of its own; asked again: how
-		      it goes */
+struct agent_run { /* agentd.run: runs a pre_deploy command in its own container; a repeated request
+		      returns its state */
 	struct agent_command command;
-	struct service *service; /* its pre_deploy is what runs */
+	struct service *service; /* the service whose pre_deploy runs */
 	struct volume *volumes;
 	size_t n_volumes;
 	char **new_volumes;
@@ -73,11 +76,11 @@ struct agent_ran {
 	int64_t exit_code;
 	char *reason;
 };
-/* agentd.list: with an epoch it is leased's fence: agentd stores the epoch before it answers.
- * Without one (epoch 0) it only lists. */
+/* agentd.list: with an epoch it fences: agentd stores the epoch before it answers. Epoch 0 only
+ * lists. */
 struct agent_list {
 	struct agent_command command; /* ns NULL: all namespaces; then without a fence */
-	char **images;		      /* whose digests the answer should contain */
+	char **images;		      /* images whose digests the answer should contain */
 };
 /* agentd.probe: the last query before the commit. Each instance is inspected now. */
 struct agent_probe {
@@ -89,36 +92,36 @@ struct agent_probed {
 	size_t n_instances;
 };
 struct agent_listed {
-	int64_t epoch; /* highest that agentd has stored for the namespace; when it is higher than
-			  the command's, the command fenced nothing */
+	int64_t epoch; /* highest epoch that agentd has stored for the namespace; if it is above the
+			  command's, the command fenced nothing */
 	bool engine;
 	char *engine_version;
 	char *engine_error;
 	char *arch;
 	uint64_t disk;
 	uint64_t disk_free;
-	struct instance *instances; /* as inspected, candidates and stopped ones too */
+	struct instance *instances; /* as inspected, including candidates and stopped ones */
 	size_t n_instances;
 	struct reservation *reservations;
 	size_t n_reservations;
-	struct host_port *host_ports; /* that containers of this engine publish */
+	struct host_port *host_ports; /* host ports that containers of this engine publish */
 	size_t n_host_ports;
 	struct image_seen *images;
 	size_t n_images;
 };
-struct agent_logs {   /* agentd.logs: lines come as PROGRESS_LINE on progress.<stream> */
-	char *stream; /* an id that the asker chose and listens to; asked again: keeps it alive 30 s
-		       */
+struct agent_logs {   /* agentd.logs: lines are published as PROGRESS_LINE on progress.<stream> */
+	char *stream; /* id chosen by the client, which subscribes to it; a repeated request extends
+			 the stream by 30 s */
 	char *ns;
 	char *service;	/* NULL: all of the namespace */
 	char *instance; /* NULL: all of the service */
 	bool follow;
 	int64_t tail;	  /* lines of each; -1: all */
 	int64_t since_ms; /* ago; -1: from the beginning */
-	bool stop;	  /* ends it */
+	bool stop;	  /* ends the stream */
 };
 struct agent_streaming {
-	int64_t instances; /* that the stream shows */
+	int64_t instances; /* number of instances that the stream shows */
 };
 struct empty {
 	char nothing;

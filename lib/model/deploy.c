@@ -27,9 +27,8 @@ bool deploy_phase_is_end(enum deploy_phase phase)
 static const struct codec_field error_fields[] = {
 	FIELD(struct error, code, CODEC_ENUM, .flags = CODEC_REQUIRED, .names = failure_code_names),
 	FIELD(struct error, message, CODEC_STRING),
-	FIELD(struct error, hint, CODEC_STRING, .note = "what to try next"),
-	FIELD(struct error, path, CODEC_STRING,
-	      .note = "the field of the manifest that is at fault"),
+	FIELD(struct error, hint, CODEC_STRING, .note = "the next step"),
+	FIELD(struct error, path, CODEC_STRING, .note = "the invalid field of the manifest"),
 	FIELD_END,
 };
 const struct codec_schema error_schema = { .name = "error",
@@ -82,7 +81,7 @@ static const struct codec_field deploy_fields[] = {
 	FIELD_LIST(struct deploy, left, n_left, CODEC_LIST, &left_schema,
 		   .note = "of cleanup_pending: what is not removed yet"),
 	FIELD(struct deploy, supersedes, CODEC_STRV,
-	      .note = "earlier deploys whose pending clean-up this one has taken over"),
+	      .note = "earlier deploys whose pending clean-up passed to this one"),
 	FIELD(struct deploy, unserved, CODEC_STRV,
 	      .note = "routes that a gateway cannot serve, with the reason"),
 	FIELD_LIST(struct deploy, phases, n_phases, CODEC_LIST, &phase_change_schema),
@@ -96,9 +95,9 @@ const struct codec_schema deploy_schema = { .name = "deploy",
 
 static const struct codec_field deploy_request_fields[] = {
 	FIELD(struct deploy_request, deploy, CODEC_STRING, .flags = CODEC_REQUIRED,
-	      .note = "id, chosen by the asker"),
+	      .note = "id chosen by the client"),
 	FIELD_KEY(struct deploy_request, ns, "namespace", CODEC_NAME,
-		  .note = "rollback, sweep; otherwise the manifest names it"),
+		  .note = "for rollback and sweep; otherwise the manifest has it"),
 	FIELD(struct deploy_request, manifest, CODEC_POINTER, .schema = &manifest_schema,
 	      .note = "deploy"),
 	FIELD(struct deploy_request, verb, CODEC_STRING, .text = "deploy"),

@@ -19,7 +19,7 @@ enum deploy_phase {
 extern const char *const deploy_phase_names[];
 bool deploy_phase_is_end(enum deploy_phase phase);
 
-/* A failure as it travels. */
+/* A failure on the wire. */
 struct error {
 	int code; /* enum failure_code */
 	char *message;
@@ -51,16 +51,16 @@ struct deploy {
 	char *operator_;
 	char *from;
 	char *why;
-	char *machine; /* whose leased executes it */
+	char *machine; /* machine whose leased executes it */
 	int64_t epoch;
 	int phase;
-	int64_t revision;  /* that it committed; 0: none */
-	int64_t sequence;  /* of the commit in the log; 0: none */
+	int64_t revision;  /* revision that the deploy committed; 0: none */
+	int64_t sequence;  /* sequence of the commit in the log; 0: none */
 	bool changed;	   /* false: there was nothing to change */
 	int64_t opened;	   /* sequence of the opening entry in the log; 0: none */
-	struct left *left; /* of cleanup_pending: what is not removed yet */
+	struct left *left; /* in cleanup_pending: instances that are not removed yet */
 	size_t n_left;
-	char **supersedes; /* earlier deploys whose pending clean-up this one has taken over */
+	char **supersedes; /* earlier deploys whose pending clean-up passed to this one */
 	char **unserved;   /* routes of this deploy that a gateway cannot serve, with the reason */
 	struct phase_change *phases;
 	size_t n_phases;
@@ -71,26 +71,27 @@ DEFINE_MODEL(deploy);
 
 /* leased.deploy, leased.rollback, leased.sweep */
 struct deploy_request {
-	char *deploy; /* the id, chosen by the asker: a repeated request is about the same deploy */
-	char *ns;     /* rollback, sweep; of a deploy the manifest names it */
+	char *deploy; /* id chosen by the client: a repeated request with it starts no second deploy
+		       */
+	char *ns;     /* set for rollback and sweep; otherwise the manifest has it */
 	struct manifest *manifest; /* deploy only */
 	char *verb;		   /* deploy, remove, rollback, sweep */
 	char *operator_;
 	char *from;
 	char *why;
-	bool yes;	  /* continue where the plan removes everything */
+	bool yes;	  /* permit a plan that removes everything */
 	int64_t plan_seq; /* committed sequence that the approved plan was made from; -1: any */
 	int64_t to;	  /* rollback: the revision; 0: the one before the current one */
 };
 DEFINE_MODEL(deploy_request);
 struct deploy_accepted {
 	char *deploy;
-	struct deploy *record; /* how far it is */
+	struct deploy *record; /* the deploy's record */
 };
 DEFINE_MODEL(deploy_accepted);
 struct deploy_ref { /* leased.attach, leased.cancel */
 	char *deploy;
-	char *operator_; /* cancel: who */
+	char *operator_; /* cancel: the operator's name */
 	char *ns; /* NULL: the answering leased searches its own rollouts and the status stream */
 };
 DEFINE_MODEL(deploy_ref);
@@ -99,8 +100,8 @@ enum progress_kind {
 	PROGRESS_PHASE, /* the deploy entered `phase` */
 	PROGRESS_SLOT,	/* an instance changed to `state` */
 	PROGRESS_PULL,	/* an image is being fetched */
-	PROGRESS_NOTE,	/* something worth a line */
-	PROGRESS_PLAN,	/* `plan` is what will be done */
+	PROGRESS_NOTE,	/* a message for the operator */
+	PROGRESS_PLAN,	/* `plan` is the plan to execute */
 	PROGRESS_LINE,	/* a line of output: pre_deploy, logs */
 	PROGRESS_END,	/* the last one: `record` is the outcome */
 };
@@ -119,7 +120,7 @@ struct progress {
 	char *state; /* of instance_state_names, or NULL */
 	char *message;
 	char *stream;	    /* stdout or stderr, of a line */
-	int64_t done_bytes; /* of a pull */
+	int64_t done_bytes; /* bytes pulled */
 	int64_t total_bytes;
 	struct plan *plan;
 	struct deploy *record;
@@ -127,7 +128,7 @@ struct progress {
 };
 DEFINE_MODEL(progress);
 
-/* Moves a failure into its travelling form and back. */
+/* Converts a failure to its wire form and back. */
 struct error *error_from_failure(const struct failure *failure);
 void error_to_failure(const struct error *error, struct failure *failure);
 

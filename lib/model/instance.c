@@ -4,7 +4,8 @@
 
 #include "lib/str.h"
 
-/* A container's name and a DNS-safe id: what does not fit is cut and told apart by a hash. */
+/* A container name that is also a DNS label: a name that is too long is cut and made unique by a
+ * hash. */
 #define INSTANCE_ID_MAX 128
 
 const char *const instance_state_names[] = {
@@ -31,13 +32,13 @@ static const struct codec_field instance_fields[] = {
 	FIELD(struct instance, address, CODEC_STRING, .note = "IPv4 on the bridge"),
 	FIELD_LIST(struct instance, ports, n_ports, CODEC_MAP, &port_schema),
 	FIELD(struct instance, image, CODEC_STRING, .note = "as the manifest named it"),
-	FIELD(struct instance, digest, CODEC_STRING, .note = "what runs"),
-	FIELD(struct instance, hash, CODEC_STRING, .note = "of the service it was made from"),
+	FIELD(struct instance, digest, CODEC_STRING, .note = "id of the image that runs"),
+	FIELD(struct instance, hash, CODEC_STRING, .note = "hash of the service it was made from"),
 	FIELD(struct instance, reason, CODEC_STRING, .note = "of unready, failed, gone"),
 	FIELD(struct instance, exit_code, CODEC_INT, .flags = CODEC_OMIT, .min = -1, .max = 255,
 	      .initial = -1, .note = "-1: none"),
 	FIELD(struct instance, restarts, CODEC_INT, .flags = CODEC_OMIT),
-	FIELD(struct instance, since, CODEC_STRING, .note = "when it came into this state"),
+	FIELD(struct instance, since, CODEC_STRING, .note = "when the state last changed"),
 	FIELD_END,
 };
 const struct codec_schema instance_schema = {

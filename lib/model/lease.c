@@ -28,7 +28,7 @@ static const struct codec_field lease_view_fields[] = {
 	      .schema = &lease_schema),
 	FIELD(struct lease_view, revision, CODEC_INT),
 	FIELD(struct lease_view, quiet_ms, CODEC_INT, .min = -1, .max = INT64_MAX,
-	      .note = "since the revision last moved, as this leased observed"),
+	      .note = "since the revision last changed, as this leased observed"),
 	FIELD(struct lease_view, free_in_ms, CODEC_INT,
 	      .note = "at most, until it may be taken over"),
 	FIELD_END,
@@ -66,7 +66,8 @@ enum lease_decision lease_decide(const struct lease *lease, const char *machine,
 {
 	if (!lease || lease->state == LEASE_FREE)
 		return LEASE_TAKE_FREE;
-	/* A lock file permits one such daemon a machine: its other incarnations have ended. */
+	/* A lock file permits one leased per machine, so other incarnations of this machine have
+	 * ended. */
 	if (streq(lease->machine, machine) && !streq(lease->incarnation, incarnation))
 		return LEASE_TAKE_OWN;
 	if (quiet_usec >= LEASE_TERM_USEC)
@@ -80,19 +81,18 @@ void lease_refusal(const struct lease *lease, uint64_t quiet_usec, uint64_t now_
 	_cleanup_free_ char *hint = NULL, *age = NULL, *left = NULL;
 	uint64_t since = 0;
 
-	/* Ages are for people: a clock that runs behind gives 0, never a huge number. */
+	/* Ages are only displayed: a clock that is behind gives 0 instead of an underflow. */
 	if (time_parse(lease->since, &since) < 0 || since > now_realtime_usec)
 		since = now_realtime_usec;
 	age = duration_human(now_realtime_usec - since);
 	left = duration_human(quiet_usec < LEASE_TERM_USEC ? LEASE_TERM_USEC - quiet_usec : 0);
 	hint = xasprintf("wait for it (`ployzctl deploy attach %s`), or `ployzctl lease break %s`",
 			 lease->deploy ? lease->deploy : "ID", lease->ns);
-	failure_set(
-		failure, FAILURE_LEASE_HELD, hint,
-		"cannot take the lease of namespace %s: %s holds it for %s %s on machine %s since "
-		"%s (%s ago); if that holder has died, the lease is free in at most %s",
-		lease->ns, lease->operator_ ? lease->operator_ : "an unnamed operator",
-		lease->verb ? lease->verb : "deploy", lease->deploy ? lease->deploy : "",
-		lease->machine ? lease->machine : "unknown",
-		lease->since ? lease->since : "unknown", age, left);
+	failure_set(failure, FAILURE_LEASE_HELD, hint,
+		    "cannot take the lease of namespace %s: %s holds it for %s %s on machine %s "
+		    "since %s (%s ago); if that leased has ended, the lease is free in at most %s",
+		    lease->ns, lease->operator_ ? lease->operator_ : "an unnamed operator",
+		    lease->verb ? lease->verb : "deploy", lease->deploy ? lease->deploy : "",
+		    lease->machine ? lease->machine : "unknown",
+		    lease->since ? lease->since : "unknown", age, left);
 }

@@ -1,4 +1,4 @@
-/* Lease: who may change a namespace now. */
+/* Lease: the permission to change a namespace. */
 #ifndef PLOYZ_MODEL_LEASE_H
 #define PLOYZ_MODEL_LEASE_H
 
@@ -16,7 +16,7 @@ struct lease {
 	int state;
 	int64_t epoch; /* raised by one with each change of holder; kept through renewals and free
 			*/
-	char *machine; /* the holder's, and its incarnation: a new one at each start of the daemon
+	char *machine; /* machine of the holder; the incarnation is new at each start of the daemon
 			*/
 	char *incarnation;
 	char *operator_;
@@ -27,11 +27,12 @@ struct lease {
 };
 DEFINE_MODEL(lease);
 
-/* leased.lease.show's answer and one of leased.lease.list's. */
+/* Answer of leased.lease.show, and an item of leased.lease.list's. */
 struct lease_view {
 	struct lease lease;
 	int64_t revision;
-	int64_t quiet_ms; /* since the revision last moved, as this leased observed; -1: unknown */
+	int64_t quiet_ms;   /* since the revision last changed, as this leased observed; -1: unknown
+			     */
 	int64_t free_in_ms; /* at most, until it may be taken over; 0: now */
 };
 DEFINE_MODEL(lease_view);
@@ -47,14 +48,15 @@ struct lease_ref { /* lease.show, lease.break */
 };
 DEFINE_MODEL(lease_ref);
 
-/* What a lease's value means for a process that wants it (pure). */
+/* Whether a process may take a lease with this value (pure). */
 enum lease_decision {
 	LEASE_TAKE_FREE,    /* not held */
 	LEASE_TAKE_OWN,	    /* held by an earlier incarnation of this machine's daemon */
-	LEASE_TAKE_EXPIRED, /* its holder has not renewed it for the whole term */
+	LEASE_TAKE_EXPIRED, /* its holder has not renewed it for a whole term */
 	LEASE_REFUSE,
 };
-/* `lease` NULL: there is no value yet. `quiet_usec`: how long this watcher saw it unmoved. */
+/* `lease` NULL: there is no value yet. `quiet_usec`: time without a change that this watcher saw.
+ */
 enum lease_decision lease_decide(const struct lease *lease, const char *machine,
 				 const char *incarnation, uint64_t quiet_usec);
 /* The refusal's message: holder, reason, since when, and when it is free at the latest (pure). */

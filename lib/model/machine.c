@@ -44,7 +44,7 @@ static const struct codec_field machine_facts_fields[] = {
 	FIELD(struct machine_facts, cpus, CODEC_INT, .flags = CODEC_OMIT),
 	FIELD(struct machine_facts, memory, CODEC_SIZE, .flags = CODEC_OMIT),
 	FIELD(struct machine_facts, generation, CODEC_INT, .flags = CODEC_OMIT,
-	      .note = "highest one of the store that it has seen"),
+	      .note = "highest store generation that it has seen"),
 	FIELD(struct machine_facts, since, CODEC_STRING),
 	FIELD(struct machine_facts, nonce, CODEC_STRING, .note = "of this write"),
 	FIELD_END,

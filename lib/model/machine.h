@@ -41,7 +41,7 @@ struct machine_facts {
 	char *arch;	    /* as the engine names it: x86_64 */
 	int64_t cpus;	    /* total */
 	uint64_t memory;    /* total, bytes */
-	int64_t generation; /* highest one of the store that it has seen */
+	int64_t generation; /* highest store generation that the machine has seen */
 	char *since;	    /* RFC 3339 */
 	char *nonce;	    /* of this write */
 };
@@ -65,8 +65,9 @@ struct subnet_claim {
 };
 DEFINE_MODEL(subnet_claim);
 
-/* Whether agentd, routed and dnsd of a member take part in deploys: they may have containers, or
- * traffic. Everything but joining and removed: a standby machine's gateway serves too. */
+/* Whether agentd, routed and dnsd of a member take part in deploys, because they may have
+ * containers or traffic. True in every state but joining and removed: the gateway of a standby
+ * machine serves, too. */
 static inline bool member_takes_part(const struct member *member)
 {
 	return member->life_cycle != MACHINE_JOINING && member->life_cycle != MACHINE_REMOVED;

@@ -1,4 +1,4 @@
-/* What a manifest's rows cannot say: references, claims, limits (pure). */
+/* Manifest check (pure): the rules that schema rows cannot express: references, claims, limits. */
 #include "lib/model/manifest-check.h"
 
 #include <arpa/inet.h>
@@ -17,7 +17,7 @@ struct check {
 	const struct manifest *manifest;
 	manifest_report *report;
 	void *userdata;
-	struct map owners; /* key of a route or host port → path of who has it */
+	struct map owners; /* key of a route or host port → path of its first user */
 };
 
 static void _printf_(3, 4) say(struct check *c, char *path, const char *format, ...)
@@ -31,11 +31,11 @@ static void _printf_(3, 4) say(struct check *c, char *path, const char *format, 
 	c->report(owned, message, c->userdata);
 }
 
-/* Paths are made where something is wrong, and belong to say(). */
+/* Paths are made only for errors; say() takes ownership. */
 #define AT(s, format, ...) xasprintf("services.%s." format, (s)->name, __VA_ARGS__)
 #define AT_KEY(s, key) xasprintf("services.%s." key, (s)->name)
 
-/* Two of the same in one manifest: the second is refused, naming the first. */
+/* Refuses the second use of a key in one manifest and names the first. */
 static void claim(struct check *c, char *key, char *path, const char *what)
 {
 	_cleanup_free_ char *owned_key = key, *owned_path = path;
@@ -59,7 +59,7 @@ static const char *nearest_port(const struct service *s, const char *name)
 	return nearest;
 }
 
-/* NULL after it has said what is wrong with the reference. */
+/* NULL after the error of the reference was reported. */
 static const struct port *refer(struct check *c, const struct service *s, const char *name,
 				int protocol, char *path)
 {
@@ -110,6 +110,9 @@ static void check_http_route(struct check *c, const struct service *s, size_t i)
 		if (!hostname_valid(http->hosts[j]))
 			say(c, AT(s, "routes[%zu].http.hosts[%zu]", i, j),
 			    "'%s' is not a host name (a-z, 0-9, - and dots)", http->hosts[j]);
+		else if (streq(http->hosts[j], "tcp"))
+			say(c, AT(s, "routes[%zu].http.hosts[%zu]", i, j),
+			    "the host name 'tcp' stands for tcp routes; choose another one");
 		else
 			claim(c, xstrdup(what), AT(s, "routes[%zu].http.hosts[%zu]", i, j), what);
 	}
@@ -121,7 +124,7 @@ static void check_routes(struct check *c, const struct service *s)
 		const struct tcp_route *tcp = s->routes[i].tcp;
 
 		if (!s->routes[i].http == !tcp)
-			say(c, AT(s, "routes[%zu]", i), "wants exactly one of http, tcp");
+			say(c, AT(s, "routes[%zu]", i), "must have exactly one of http, tcp");
 		else if (tcp) {
 			_cleanup_free_ char *what = route_key_tcp(tcp->listen);
 
@@ -163,7 +166,7 @@ static void check_ready(struct check *c, const struct service *s)
 	if (!ready)
 		return;
 	if (!!ready->http + !!ready->tcp + !!ready->exec + !!ready->running > 1)
-		say(c, AT_KEY(s, "ready"), "wants at most one of http, tcp, exec, running");
+		say(c, AT_KEY(s, "ready"), "must have at most one of http, tcp, exec, running");
 	if (ready->http) {
 		refer(c, s, ready->http->port, PROTOCOL_TCP, AT_KEY(s, "ready.http.port"));
 		if (!route_path_valid(ready->http->path, "?"))
@@ -180,12 +183,12 @@ static void check_mount(struct check *c, const struct service *s, size_t i)
 	uint64_t bytes;
 
 	if (!!m->volume + !!m->tmpfs + !!m->bind != 1)
-		say(c, AT(s, "mounts[%zu]", i), "wants exactly one of volume, tmpfs, bind");
+		say(c, AT(s, "mounts[%zu]", i), "must have exactly one of volume, tmpfs, bind");
 	if (m->volume && !manifest_volume(c->manifest, m->volume))
 		say(c, AT(s, "mounts[%zu].volume", i),
 		    "there is no volume '%s' in the manifest's volumes", m->volume);
 	if (m->tmpfs && (size_parse(m->tmpfs, &bytes) < 0 || !bytes))
-		say(c, AT(s, "mounts[%zu].tmpfs", i), "wants a size such as 64M, not '%s'",
+		say(c, AT(s, "mounts[%zu].tmpfs", i), "must be a size such as 64M, not '%s'",
 		    m->tmpfs);
 	if (m->bind && !streq(c->manifest->ns, SYSTEM_NAMESPACE))
 		say(c, AT(s, "mounts[%zu].bind", i),
@@ -216,7 +219,7 @@ static void check_texts(struct check *c, const struct service *s)
 	if (s->hostname &&
 	    (!hostname_valid(s->hostname) || s->hostname[0] == '*' || strlen(s->hostname) > 63))
 		say(c, AT_KEY(s, "hostname"), "'%s' is not a host name", s->hostname);
-	/* Labels by which agentd knows its own containers. */
+	/* agentd recognises its containers by these labels. */
 	for (size_t i = 0; i < s->labels.count; i++)
 		if (str_starts(s->labels.items[i].key, OWN_LABELS))
 			say(c, AT(s, "labels.%s", s->labels.items[i].key),
@@ -257,8 +260,8 @@ static void check_depends(struct check *c, const struct service *s)
 	}
 }
 
-/* Services whose dependencies are all done are done; where none is left to take, the rest is a
- * circle or waits for one. */
+/* Repeatedly marks services whose dependencies are all marked; the rest is part of a cycle or
+ * depends on one. */
 static void check_circles(struct check *c)
 {
 	const struct manifest *m = c->manifest;
@@ -282,7 +285,7 @@ static void check_circles(struct check *c)
 	}
 	for (size_t i = 0; i < m->n_services; i++)
 		if (!done[i])
-			say(c, AT_KEY(&m->services[i], "depends_on"), "goes round in a circle");
+			say(c, AT_KEY(&m->services[i], "depends_on"), "is part of a cycle");
 }
 
 static bool owner_valid(const char *owner)
@@ -298,12 +301,12 @@ static bool owner_valid(const char *owner)
 static void check_volume(struct check *c, const struct volume *v)
 {
 	if (v->owner && !owner_valid(v->owner))
-		say(c, xasprintf("volumes.%s.owner", v->name), "wants uid:gid in numbers, not '%s'",
-		    v->owner);
+		say(c, xasprintf("volumes.%s.owner", v->name),
+		    "must be uid:gid in numbers, not '%s'", v->owner);
 	if (v->perm &&
 	    (strlen(v->perm) < 3 || strlen(v->perm) > 4 || v->perm[strspn(v->perm, "01234567")]))
 		say(c, xasprintf("volumes.%s.perm", v->name),
-		    "wants an octal mode such as \"0750\", not '%s'", v->perm);
+		    "must be an octal mode such as \"0750\", not '%s'", v->perm);
 }
 
 static void check_grants(struct check *c)
@@ -316,7 +319,8 @@ static void check_grants(struct check *c)
 	}
 }
 
-/* Of the namespace as a whole. A global service has a slot on each machine: one is counted here. */
+/* Limits of the whole namespace. A global service has a slot on each machine and is counted as one.
+ */
 static void check_limits(struct check *c)
 {
 	size_t routes = 0;

@@ -7,7 +7,7 @@
 #include "lib/map.h"
 #include "lib/str.h"
 
-#define ERRORS_MAX 100 /* more help nobody, and each costs a decoding */
+#define ERRORS_MAX 100 /* more are of no use, and each costs a decoding */
 
 static void first_rule(const char *path, const char *message, void *userdata)
 {
@@ -36,15 +36,15 @@ int manifest_decode(const json_t *json, struct manifest **ret, struct failure *f
 	return 0;
 }
 
-/* Errors are collected by mending a copy: what was reported is taken out or filled in, and the rest
- * decoded again, until nothing is wrong with it. */
+/* Errors are collected by repairing a copy: each reported part is removed or filled in, and the
+ * rest is decoded again until it has no error. */
 struct collector {
 	const char *name;
 	const struct document *document;
 	char **errors;
-	struct map tries; /* path → how often it was mended, 1 + n */
-	struct map taint; /* top-level key, or `services.web`: its rules would only repeat what is
-			     known */
+	struct map tries; /* path → how often it was repaired, 1 + n */
+	struct map taint; /* top-level key, or `services.web`: parts with a reported error, whose
+			     rules are not checked */
 };
 
 static void report(struct collector *c, const char *path, const char *message, const char *hint)
@@ -122,15 +122,15 @@ static void find(json_t *json, const char *path, struct found *found)
 	}
 }
 
-/* False: there is nothing left to mend. */
+/* False: nothing can be repaired. */
 static bool mend(json_t *work, const char *path, size_t n_tries)
 {
 	_cleanup_(found_clear) struct found found = { 0 };
 	json_t *filler;
 
 	find(work, path, &found);
-	/* Something required: one of these may stand in for it, each taken out again where it may
-	 * not. */
+	/* Replaces a missing required value by one of these; a value of the wrong type is removed
+	 * again. */
 	if (found.missing && n_tries / 2 < 4) {
 		filler = n_tries / 2 == 0   ? json_string("x")
 			 : n_tries / 2 == 1 ? json_integer(1)
@@ -189,7 +189,7 @@ int manifest_parse(const char *name, const char *text, size_t size, struct manif
 	}
 	c.document = document;
 	manifest = collect(&c);
-	/* Where a whole map is unknown, every reference into it would be called wrong. */
+	/* If a whole map is invalid, references into it are not checked. */
 	if (manifest && !map_get(&c.taint, "services") && !map_get(&c.taint, "volumes"))
 		manifest_check(manifest, rule, &c);
 	map_clear(&c.tries, NULL);

@@ -29,7 +29,7 @@ static int replicas_decode(const json_t *json, void *at, struct failure *failure
 	}
 	if (!json_is_integer(json) || n < 0 || n > REPLICAS_MAX)
 		return failure_set(failure, FAILURE_INVALID, NULL,
-				   "wants a whole number from 0 to %d, or global", REPLICAS_MAX);
+				   "must be a whole number from 0 to %d, or global", REPLICAS_MAX);
 	*(int64_t *)at = n;
 	return 0;
 }
@@ -67,8 +67,9 @@ static int status_decode(const json_t *json, void *at, struct failure *failure)
 		 int_parse(dash ? dash + 1 : first, 100, 599, &got.last) < 0)
 		got.first = 0;
 	if (got.first < 100 || got.last > 599 || got.first > got.last)
-		return failure_set(failure, FAILURE_INVALID, NULL,
-				   "wants an HTTP status such as 200, or a range such as 200-399");
+		return failure_set(
+			failure, FAILURE_INVALID, NULL,
+			"must be an HTTP status such as 200, or a range such as 200-399");
 	*range = got;
 	return 0;
 }
@@ -125,7 +126,7 @@ static const struct codec_field http_route_fields[] = {
 	FIELD(struct http_route, path, CODEC_STRING, .text = "/",
 	      .note = "/api matches /api and /api/..."),
 	FIELD(struct http_route, strip, CODEC_BOOL, .flags = CODEC_OMIT,
-	      .note = "takes the path off"),
+	      .note = "removes the path"),
 	FIELD_END,
 };
 static const struct codec_schema http_route_schema = SCHEMA(http_route);
@@ -166,7 +167,7 @@ static const struct codec_field ready_fields[] = {
 	FIELD(struct ready, tcp, CODEC_POINTER, .schema = &ready_tcp_schema),
 	FIELD(struct ready, exec, CODEC_STRV, .note = "exits 0"),
 	FIELD(struct ready, running, CODEC_DURATION, .flags = CODEC_OMIT, .min = 0, .max = HOUR,
-	      .note = "runs for so long without ending"),
+	      .note = "runs for this long without ending"),
 	FIELD(struct ready, interval, CODEC_DURATION, .min = 100 * MSEC, .max = HOUR,
 	      .initial = SECOND),
 	FIELD(struct ready, timeout, CODEC_DURATION, .min = 10 * MSEC, .max = HOUR,
@@ -261,7 +262,7 @@ static const struct codec_field volume_fields[] = {
 };
 const struct codec_schema volume_schema = SCHEMA(volume, .keyed = true);
 
-/* On the wire an object: host to list of namespaces. */
+/* Wire form: an object from host to list of namespaces. */
 static int grants_decode(const json_t *json, void *at, struct failure *failure)
 {
 	struct grants *grants = at;
@@ -271,12 +272,12 @@ static int grants_decode(const json_t *json, void *at, struct failure *failure)
 
 	if (!json_is_object(json))
 		return failure_set(failure, FAILURE_INVALID, NULL,
-				   "wants an object: host to list of namespaces");
+				   "must be an object: host to list of namespaces");
 	json_object_foreach ((json_t *)json, host, list) {
 		struct grant *grant;
 
 		if (!json_is_array(list) || !json_array_size(list)) {
-			failure_set(failure, FAILURE_INVALID, NULL, "wants a list of namespaces");
+			failure_set(failure, FAILURE_INVALID, NULL, "must be a list of namespaces");
 			failure_prefix(failure, host);
 			return -EINVAL;
 		}
@@ -381,10 +382,10 @@ void service_ready(const struct service *service, struct ready *ret)
 		       : (struct ready){ .interval = SECOND, .timeout = 5 * SECOND, .retries = 30 };
 	if (ret->http || ret->tcp || ret->exec || ret->running)
 		return;
-	/* A probe by TCP says nothing about a UDP port. */
+	/* A TCP probe cannot test a UDP port. */
 	for (size_t i = 0; i < service->n_ports; i++)
 		if (service->ports[i].protocol == PROTOCOL_TCP) {
-			/* Both begin with the port's name, and that is all of a ready_tcp. */
+			/* Both structs begin with the port's name, the only field of ready_tcp. */
 			_Static_assert(offsetof(struct port, name) ==
 					       offsetof(struct ready_tcp, port),
 				       "name");
@@ -414,7 +415,7 @@ enum update_order service_update(const struct manifest *manifest, const struct s
 	if (ret_why)
 		*ret_why = why					   ? why
 			   : service->update == UPDATE_START_FIRST ? "the manifest says start-first"
-								   : "nothing stands against it";
+								   : "nothing requires stop-first";
 	return why ? UPDATE_STOP_FIRST : UPDATE_START_FIRST;
 }
 
@@ -430,7 +431,7 @@ char *service_hash(const struct service *service, const char *digest)
 	static const char *const not_the_container[] = { "replicas",  "routes",	   "update",
 							 "pull",      "placement", "depends_on",
 							 "pre_deploy" };
-	static const char *const pace[] = { "interval", "timeout", "retries", "start_period" };
+	static const char *const schedule[] = { "interval", "timeout", "retries", "start_period" };
 	_cleanup_json_ json_t *json = codec_encode(&service_schema, service);
 	struct ready ready;
 	json_t *probe;
@@ -439,11 +440,11 @@ char *service_hash(const struct service *service, const char *digest)
 		json_object_del(json, not_the_container[i]);
 	if (digest)
 		json_object_set_new_nocheck(json, "image", json_string_nocheck(digest));
-	/* Which port is the first is lost when keys are sorted. */
+	/* Sorting the keys loses the order of the ports: the first one is encoded. */
 	service_ready(service, &ready);
 	probe = codec_encode(&ready_schema, &ready);
-	for (size_t i = 0; i < ARRAY_SIZE(pace); i++)
-		json_object_del(probe, pace[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(schedule); i++)
+		json_object_del(probe, schedule[i]);
 	json_object_set_new_nocheck(json, "ready", probe);
 	return hash_json(json);
 }

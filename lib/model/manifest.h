@@ -1,4 +1,4 @@
-/* Manifest: what an operator asks for, one document for one namespace whole. */
+/* Manifest: the desired state of one namespace, in one document. */
 #ifndef PLOYZ_MODEL_MANIFEST_H
 #define PLOYZ_MODEL_MANIFEST_H
 
@@ -9,7 +9,7 @@
 #define MANIFEST_MAX_SLOTS 2000
 #define MANIFEST_MAX_STRIP 8 /* segments of a path that `strip` removes */
 #define READY_RUNNING_USEC (2 * 1000000ull) /* default of `ready: {running}` */
-#define REPLICAS_GLOBAL (-1)		    /* one on every eligible machine */
+#define REPLICAS_GLOBAL (-1)		    /* one slot on every eligible machine */
 
 enum protocol { PROTOCOL_TCP, PROTOCOL_UDP };
 extern const char *const protocol_names[];
@@ -36,7 +36,7 @@ struct tcp_route {
 	char *port;
 	int64_t listen;
 };
-struct route_spec { /* exactly one of them */
+struct route_spec { /* exactly one is set */
 	struct http_route *http;
 	struct tcp_route *tcp;
 };
@@ -52,14 +52,14 @@ struct ready_http {
 struct ready_tcp {
 	char *port;
 };
-struct ready { /* at most one of http, tcp, exec, running */
+struct ready { /* at most one of http, tcp, exec, running is set */
 	struct ready_http *http;
 	struct ready_tcp *tcp;
 	char **exec;
-	uint64_t running;      /* µs that the process has to run without ending; 0: not by this */
+	uint64_t running;      /* µs that the process must run without ending; 0: not used */
 	uint64_t interval;     /* µs */
 	uint64_t timeout;      /* µs */
-	int64_t retries;       /* failures in a row, after start_period, until it has failed */
+	int64_t retries; /* consecutive failures after start_period until the instance has failed */
 	uint64_t start_period; /* µs; failures before it do not count */
 };
 
@@ -94,7 +94,7 @@ struct pre_deploy {
 };
 
 struct service {
-	char *name; /* the key; first */
+	char *name; /* the key in the manifest; the first member */
 	char *image;
 	int64_t replicas; /* or REPLICAS_GLOBAL */
 	char **command, **entrypoint;
@@ -131,7 +131,7 @@ struct service {
 enum volume_mode { VOLUME_EXCLUSIVE, VOLUME_SHARED };
 enum volume_driver { VOLUME_AUTO, VOLUME_BTRFS, VOLUME_ZFS, VOLUME_DIR };
 struct volume {
-	char *name; /* the key; first */
+	char *name; /* the key in the manifest; the first member */
 	int mode;
 	int driver;
 	uint64_t quota; /* bytes; 0: none */
@@ -166,12 +166,12 @@ DEFINE_MODEL(service);
 DEFINE_MODEL(volume);
 DEFINE_MODEL(manifest);
 
-/* Decodes and checks a manifest that is JSON already: strict, with every rule that the document
- * alone can break (references between its parts included). As codec_decode. */
+/* Decodes a manifest from JSON and checks it strictly, including the references between its parts.
+ * As codec_decode. */
 int manifest_decode(const json_t *json, struct manifest **ret, struct failure *failure);
-/* Reads JSON or YAML text (one model; `name` is the file's name for messages). All errors at once:
+/* Reads JSON or YAML text; `name` is the file's name in messages. Reports all errors together:
  * *ret_errors gets lines `name:line:column: path: what (did you mean …)`, NULL-terminated, owned by
- * the caller; the manifest is only given when there is none. 0 or a negative errno. */
+ * the caller; the manifest is set only if there are none. 0 or a negative errno. */
 int manifest_parse(const char *name, const char *text, size_t size, struct manifest **ret,
 		   char ***ret_errors);
 
@@ -179,15 +179,15 @@ int manifest_parse(const char *name, const char *text, size_t size, struct manif
 const struct service *manifest_service(const struct manifest *manifest, const char *name);
 const struct volume *manifest_volume(const struct manifest *manifest, const char *name);
 const struct port *service_port(const struct service *service, const char *name);
-/* How the service shows that it is ready, defaults applied: fills `ret` with borrowed pointers. */
+/* Fills `ret` with the service's readiness probe, defaults applied; its pointers are borrowed. */
 void service_ready(const struct service *service, struct ready *ret);
-/* What start order the service gets and why (`why` is static text): stop-first where it says so, or
- * where a published host port or an exclusive volume forces it. */
+/* The service's update order and the reason (`why` is static text): stop-first if the manifest says
+ * so, or if a published host port or an exclusive volume requires it. */
 enum update_order service_update(const struct manifest *manifest, const struct service *service,
 				 const char **ret_why);
-/* SHA-256 over everything that changes the container itself, with the image replaced by its
- * resolved `digest` (NULL: the name): replicas, routes, placement and probes' pace are not part of
- * it. Owned by the caller. */
+/* SHA-256 over the fields that change the container, with the image replaced by its resolved
+ * `digest` (NULL: the name). Replicas, routes, placement and the probe schedule are left out. Owned
+ * by the caller. */
 char *service_hash(const struct service *service, const char *digest);
 /* SHA-256 over the whole manifest; owned by the caller. */
 char *manifest_hash(const struct manifest *manifest);

@@ -1,4 +1,4 @@
-/* Namespace head: one log entry is the complete state of a namespace, without its manifest. */
+/* Namespace head: one log entry with the complete state of a namespace except its manifest. */
 #ifndef PLOYZ_MODEL_NAMESPACE_H
 #define PLOYZ_MODEL_NAMESPACE_H
 
@@ -10,8 +10,8 @@ struct slot {
 	char *instance;
 	char *machine;
 	char *address; /* IPv4 that the instance had when it was committed */
-	char *deploy;  /* that started the instance */
-	char *hash;    /* service_hash of what runs there */
+	char *deploy;  /* deploy that started the instance */
+	char *hash;    /* service_hash of the service that runs there */
 };
 struct head_service {
 	char *name;
@@ -32,8 +32,8 @@ struct head_route {
 	bool strip;
 	int64_t listen; /* tcp */
 };
-/* Where the data of a volume is. An exclusive volume has one row, a shared one a row per machine.
- * A row outlives the service that mounted it: only an explicit verb removes it. */
+/* The location of a volume's data. An exclusive volume has one row, a shared one a row per machine.
+ * A row stays when the service that mounts it is removed. */
 struct head_volume {
 	char *name;
 	char *machine;
@@ -57,22 +57,22 @@ struct head {
 	int64_t revision;	/* raised by each commit; 0: nothing was ever committed */
 	int64_t committed;	/* sequence of the entry that committed this revision; 0: this entry
 				   itself */
-	char *deploy;		/* that committed it */
+	char *deploy;		/* deploy that committed this state */
 	char *verb;		/* deploy, remove, rollback … */
-	char *operator_;	/* wire: `operator`: who */
-	char *from;		/* wire: `from`: the machine it was asked on */
+	char *operator_;	/* wire: `operator`: the operator's name */
+	char *from;		/* wire: `from`: the machine that the command was given on */
 	char *why;		/* free text, or NULL */
 	char *at;		/* RFC 3339 */
 	char *writer;		/* the deploy that wrote this entry */
-	int64_t epoch;		/* of that deploy */
-	int64_t generation;	/* of the store, as its leased knew it */
-	char *nonce;		/* by which a writer recognises its own entry */
+	int64_t epoch;		/* epoch of that deploy */
+	int64_t generation;	/* store generation that the writer's leased knew */
+	char *nonce;		/* by which the writer identifies its entry */
 	char *hash;		/* manifest_hash of the committed manifest */
 	int64_t release_number; /* its release.number */
 	int64_t release;	/* sequence of that manifest in PLOYZ_MANIFESTS; 0: none */
 	int64_t facts; /* PLOYZ_FACTS up to which the committed instances were ready: a gateway or
 			  resolver serves this head once it has applied these facts */
-	struct head_service *services; /* those of the manifest, in its order */
+	struct head_service *services; /* the manifest's services, in its order */
 	size_t n_services;
 	struct head_route *routes;
 	size_t n_routes;
@@ -81,7 +81,7 @@ struct head {
 	struct head_volume *volumes;
 	size_t n_volumes;
 	struct open_deploy *open; /* NULL: none */
-	char *outcome;		  /* on a closing entry: what became of the deploy that was open */
+	char *outcome;		  /* on a closing entry: the outcome of the deploy that was open */
 };
 DEFINE_MODEL(slot);
 DEFINE_MODEL(open_deploy);
@@ -89,7 +89,7 @@ DEFINE_MODEL(head_service);
 DEFINE_MODEL(head_volume);
 DEFINE_MODEL(head);
 
-/* Sequence of the entry that committed this state, given the sequence `head` was read at. */
+/* Sequence of the entry that committed this state; `head` was read at the given sequence. */
 uint64_t head_committed(const struct head *head, uint64_t sequence);
 const struct head_service *head_service(const struct head *head, const char *name);
 /* The slot that names this instance, or NULL. `ret_service` may be NULL. Borrowed. */
@@ -97,16 +97,16 @@ const struct slot *head_instance(const struct head *head, const char *instance,
 				 const struct head_service **ret_service);
 /* The port of that name, or NULL; borrowed. */
 const struct port *head_service_port(const struct head_service *service, const char *name);
-/* The row of a volume: on this machine, or (machine NULL) any. NULL: the head knows of none.
- * Borrowed. */
+/* The row of a volume on this machine or (machine NULL) on any; NULL: the head has none. Borrowed.
+ */
 const struct head_volume *head_volume(const struct head *head, const char *name,
 				      const char *machine);
 const struct head_route *head_route(const struct head *head, const char *key);
-/* Whether a reader that has applied `applied` may serve this head: the streams of heads and facts
- * have no common order, and a head served before its facts names instances that seem not ready.
- * Sequences of another generation are not compared. */
+/* Whether a reader that has applied `applied` may serve this head. Heads and facts are streams
+ * without a common order: a head that is served before its facts names instances that do not seem
+ * ready yet. Sequences of another generation are not compared. */
 bool head_may_serve(const struct head *head, const struct watermark *applied);
-/* The routes and grants of a manifest as a head holds them. Replaces what `head` has. */
+/* Replaces the routes and grants of `head` by those of the manifest. */
 void head_take_routes(struct head *head, const struct manifest *manifest);
 
 #endif

@@ -59,7 +59,7 @@ static const struct codec_field probe_fields[] = {
 	FIELD(struct probe, disk_free, CODEC_SIZE, .flags = CODEC_OMIT),
 	FIELD(struct probe, engine, CODEC_BOOL, .note = "it answers"),
 	FIELD(struct probe, engine_version, CODEC_STRING),
-	FIELD(struct probe, engine_error, CODEC_STRING, .note = "why it does not"),
+	FIELD(struct probe, engine_error, CODEC_STRING, .note = "why it does not answer"),
 	FIELD(struct probe, arch, CODEC_STRING),
 	FIELD_LIST(struct probe, instances, n_instances, CODEC_LIST, &instance_schema),
 	FIELD_LIST(struct probe, reservations, n_reservations, CODEC_LIST, &reservation_schema),
@@ -78,7 +78,8 @@ const struct codec_schema probe_schema = {
 };
 
 static const struct codec_field probe_request_fields[] = {
-	FIELD(struct probe_request, images, CODEC_STRV, .note = "whose ids the answer should tell"),
+	FIELD(struct probe_request, images, CODEC_STRV,
+	      .note = "images whose ids the answer should contain"),
 	FIELD_END,
 };
 const struct codec_schema probe_request_schema = {
@@ -94,9 +95,9 @@ static const struct codec_field plan_slot_fields[] = {
 	      .names = slot_action_names),
 	FIELD(struct plan_slot, machine, CODEC_NAME, .flags = CODEC_REQUIRED),
 	FIELD(struct plan_slot, from, CODEC_NAME,
-	      .note = "machine of the old instance, when another"),
-	FIELD(struct plan_slot, instance, CODEC_STRING, .note = "the one that stays"),
-	FIELD(struct plan_slot, old, CODEC_STRING, .note = "the instance that goes"),
+	      .note = "machine of the old instance, if it is another"),
+	FIELD(struct plan_slot, instance, CODEC_STRING, .note = "the kept instance"),
+	FIELD(struct plan_slot, old, CODEC_STRING, .note = "the instance that is removed"),
 	FIELD(struct plan_slot, digest, CODEC_STRING, .note = "absent: known once it is pulled"),
 	FIELD(struct plan_slot, update, CODEC_ENUM, .flags = CODEC_OMIT,
 	      .names = update_order_names, .note = "of a replace"),
@@ -113,7 +114,8 @@ static const struct codec_schema plan_slot_schema = {
 static const struct codec_field plan_route_fields[] = {
 	FIELD(struct plan_route, key, CODEC_STRING, .flags = CODEC_REQUIRED,
 	      .note = "host/path or tcp/port"),
-	FIELD(struct plan_route, service, CODEC_NAME, .note = "that gets it; absent: it goes"),
+	FIELD(struct plan_route, service, CODEC_NAME,
+	      .note = "service that gets the route; absent: the route is removed"),
 	FIELD(struct plan_route, action, CODEC_STRING, .flags = CODEC_REQUIRED,
 	      .note = "add, keep, change, remove"),
 	FIELD_END,
@@ -167,7 +169,7 @@ static const struct codec_field plan_fields[] = {
 	FIELD_LIST(struct plan, routes, n_routes, CODEC_LIST, &plan_route_schema),
 	FIELD(struct plan, warnings, CODEC_STRV),
 	FIELD_LIST(struct plan, refusals, n_refusals, CODEC_LIST, &plan_refusal_schema,
-		   .note = "any: the plan cannot be carried out"),
+		   .note = "if there is one, the plan cannot be executed"),
 	FIELD(struct plan, unreachable, CODEC_STRV,
 	      .note = "machines that did not answer the probe"),
 	FIELD(struct plan, hash, CODEC_STRING, .note = "of the manifest"),
@@ -185,7 +187,7 @@ static const struct codec_field plan_request_fields[] = {
 	FIELD(struct plan_request, head, CODEC_INT, .flags = CODEC_OMIT, .max = INT64_MAX,
 	      .note = "the namespace's last entry must be at least this one"),
 	FIELD(struct plan_request, digests, CODEC_PAIRS,
-	      .note = "service to the image id that it has to run: of a rollback"),
+	      .note = "rollback: service to the image id that it has to run"),
 	FIELD_END,
 };
 const struct codec_schema plan_request_schema = {

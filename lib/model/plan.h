@@ -1,11 +1,11 @@
-/* Plan and probe: what placement sees and what it decides, with the reason for each slot. */
+/* Plan and probe: the input of placement and its decisions, with the reason for each slot. */
 #ifndef PLOYZ_MODEL_PLAN_H
 #define PLOYZ_MODEL_PLAN_H
 
 #include "lib/model/instance.h"
 #include "lib/model/machine.h"
 
-/* placerd.probe's answer: one machine, seen live. Never stored. */
+/* Answer of placerd.probe: the present state of one machine. Never stored. */
 struct reservation {
 	char *ns;
 	int64_t epoch;
@@ -21,7 +21,7 @@ struct host_port {
 	int64_t port;
 	int protocol;
 	char *owner;   /* <ns>/<service>, or NULL: something outside ployz listens there */
-	char *address; /* that is listened on; NULL: not known, maybe all */
+	char *address; /* local address of the socket; NULL: unknown, maybe all */
 };
 struct probe {
 	char *machine;
@@ -33,15 +33,15 @@ struct probe {
 	uint64_t disk_free;
 	bool engine; /* reachable */
 	char *engine_version;
-	char *engine_error; /* why it is not */
+	char *engine_error; /* why it is not reachable */
 	char *arch;
 	struct instance *instances; /* containers with our labels, as they are now */
 	size_t n_instances;
-	struct reservation *reservations; /* locks that hold now */
+	struct reservation *reservations; /* reservations of the present locks */
 	size_t n_reservations;
 	struct host_port *host_ports; /* ports taken on the machine */
 	size_t n_host_ports;
-	struct image_seen *images; /* of those asked for */
+	struct image_seen *images; /* of the requested images */
 	size_t n_images;
 	char **gateway_http;   /* ADDRESS:PORT where the machine's gateway takes HTTP */
 	char *gateway_address; /* where it listens for tcp routes; `*`: on all addresses */
@@ -55,7 +55,7 @@ DEFINE_MODEL(image_seen);
 DEFINE_MODEL(probe);
 DEFINE_MODEL(reservation);
 struct probe_request {
-	char **images; /* whose digests the answer should tell */
+	char **images; /* images whose digests the answer should contain */
 };
 DEFINE_MODEL(probe_request);
 
@@ -66,28 +66,28 @@ struct plan_slot {
 	char *service;
 	int64_t slot;
 	int action;
-	char *machine;	/* where it will be (remove: where it is) */
+	char *machine;	/* machine of the new instance (remove: of the present one) */
 	char *from;	/* replace: the machine of the old instance, when another */
-	char *instance; /* keep: the one that stays; start, replace: NULL until the deploy names it
+	char *instance; /* keep: the kept instance; start, replace: NULL until the deploy names it
 			 */
-	char *old;	/* replace, remove: the instance that goes */
+	char *old;	/* replace, remove: the instance that is removed */
 	char *digest;	/* image; NULL: known once it is pulled */
 	int update;	/* enum update_order, of a replace */
-	char *why;	/* in words: why this action and this machine */
+	char *why;	/* as text: why this action and this machine */
 	char *why_update;
 };
-/* Where a volume that the manifest's services mount is, or will be made. */
+/* The location of a volume that the manifest's services mount; it may be new. */
 struct plan_volume {
 	char *name;
 	char *machine;
 	int mode;	    /* enum volume_mode */
 	int driver;	    /* enum volume_driver */
 	int64_t generation; /* as recorded; of a new one: 1 */
-	bool new_;	    /* wire: `new`: the head has no record of it there; it is created */
+	bool new_;	    /* wire: `new`: the head has no row of it there; it is created */
 };
 struct plan_route {
 	char *key;     /* shop.example/ or tcp/5432 */
-	char *service; /* that gets it; NULL: it goes */
+	char *service; /* service that gets the route; NULL: the route is removed */
 	char *action;  /* add, keep, change, remove */
 };
 struct plan {
@@ -105,7 +105,7 @@ struct plan {
 	struct plan_route *routes;
 	size_t n_routes;
 	char **warnings;
-	struct plan_refusal *refusals; /* any: the plan cannot be carried out */
+	struct plan_refusal *refusals; /* if there is one, the plan cannot be executed */
 	size_t n_refusals;
 	char **unreachable; /* machines that did not answer the probe */
 	char *hash;	    /* manifest_hash */
@@ -118,9 +118,10 @@ struct plan_refusal {
 DEFINE_MODEL(plan);
 struct plan_request {
 	struct manifest *manifest;
-	char *deploy; /* whose own reservations and candidates do not count; NULL for a preview */
+	char *deploy; /* deploy whose own reservations and candidates do not count; NULL for a
+			 preview */
 	int64_t head; /* the namespace's last entry must be at least this one; 0: any */
-	struct pairs digests; /* service → image id that it has to run: of a rollback */
+	struct pairs digests; /* rollback: service → image id that it has to run */
 };
 DEFINE_MODEL(plan_request);
 

@@ -4,7 +4,8 @@
 
 static const struct codec_field release_fields[] = {
 	FIELD_KEY(struct release, ns, "namespace", CODEC_NAME, .flags = CODEC_REQUIRED),
-	FIELD(struct release, revision, CODEC_INT, .note = "that its deploy was to commit"),
+	FIELD(struct release, revision, CODEC_INT,
+	      .note = "revision that its deploy was to commit"),
 	FIELD(struct release, number, CODEC_INT, .note = "of this entry in the namespace, from 1"),
 	FIELD(struct release, deploy, CODEC_STRING),
 	FIELD(struct release, hash, CODEC_STRING, .note = "of manifest and digests"),

@@ -1,4 +1,4 @@
-/* Release: a manifest as one revision ran it, with the images that its names resolved to. */
+/* Release: the manifest of one revision with the image ids that its image names resolved to. */
 #ifndef PLOYZ_MODEL_RELEASE_H
 #define PLOYZ_MODEL_RELEASE_H
 
@@ -7,8 +7,8 @@
 /* ployz.v1.manifest.<ns>: written before the commit whose head refers to it. */
 struct release {
 	char *ns;
-	int64_t revision; /* that its deploy was to commit */
-	int64_t number;	  /* of this entry among those of the namespace, from 1 */
+	int64_t revision; /* revision that its deploy was to commit */
+	int64_t number;	  /* number of this entry in the namespace, from 1 */
 	char *deploy;
 	char *hash; /* release_hash */
 	struct manifest *manifest;

@@ -1,13 +1,13 @@
-/* Ownership of hosts and ports: which namespace may have a route, decided from the claims and heads
- * of all namespaces (pure). */
+/* Route owner (pure): decides from the claims and heads of all namespaces which one may have a
+ * route. */
 #include <strings.h>
 
 #include "lib/map.h"
 #include "lib/model/route.h"
 #include "lib/str.h"
 
-/* What one namespace owns: a claim that is valid, or a route of a head for which nobody has a valid
- * claim. */
+/* A key that a namespace owns: by a valid claim, or by a route of its head for which no namespace
+ * has a valid claim. */
 struct owned {
 	const char *ns;
 	const char *key;
@@ -20,7 +20,7 @@ struct route_owners {
 	size_t n_items;
 };
 
-/* Length of the host that a key begins with; 0: the key of a tcp port. */
+/* Length of the host at the start of a key; 0: the key of a tcp port. */
 static size_t host_length(const char *key)
 {
 	return str_starts(key, "tcp/") ? 0 : strcspn(key, "/");
@@ -33,7 +33,7 @@ static bool host_is(const char *key, const char *host)
 	return length && strlen(host) == length && strncasecmp(key, host, length) == 0;
 }
 
-/* Whether the key is that of a whole host: a claim's (`host`), or a route's (`host/`). */
+/* Whether the key covers a whole host: a claim's `host`, or a route's `host/`. */
 static bool is_whole_host(const char *key)
 {
 	size_t length = host_length(key);
@@ -116,14 +116,14 @@ static bool grants(const struct head *head, const char *host, const char *ns, bo
 	return false;
 }
 
-/* One wanted route while it is compared with what others own. */
+/* One wanted route while it is compared with the keys of other namespaces. */
 struct search {
 	const struct head *wanted;
 	const struct head_route *route;
 	const struct owned *own_host;	/* own claim on the route's host, or NULL */
 	const struct owned *other_host; /* another namespace's claim on it, or NULL */
 };
-/* Whether what another namespace owns excludes the route. */
+/* Whether another namespace's key excludes the route. */
 typedef bool (*excludes_fn)(const struct search *search, const struct owned *owned);
 
 /* Of two claims under different keys the lower sequence was first. */
@@ -155,7 +155,7 @@ static bool by_wildcard(const struct search *search, const struct owned *owned)
 	const char *host = search->route->host;
 	_cleanup_free_ char *above = xstrndup(owned->key, host_length(owned->key));
 
-	/* The owner of the exact host has decided about it. */
+	/* The owner of the exact host decides, not that of a wildcard. */
 	if (!host || search->other_host || own_is_first(search, owned))
 		return false;
 	if (!str_starts(above, "*.") || !strcasecmp(above, host) || !route_host_covers(above, host))
@@ -247,7 +247,7 @@ char **route_claims_needed(const struct route_owners *owners, const struct head 
 	for (char **key = keys; key && *key; key++) {
 		bool taken = false;
 
-		/* The host of a granted path stays its owner's. */
+		/* A granted path does not change the owner of its host. */
 		for (size_t i = 0; i < owners->n_items; i++)
 			taken |= owners->items[i].claim && same_key(owners->items[i].key, *key) &&
 				 (streq(owners->items[i].ns, wanted->ns) || is_whole_host(*key));

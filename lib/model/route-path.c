@@ -1,4 +1,5 @@
-/* Path of a route: the gateway compares paths byte by byte and resolves nothing in them. */
+/* Route path: checks and corrects paths. The gateway compares paths byte by byte and resolves
+ * nothing in them. */
 #include "lib/model/route-path.h"
 
 #include "lib/str.h"

@@ -5,7 +5,7 @@
 
 #include "lib/str.h"
 
-/* Host names are the same in any case; a slash at the end of a path makes no other route. */
+/* Host names are case-insensitive, and a slash at the end of a path does not make another route. */
 char *route_key_http(const char *host, const char *path)
 {
 	size_t length = path ? strlen(path) : 0;
@@ -176,7 +176,7 @@ const struct codec_schema applied_request_schema = SCHEMA(applied_request);
 
 static const struct codec_field applied_fields[] = {
 	FIELD(struct applied, applied, CODEC_STRUCT, .schema = &watermark_schema),
-	FIELD(struct applied, stale_since, CODEC_STRING, .note = "absent: fresh"),
+	FIELD(struct applied, stale_since, CODEC_STRING, .note = "absent: live"),
 	FIELD(struct applied, held, CODEC_STRING,
 	      .note = "the item of the namespace that is held back, and why"),
 	FIELD(struct applied, unserved, CODEC_STRV,
@@ -189,13 +189,14 @@ static const struct codec_field drained_request_fields[] = {
 	FIELD(struct drained_request, instances, CODEC_STRV, .flags = CODEC_REQUIRED),
 	FIELD(struct drained_request, wanted, CODEC_STRUCT, .schema = &watermark_schema,
 	      .note = "counted once the proxy has applied this"),
-	FIELD(struct drained_request, wait_ms, CODEC_INT, .note = "answered by then at the latest"),
+	FIELD(struct drained_request, wait_ms, CODEC_INT, .note = "longest time until the answer"),
 	FIELD_END,
 };
 const struct codec_schema drained_request_schema = SCHEMA(drained_request);
 
 static const struct codec_field drained_fields[] = {
-	FIELD(struct drained, connections, CODEC_INT, .note = "that are left"),
+	FIELD(struct drained, connections, CODEC_INT,
+	      .note = "number of connections that are left"),
 	FIELD_END,
 };
 const struct codec_schema drained_schema = SCHEMA(drained);
@@ -225,7 +226,7 @@ static const struct codec_schema route_view_schema = SCHEMA(route_view);
 
 static const struct codec_field route_list_fields[] = {
 	FIELD(struct route_list, applied, CODEC_STRUCT, .schema = &watermark_schema),
-	FIELD(struct route_list, stale_since, CODEC_STRING, .note = "absent: fresh"),
+	FIELD(struct route_list, stale_since, CODEC_STRING, .note = "absent: live"),
 	FIELD_LIST(struct route_list, routes, n_routes, CODEC_LIST, &route_view_schema),
 	FIELD_END,
 };
@@ -254,7 +255,7 @@ static const struct codec_field resolved_fields[] = {
 	FIELD(struct resolved, why, CODEC_STRING),
 	FIELD_LIST(struct resolved, records, n_records, CODEC_LIST, &resolve_record_schema),
 	FIELD(struct resolved, applied, CODEC_STRUCT, .schema = &watermark_schema),
-	FIELD(struct resolved, stale_since, CODEC_STRING, .note = "absent: fresh"),
+	FIELD(struct resolved, stale_since, CODEC_STRING, .note = "absent: live"),
 	FIELD_END,
 };
 const struct codec_schema resolved_schema = SCHEMA(resolved);

@@ -1,4 +1,4 @@
-/* Routes: what the gateway and the resolver are asked and answer. */
+/* Routes: keys, claims, and the requests to gateway and resolver with their answers. */
 #ifndef PLOYZ_MODEL_ROUTE_H
 #define PLOYZ_MODEL_ROUTE_H
 
@@ -29,13 +29,13 @@ struct route_claim {
 	char *nonce;	    /* of this write */
 };
 DEFINE_MODEL(route_claim);
-/* Whether the claim holds, `head` being the claimant's (NULL: it has none): the head contains the
- * route (for a host: any route on it), or its open deploy is the claimant. */
+/* Whether the claim is valid: the claimant's `head` (NULL: it has none) contains the route (for a
+ * host: any route on it), or its open deploy is the claimant. */
 bool route_claim_valid(const struct route_claim *claim, const struct head *head);
 /* Whether `host` (maybe a wildcard `*.example`) covers `other`. */
 bool route_host_covers(const char *host, const char *other);
-/* Every key that a head's routes have to claim: for http the host and, below `/`, host and path;
- * for tcp the port. No key twice; owned by the caller. */
+/* The keys that a head's routes must claim, each once: for http the host and, below `/`, host and
+ * path; for tcp the port. Owned by the caller. */
 char **route_claim_keys(const struct head *head);
 
 /* --- route-owner.c: who owns hosts and ports. A host belongs to one namespace. */
@@ -51,7 +51,8 @@ struct route_known {
 	size_t n_heads;
 	char *const *unreadable; /* namespaces whose head cannot be decoded: their claims count */
 };
-/* Who owns what, worked out once. What `known` refers to must outlive it. */
+/* Makes the table of owners. The objects that `known` refers to must exist as long as the result.
+ */
 struct route_owners;
 struct route_owners *route_owners_new(const struct route_known *known);
 void route_owners_free(struct route_owners *owners);
@@ -61,31 +62,30 @@ struct route_conflict {
 	char *ns;     /* of the owner */
 	char *reason; /* `host a.example belongs to namespace blog, which …` */
 };
-/* Whether `wanted` (its ns, routes and grants count) may not have this route of it, because another
+/* Whether `wanted` (its ns, routes and grants are used) may not have this route, because another
  * namespace owns the key, the host or a wildcard above the host and does not grant it. Of two
- * claims under different keys the one with the lower sequence was first: so the same question
- * decides before a deploy claims, when its claims are not there, and afterwards, when they are.
- * `ret` (may be NULL) is filled on a conflict, cleared by the caller. */
+ * claims under different keys the lower sequence was first. The function is used before a deploy
+ * claims, without its claims, and afterwards, with them. `ret` (may be NULL) is filled on a
+ * conflict; the caller clears it. */
 bool route_conflict_of(const struct route_owners *owners, const struct head *wanted,
 		       const struct head_route *route, struct route_conflict *ret);
 /* The same for the first route of `wanted` that has a conflict. */
 bool route_conflict(const struct route_owners *owners, const struct head *wanted,
 		    struct route_conflict *ret);
 void route_conflict_clear(struct route_conflict *conflict);
-/* The keys that `wanted` has to claim: those of route_claim_keys, without what its namespace holds
- * by a valid claim and without hosts that another namespace owns (and grants). Owned by the
- * caller. */
+/* The keys that `wanted` must still claim: those of route_claim_keys except its namespace's valid
+ * claims and the hosts that another namespace owns and grants. Owned by the caller. */
 char **route_claims_needed(const struct route_owners *owners, const struct head *wanted);
 
-struct applied_request { /* routed.applied, dnsd.applied: answered once it is so */
+struct applied_request { /* routed.applied, dnsd.applied: answered once the entries are applied */
 	char *ns;	 /* whose entries must be applied; NULL: all */
 	struct watermark wanted;
 };
 struct applied {
 	struct watermark applied;
-	char *stale_since; /* NULL: fresh */
+	char *stale_since; /* NULL: live */
 	char *held;	   /* the item of the namespace that is held back, and why; NULL: none */
-	char **unserved;   /* routed: routes of the namespace that it cannot serve, and why */
+	char **unserved; /* routed: routes of the namespace that it cannot serve, with the reason */
 };
 struct drained_request { /* routed.drained: answered once no connection is left, or after wait_ms */
 	char **instances;
@@ -93,7 +93,7 @@ struct drained_request { /* routed.drained: answered once no connection is left,
 	int64_t wait_ms;
 };
 struct drained {
-	int64_t connections; /* left */
+	int64_t connections; /* connections that are left */
 };
 struct route_server {
 	char *instance;
@@ -132,7 +132,7 @@ struct resolve_record {
 };
 struct resolved {
 	char *status; /* NOERROR, NXDOMAIN, SERVFAIL, REFUSED, FORWARDED: not a name of the zone */
-	char *why;    /* in words */
+	char *why;    /* the reason as text */
 	struct resolve_record *records;
 	size_t n_records;
 	struct watermark applied;

@@ -1,4 +1,4 @@
-/* Store: what meshd is asked and answers about the streams. */
+/* Store: requests to meshd about the streams and its answers. */
 #ifndef PLOYZ_MODEL_STORE_H
 #define PLOYZ_MODEL_STORE_H
 
@@ -37,7 +37,8 @@ struct store_compacted {
 DEFINE_MODEL(store_compact_request);
 DEFINE_MODEL(store_compacted);
 
-struct store_accept_request { /* meshd.store.accept: readers may drop what the store lacks */
+struct store_accept_request { /* meshd.store.accept: readers drop the entries that the store lacks
+			       */
 	char *operator_;
 	char *why;
 };

@@ -1,4 +1,4 @@
-/* Watermark: how far a reader has applied the store. */
+/* Watermark: the sequences up to which a reader has applied the store. */
 #ifndef PLOYZ_MODEL_WATERMARK_H
 #define PLOYZ_MODEL_WATERMARK_H
 
@@ -11,9 +11,10 @@ struct watermark {
 };
 DEFINE_MODEL(watermark);
 
-/* Whether `applied` covers everything that `wanted` names. Always false between two generations. */
+/* Whether `applied` has reached every sequence of `wanted`. Always false between two generations.
+ */
 bool watermark_reached(const struct watermark *applied, const struct watermark *wanted);
-/* Raises each sequence of `to` to that of `from`, and takes over its generation. */
+/* Raises each sequence of `to` to that of `from` and sets its generation. */
 void watermark_raise(struct watermark *to, const struct watermark *from);
 /* `generation 1, intent 4711, facts 12`; owned by the caller. */
 char *watermark_text(const struct watermark *watermark);

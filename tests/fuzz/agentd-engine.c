@@ -35,8 +35,6 @@ static const struct agentd_config config = {
 	.publish_address = (char *)"127.0.0.1",
 };
 
-/* ---- what stands around it ---- */
-
 struct bus_request { /* to the store */
 	struct bus_request *next, **link;
 	char *subject;
@@ -448,8 +446,6 @@ static void answer(struct http *http, struct cursor *c, uint8_t step)
 		fake_end(request, step & 16 && step & 32 ? -ECONNRESET : 0, status);
 }
 
-/* ---- the bus ---- */
-
 #define ORDER(more)                                                                          \
 	"{\"namespace\":\"shop\",\"epoch\":1,\"deploy\":\"d1\",\"generation\":1,\"opened\":" \
 	"1," more "}"
@@ -511,8 +507,6 @@ static void order(struct cursor *c, uint8_t step)
 	fake_call(orders[which].subject, known[which]);
 }
 
-/* ---- a life ---- */
-
 static void entry(size_t follower, const char *subject, const char *data)
 {
 	const struct stream_entry entry = {
@@ -541,7 +535,6 @@ static void step(struct agentd *agentd, struct cursor *c)
 	fake_http_turn(agentd->http);
 }
 
-/* How far it has come when the input begins. */
 static void begin(struct agentd *agentd, uint8_t flags)
 {
 	entry(1, "ployz.v1.intent.member.m1",
@@ -576,7 +569,6 @@ static void begin(struct agentd *agentd, uint8_t flags)
 	}
 }
 
-/* Nobody answers any more; then it ends. */
 static void end(struct agentd *agentd)
 {
 	json_decref(fake_status(fake_server));

@@ -122,7 +122,7 @@ static void ask(uint8_t which)
 	}
 }
 
-/* ---- who follows ---- */
+/* ---- readers ---- */
 
 static void on_bucket_entry(const struct stream_entry *entry, _unused_ void *userdata)
 {
@@ -228,7 +228,7 @@ static void answer(struct cursor *c, uint8_t step)
 	}
 }
 
-/* Where a delivery stands in its stream; now and then not where it should. */
+/* The position of a delivery in its stream; sometimes a wrong one. */
 static void deliver(struct cursor *c, uint8_t step)
 {
 	static const char *const subjects_[] = { "ployz.v1.intent.namespace.shop",
@@ -309,7 +309,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	json_decref(projection_status(projection));
 	projection_free(projection);
 	stream_follow_free(follow);
-	/* Whoever asked is told, once. */
+	/* Each request was answered once. */
 	for (size_t n = 100; n && fake_requests; n--)
 		fake_answer(fake_requests, -ETIMEDOUT, "", 0);
 	if (cas)

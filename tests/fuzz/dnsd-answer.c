@@ -50,6 +50,7 @@ static struct zone *make_zone(void)
 	for (size_t i = 0; i < ARRAY_SIZE(entries); i++)
 		HOLDS(zone_entry(zone, entries[i].subject, i + 1, entries[i].data,
 				 strlen(entries[i].data)) == 1);
+	zone_apply(zone, NULL);
 	zone_settle(zone);
 	return zone;
 }

@@ -17,13 +17,13 @@
 #define STEPS_MAX 16
 #define CLIENT_ID 0x1234
 #define WIRE_ID 0x5a5a
-#define UDP_FD 1000000 /* nobody's */
+#define UDP_FD 1000000 /* not open */
 
 static bool is_client[FAKE_SOCKETS];
 static struct address local;
 static bool edns_asked;
 
-/* ---- what stands around it ---- */
+/* ---- in place of the other files ---- */
 
 int listen_socket(_unused_ const struct dnsd *dnsd, _unused_ uint64_t id)
 {
@@ -69,13 +69,13 @@ ssize_t sendto(int fd, const void *data, size_t size, _unused_ int flags,
 	return (ssize_t)size;
 }
 
-/* ---- questions ---- */
+/* ---- queries ---- */
 
 static const struct {
 	const char *name;
 	uint16_t type;
 	bool edns;
-} questions[] = {
+} queries[] = {
 	{ "example.org", KNOT_RRTYPE_A, false },
 	{ "example.org", KNOT_RRTYPE_AAAA, true },
 	{ "a.very.long.name.of.some.host.example.org", KNOT_RRTYPE_TXT, true },
@@ -83,22 +83,22 @@ static const struct {
 	{ "nix", KNOT_RRTYPE_A, false },
 };
 
-static size_t make_question(uint8_t which, uint8_t *wire)
+static size_t make_query(uint8_t which, uint8_t *wire)
 {
 	static const uint8_t opt[] = { 0, 0, KNOT_RRTYPE_OPT, 0x10, 0, 0, 0, 0, 0, 0, 0 };
 	size_t size;
 
-	which %= ARRAY_SIZE(questions);
+	which %= ARRAY_SIZE(queries);
 	memset(wire, 0, KNOT_WIRE_HEADER_SIZE);
 	knot_wire_set_id(wire, CLIENT_ID);
 	knot_wire_set_rd(wire);
 	knot_wire_set_qdcount(wire, 1);
-	HOLDS(name_write(questions[which].name, wire + KNOT_WIRE_HEADER_SIZE));
+	HOLDS(name_write(queries[which].name, wire + KNOT_WIRE_HEADER_SIZE));
 	size = KNOT_WIRE_HEADER_SIZE + knot_dname_size(wire + KNOT_WIRE_HEADER_SIZE);
-	knot_wire_write_u16(wire + size, questions[which].type);
+	knot_wire_write_u16(wire + size, queries[which].type);
 	knot_wire_write_u16(wire + size + 2, KNOT_CLASS_IN);
 	size += 4;
-	if (questions[which].edns) {
+	if (queries[which].edns) {
 		memcpy(wire + size, opt, sizeof(opt));
 		size += sizeof(opt);
 		knot_wire_set_arcount(wire, 1);
@@ -120,9 +120,9 @@ static void ask_udp(struct dnsd *dnsd, struct cursor *c, uint8_t step)
 		if (size >= 2)
 			knot_wire_set_id(query, CLIENT_ID);
 	} else {
-		size = make_question(cursor_byte(c), query);
+		size = make_query(cursor_byte(c), query);
 	}
-	/* Those that came before are held to the largest. */
+	/* Earlier queries are checked against the largest limit. */
 	edns_asked = edns_asked || size < KNOT_WIRE_HEADER_SIZE || knot_wire_get_arcount(query) ||
 		     knot_wire_get_ancount(query) || knot_wire_get_nscount(query);
 	if (query_answer(dnsd, &client, query, size, out, &answered)) {
@@ -159,12 +159,12 @@ static void client_bytes(struct dnsd *dnsd, struct cursor *c, uint8_t step)
 		fake_say(n, bytes, size);
 		return;
 	}
-	size = make_question(which, wire + 2);
+	size = make_query(which, wire + 2);
 	knot_wire_write_u16(wire, (uint16_t)size);
 	fake_say(n, wire, size + 2);
 }
 
-/* An answer to what it was asked, with any flags, and whatever follows the question. */
+/* An answer to the query, with any flags and any bytes after the question. */
 static void upstream_answer(struct cursor *c, uint8_t step)
 {
 	uint8_t which = cursor_byte(c), flags = cursor_byte(c), wire[2048];
@@ -181,7 +181,7 @@ static void upstream_answer(struct cursor *c, uint8_t step)
 		fake_say(n, bytes, size);
 		return;
 	}
-	size = make_question(which / 16, wire + 2);
+	size = make_query(which / 16, wire + 2);
 	knot_wire_set_arcount(wire + 2, flags & 128 ? 1 : 0);
 	knot_wire_set_id(wire + 2, WIRE_ID);
 	knot_wire_set_qr(wire + 2);
@@ -192,7 +192,7 @@ static void upstream_answer(struct cursor *c, uint8_t step)
 	more = MIN2(more, (size_t)256);
 	memcpy(wire + 2 + size, bytes, more);
 	size += more;
-	/* More than many take. */
+	/* Larger than many clients accept. */
 	if (flags & 32) {
 		memset(wire + 2 + size, 0, 600);
 		size += 600;
@@ -204,19 +204,19 @@ static void upstream_answer(struct cursor *c, uint8_t step)
 		fake_say(n, wire + 2, size);
 }
 
-static void hear_clients(void)
+static void read_clients(void)
 {
-	static uint8_t heard[1 << 17];
+	static uint8_t received[1 << 17];
 
 	for (size_t i = 0; i < fake_n_sockets; i++) {
 		ssize_t n = is_client[i] && fake_sockets[i].theirs >= 0
-				    ? fake_hear(i, heard, sizeof(heard))
+				    ? fake_hear(i, received, sizeof(received))
 				    : 0;
 
-		/* All that is there has come: whole answers, one after the other. */
-		for (ssize_t at = 0; at < n; at += 2 + knot_wire_read_u16(heard + at))
-			HOLDS(at + 2 + knot_wire_read_u16(heard + at) <= n &&
-			      knot_wire_get_qr(heard + at + 2));
+		/* Whole answers, one after the other. */
+		for (ssize_t at = 0; at < n; at += 2 + knot_wire_read_u16(received + at))
+			HOLDS(at + 2 + knot_wire_read_u16(received + at) <= n &&
+			      knot_wire_get_qr(received + at + 2));
 	}
 }
 
@@ -236,7 +236,7 @@ static void step(struct dnsd *dnsd, struct cursor *c)
 		fake_tick();
 	while (sd_event_run(dnsd->loop, 0) > 0)
 		;
-	hear_clients();
+	read_clients();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -115,12 +115,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (step < 128) {
 			take_entry(zone, &c, step % ARRAY_SIZE(kinds));
 		} else if (step < 160) {
+			const struct watermark applied = { .facts = step % 4 };
+
+			zone_apply(zone, step % 8 < 4 ? &applied : NULL);
 			zone_settle(zone);
 		} else {
 			zone_settle(zone);
 			put_query(zone, step % ARRAY_SIZE(queries), cursor_byte(&c));
 		}
 	}
+	zone_apply(zone, NULL);
+	HOLDS(!zone_waits(zone, NULL));
 	zone_settle(zone);
 	HOLDS(zone_settle(zone) == 0);
 	zone_bridge(zone, "m1", &bridge);

@@ -1,5 +1,5 @@
-/* What every target has. The comment that a target begins with names the files that it is meant for
- * in a line of its own, `covers: FILE …`: their coverage is what tests/fuzz/run reports. */
+/* Common to all targets. A target's first comment names the files that it is meant for in a line of
+ * its own, `covers: FILE …`: tests/fuzz/run reports their coverage. */
 #ifndef PLOYZ_TESTS_FUZZ_FUZZ_H
 #define PLOYZ_TESTS_FUZZ_FUZZ_H
 
@@ -7,10 +7,10 @@
 
 #include "lib/mem.h"
 
-/* libFuzzer calls it with each input; gives 0. */
+/* Called by libFuzzer with each input; returns 0. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What must hold whatever the input was; the input is kept when it does not. */
+/* Holds for every input; libFuzzer keeps an input for which it does not. */
 #define HOLDS(condition)                                                                  \
 	do {                                                                              \
 		if (!(condition)) {                                                       \
@@ -20,7 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 		}                                                                         \
 	} while (0)
 
-/* An input that is several things one after the other: what is not there reads as zero. */
+/* An input that is read piece by piece: beyond its end it reads as zero. */
 struct cursor {
 	const uint8_t *at, *end;
 };
@@ -35,7 +35,7 @@ static inline size_t cursor_left(const struct cursor *c)
 	return (size_t)(c->end - c->at);
 }
 
-/* Bytes up to the next 0xff, which no text has, or the end; the 0xff is taken too. */
+/* Bytes up to the next 0xff, which no text contains, or the end; the 0xff is consumed. */
 static inline const char *cursor_part(struct cursor *c, size_t *ret_size)
 {
 	const uint8_t *begin = c->at;
@@ -46,7 +46,7 @@ static inline const char *cursor_part(struct cursor *c, size_t *ret_size)
 	return (const char *)begin;
 }
 
-/* The same as a string of its own, in exactly its size. */
+/* The same as a string of its own, allocated in its exact size. */
 static inline char *cursor_string(struct cursor *c)
 {
 	size_t size;

@@ -1,6 +1,7 @@
-/* A manifest in YAML: libyaml's events become the same document.
+/* A manifest in YAML: any text, read through libyaml's events.
+ *
  * covers: lib/document.c lib/codec.c lib/codec-encode.c lib/model/manifest.c
- * lib/model/manifest-parse.c lib/model/manifest-check.c */
+ * lib/model/manifest-parse.c lib/model/manifest-check.c lib/model/route-path.c */
 #include "tests/fuzz/manifest.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,4 +1,4 @@
-/* What manifest-json.c and manifest-yaml.c have in common: text in, a manifest or errors out. */
+/* Common to manifest-json.c and manifest-yaml.c: text in, a manifest or errors out. */
 #ifndef PLOYZ_TESTS_FUZZ_MANIFEST_H
 #define PLOYZ_TESTS_FUZZ_MANIFEST_H
 
@@ -9,13 +9,13 @@
 
 #define ERRORS_MAX 100
 
-/* `name:line:column: words`, and the place is one that the text has (or the end of it). */
+/* `name:line:column: message`, with a position that exists in the text (or is its end). */
 static inline void holds_place(const char *error, const char *name, const char *text, size_t size)
 {
 	size_t lines = 1;
 	int line = 0, column = 0, read = 0;
 
-	/* YAML knows more line breaks than this one. */
+	/* YAML has more kinds of line breaks. */
 	for (size_t i = 0; i < size; i++)
 		lines += text[i] == '\n' || text[i] == '\r' || (text[i] & 0x80);
 	HOLDS(str_starts(error, name));
@@ -24,7 +24,7 @@ static inline void holds_place(const char *error, const char *name, const char *
 	HOLDS(error[strlen(name) + (size_t)read]);
 }
 
-/* A manifest says the same after a way over the wire, and as a document. */
+/* A manifest is the same after encoding and decoding, and as a document. */
 static inline void holds_manifest(const struct manifest *manifest)
 {
 	_cleanup_free_ char *text = codec_print(&manifest_schema, manifest), *again = NULL;
@@ -53,7 +53,7 @@ static inline void holds_manifest(const struct manifest *manifest)
 static inline void manifest_input(const char *name, const uint8_t *data, size_t size)
 {
 	_cleanup_(strv_freep) char **errors = NULL;
-	/* In exactly its size: a byte that is read beyond it is found. */
+	/* Allocated in its exact size, so that a read beyond it is detected. */
 	_cleanup_free_ char *text = xmalloc(size);
 	struct manifest *manifest = NULL;
 	int r;

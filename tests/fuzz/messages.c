@@ -1,9 +1,12 @@
-/* Messages of the bus, by every schema that travels there: bytes become an object or a failure with
- * words, and what was decoded is the same after another way over the wire.
+/* Messages of the bus, by every schema that travels there: bytes are decoded into an object or
+ * refused with a message, and a decoded object is the same after encoding and decoding.
  *
- * The first byte chooses the schema. The second: the rest is JSON as it comes, or what an object is
- * made of by the rows of the schema, so that every field of every schema has its turn. covers:
- * lib/codec.c lib/codec-encode.c lib/str.c options: -max_len=1024 */
+ * The first byte chooses the schema. The second: the rest is JSON, or the input of a generator that
+ * follows the schema's rows, so that every field of every schema is reached.
+ *
+ * covers: lib/codec.c lib/codec-encode.c lib/str.c
+ *
+ * options: -max_len=1024 */
 #include "lib/ployz.h"
 #include "tests/fuzz/generate.h"
 

@@ -59,7 +59,7 @@ static void set_keys(json_t *head)
 			     : route_key_tcp(json_integer_value(json_object_get(route, "listen")));
 
 		if (json_is_object(route))
-			json_object_set_new(route, "key", json_words(key));
+			json_object_set_new(route, "key", json_utf8(key));
 	}
 }
 
@@ -139,7 +139,8 @@ static void take_entry(struct view *view, struct cursor *c, uint8_t step, uint64
 /* What a namespace's deploy claims: what is not claimed yet, or everything. */
 static void claim(struct view *view, const char *ns, bool everything, uint64_t sequence)
 {
-	const struct head *head = view_head(view, ns);
+	const struct watermark at = { 1, (int64_t)sequence, (int64_t)sequence };
+	const struct head *head = (view_settle(view, &at, NULL), view_head(view, ns));
 	_cleanup_(strv_freep) char **keys = head ? route_claim_keys(head) : NULL;
 
 	for (char **key = keys; key && *key; key++) {
@@ -199,6 +200,16 @@ static void apply(const struct table *table, struct actual *actual)
 	}
 }
 
+/* Heads that wait have needs, and are not saved. */
+static void drop_needs(void *p)
+{
+	struct table *table = p;
+
+	for (size_t i = 0; i < table->n_needs; i++)
+		free(table->needs[i].ns);
+	table->n_needs = 0;
+}
+
 /* A view that is made of the saved entries of another gives the same table. */
 static void holds_saved(const struct view *view, const struct watermark *at, const char *table)
 {
@@ -211,12 +222,13 @@ static void holds_saved(const struct view *view, const struct watermark *at, con
 		const char *subject = json_object_iter_key(i);
 
 		HOLDS(view_take(&again, subject, 1, "{", 1) == -EBADMSG);
-		view_restore(&again, subject, saved);
-		free(map_remove(&again.errors, subject));
 	}
+	view_settle(&again, at, saved);
+	map_clear(&again.errors, free);
 	for (struct map_item *i = NULL; (i = map_next(&view->errors, i));)
 		map_put(&again.errors, i->key, xstrdup(i->value));
 	same = table_build(&again, at, NULL, 0);
+	drop_needs(same);
 	text = codec_print(&table_schema, same);
 	HOLDS(streq(text, table));
 	table_free(same);
@@ -235,7 +247,9 @@ static void build_table(struct view *view, struct table **table, struct actual *
 	_cleanup_free_ char *text = NULL, *open = NULL;
 	void *same = NULL;
 
+	view_settle(view, &at, NULL);
 	same = table_build(view, &at, NULL, 0);
+	drop_needs(same);
 	open = codec_print(&table_schema, same);
 	table_free(same);
 	holds_saved(view, &at, open);

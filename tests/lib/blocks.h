@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-static long blocks_live;
+static long blocks_live; /* threads may allocate too */
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 extern void *__libc_malloc(size_t size);
@@ -17,25 +17,25 @@ extern void __libc_free(void *p);
 
 void *malloc(size_t size)
 {
-	blocks_live++;
+	__atomic_add_fetch(&blocks_live, 1, __ATOMIC_RELAXED);
 	return __libc_malloc(size);
 }
 
 void *calloc(size_t count, size_t size)
 {
-	blocks_live++;
+	__atomic_add_fetch(&blocks_live, 1, __ATOMIC_RELAXED);
 	return __libc_calloc(count, size);
 }
 
 void *realloc(void *p, size_t size)
 {
-	blocks_live += !p;
+	__atomic_add_fetch(&blocks_live, p == NULL, __ATOMIC_RELAXED);
 	return __libc_realloc(p, size);
 }
 
 void free(void *p)
 {
-	blocks_live -= p != NULL;
+	__atomic_sub_fetch(&blocks_live, p != NULL, __ATOMIC_RELAXED);
 	__libc_free(p);
 }
 #endif

@@ -59,7 +59,7 @@ deploy_id() {
 
 # held PHASE FILE: the rollout whose output is in FILE waits before that phase.
 held() {
-	grep -q "held before phase $1\$" "$2"
+	grep -q "waiting before phase $1\$" "$2"
 }
 
 # of_deploy NAMESPACE SERVICE DEPLOY: containers.

@@ -5,21 +5,20 @@
 #ifndef PLOYZ_TESTS_SURROUNDINGS_H
 #define PLOYZ_TESTS_SURROUNDINGS_H
 
+#pragma GCC diagnostic ignored "-Wunused-function"
+
 #include <ifaddrs.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "agentd/agentd.h"
-#include "tests/fuzz/fake/http.h"
 #include "tests/fuzz/fake/loop.h"
+#include "tests/lib/fake-engine.h"
+#include "tests/lib/fake-store.h"
 #include "tests/tap.h"
-
-#pragma GCC diagnostic ignored "-Wunused-function"
 
 #define SECOND 1000000ull
 #define MACHINE "m1"
-
-static struct agentd *agentd;
 
 /* --- the log: the last lines, for what a test says about them */
 
@@ -43,300 +42,6 @@ void log_write(_unused_ int level, _unused_ const struct log_about *about, const
 	log_lines = all;
 }
 
-/* --- the store */
-
-struct entry {
-	struct entry *next;
-	char *stream, *subject, *data;
-	uint64_t sequence;
-};
-struct bus_request {
-	struct bus_request *next, **link;
-	char *stream, *subject, *data;
-	uint64_t expected, sequence;
-	bool append;
-	stream_append_fn appended;
-	stream_entry_fn entry;
-	void *userdata;
-};
-struct stream_follow {
-	struct stream_follow *next, **link;
-	char *filter, *stream;
-	bool live;
-	const struct stream_follow_ops *ops;
-	void *userdata;
-};
-static struct {
-	struct entry *entries; /* the newest first */
-	struct bus_request *requests;
-	struct stream_follow *follows;
-	uint64_t intent, facts; /* last sequences */
-	bool away;		/* requests wait */
-	bool lost;		/* appends are stored, and their answers lost */
-	bool full;		/* appends are refused */
-	size_t appends, reads;	/* that were answered */
-} store;
-
-static const struct entry *store_last(const char *stream, const char *subject)
-{
-	for (const struct entry *entry = store.entries; entry; entry = entry->next)
-		if (streq(entry->stream, stream) && streq(entry->subject, subject))
-			return entry;
-	return NULL;
-}
-
-static uint64_t store_put(const char *stream, const char *subject, const char *data)
-{
-	struct entry *entry = xcalloc(1, sizeof(*entry));
-	uint64_t *last = streq(stream, STREAM_FACTS) ? &store.facts : &store.intent;
-
-	*entry = (struct entry){ .next = store.entries,
-				 .stream = xstrdup(stream),
-				 .subject = xstrdup(subject),
-				 .data = xstrdup(data),
-				 .sequence = ++*last };
-	store.entries = entry;
-	return entry->sequence;
-}
-
-static void store_clear(void)
-{
-	while (store.entries) {
-		struct entry *entry = store.entries;
-
-		store.entries = entry->next;
-		free(entry->stream);
-		free(entry->subject);
-		free(entry->data);
-		free(entry);
-	}
-}
-
-static struct bus_request *request_new(const char *stream, const char *subject, void *userdata)
-{
-	struct bus_request *request = xcalloc(1, sizeof(*request));
-	struct bus_request **at = &store.requests;
-
-	/* At the end: the oldest is answered first. */
-	while (*at)
-		at = &(*at)->next;
-	*request = (struct bus_request){ .link = at,
-					 .stream = xstrdup(stream),
-					 .subject = xstrdup(subject),
-					 .userdata = userdata };
-	*at = request;
-	return request;
-}
-
-void bus_request_cancel(struct bus_request *request)
-{
-	if (!request)
-		return;
-	*request->link = request->next;
-	if (request->next)
-		request->next->link = request->link;
-	free(request->stream);
-	free(request->subject);
-	free(request->data);
-	free(request);
-}
-
-sd_event *bus_loop(_unused_ const struct bus *bus)
-{
-	return NULL;
-}
-
-void stream_append(_unused_ struct bus *bus, const struct stream_append *append,
-		   stream_append_fn fn, void *userdata, struct bus_request **ret)
-{
-	struct bus_request *request = request_new(STREAM_FACTS, append->subject, userdata);
-
-	request->append = true;
-	request->data = xstrdup(append->data);
-	request->expected = append->expected;
-	request->appended = fn;
-	*ret = request;
-}
-
-void stream_last(_unused_ struct bus *bus, _unused_ const char *domain, const char *stream,
-		 const char *filter, _unused_ uint64_t timeout_usec, stream_entry_fn fn,
-		 void *userdata, struct bus_request **ret)
-{
-	struct bus_request *request = request_new(stream, filter, userdata);
-
-	request->entry = fn;
-	*ret = request;
-}
-
-void stream_next(struct bus *bus, const char *domain, const char *stream, const char *filter,
-		 uint64_t sequence, uint64_t timeout_usec, stream_entry_fn fn, void *userdata,
-		 struct bus_request **ret)
-{
-	stream_last(bus, domain, stream, filter, timeout_usec, fn, userdata, ret);
-	(*ret)->sequence = sequence;
-}
-
-void stream_health(_unused_ struct bus *bus, _unused_ const char *domain,
-		   _unused_ uint64_t timeout_usec, _unused_ stream_health_fn fn, void *userdata,
-		   struct bus_request **ret)
-{
-	/* Never answered. */
-	*ret = request_new("health", "health", userdata);
-}
-
-struct stream_follow *stream_follow_new(_unused_ struct bus *bus,
-					const struct stream_follow_options *options,
-					const struct stream_follow_ops *ops, void *userdata)
-{
-	struct stream_follow *follow = xcalloc(1, sizeof(*follow));
-
-	*follow = (struct stream_follow){ .next = store.follows,
-					  .link = &store.follows,
-					  .filter = xstrdup(options->filters[0]),
-					  .stream = xstrdup(options->stream),
-					  .ops = ops,
-					  .userdata = userdata };
-	if (follow->next)
-		follow->next->link = &follow->next;
-	store.follows = follow;
-	return follow;
-}
-
-void stream_follow_free(struct stream_follow *follow)
-{
-	if (!follow)
-		return;
-	*follow->link = follow->next;
-	if (follow->next)
-		follow->next->link = follow->link;
-	free(follow->filter);
-	free(follow->stream);
-	free(follow);
-}
-
-/* Whether a filter that ends with `*`, or none, covers the subject. */
-static bool covers(const char *filter, const char *subject)
-{
-	size_t length = strlen(filter);
-
-	if (filter[length - 1] != '*')
-		return streq(filter, subject);
-	return strncmp(filter, subject, length - 1) == 0;
-}
-
-static bool follow_answer(void)
-{
-	for (struct stream_follow *follow = store.follows; follow; follow = follow->next) {
-		if (follow->live)
-			continue;
-		follow->live = true;
-		for (const struct entry *entry = store.entries; entry; entry = entry->next)
-			if (streq(entry->stream, follow->stream) &&
-			    covers(follow->filter, entry->subject) &&
-			    store_last(entry->stream, entry->subject) == entry)
-				follow->ops->entry(
-					&(struct stream_entry){ entry->subject, entry->sequence, 0,
-								entry->data, strlen(entry->data) },
-					follow->userdata);
-		follow->ops->live(0, follow->userdata);
-		return true;
-	}
-	return false;
-}
-
-static void answer_append(const struct bus_request *request)
-{
-	const struct entry *last = store_last(request->stream, request->subject);
-	struct failure failure = FAILURE_INIT;
-	uint64_t sequence;
-
-	store.appends++;
-	if (store.full) {
-		failure_set(&failure, FAILURE_REFUSED, NULL, "no space left on device");
-		request->appended(STREAM_REFUSED, 0, &failure, request->userdata);
-	} else if ((last ? last->sequence : 0) != request->expected) {
-		failure_set(&failure, FAILURE_STALE, NULL, "wrong last sequence");
-		request->appended(STREAM_CONFLICT, 0, &failure, request->userdata);
-	} else {
-		sequence = store_put(request->stream, request->subject, request->data);
-		if (store.lost) {
-			failure_set(&failure, FAILURE_NO_QUORUM, NULL, "no answer");
-			request->appended(STREAM_UNKNOWN, 0, &failure, request->userdata);
-		} else {
-			request->appended(STREAM_DONE, sequence, NULL, request->userdata);
-		}
-	}
-	failure_clear(&failure);
-}
-
-static void answer_read(const struct bus_request *request)
-{
-	const struct entry *found = store_last(request->stream, request->subject);
-	struct stream_entry entry;
-
-	store.reads++;
-	/* The first one from `sequence` on. */
-	for (const struct entry *older = found; request->sequence && older; older = older->next)
-		if (streq(older->stream, request->stream) &&
-		    streq(older->subject, request->subject) && older->sequence >= request->sequence)
-			found = older;
-	if (found && found->sequence < request->sequence)
-		found = NULL;
-	if (!found) {
-		request->entry(NULL, NULL, request->userdata);
-		return;
-	}
-	entry = (struct stream_entry){ found->subject, found->sequence, 0, found->data,
-				       strlen(found->data) };
-	request->entry(NULL, &entry, request->userdata);
-}
-
-/* The oldest request is answered. */
-static bool store_answer(void)
-{
-	struct bus_request *request = store.requests, copy;
-
-	while (request && !request->append && !request->entry)
-		request = request->next;
-	if (store.away || !request)
-		return false;
-	copy = *request;
-	request->stream = request->subject = request->data = NULL;
-	bus_request_cancel(request);
-	if (copy.append)
-		answer_append(&copy);
-	else
-		answer_read(&copy);
-	free(copy.stream);
-	free(copy.subject);
-	free(copy.data);
-	return true;
-}
-
-/* Nobody answered in time. */
-static void store_time_out(void)
-{
-	struct failure failure = FAILURE_INIT;
-	struct bus_request *request = store.requests, copy;
-
-	while (request && !request->append && !request->entry)
-		request = request->next;
-	if (!request)
-		return;
-	failure_set(&failure, FAILURE_NO_QUORUM, NULL, "no answer");
-	copy = *request;
-	request->stream = request->subject = request->data = NULL;
-	bus_request_cancel(request);
-	if (copy.append)
-		copy.appended(STREAM_UNKNOWN, 0, &failure, copy.userdata);
-	else
-		copy.entry(&failure, NULL, copy.userdata);
-	free(copy.stream);
-	free(copy.subject);
-	free(copy.data);
-	failure_clear(&failure);
-}
-
 /* --- callers */
 
 struct bus_call {
@@ -357,6 +62,16 @@ static struct progress_line {
 } * progress;
 static size_t n_progress;
 
+static void progress_clear(void)
+{
+	for (size_t i = 0; i < n_progress; i++) {
+		free(progress[i].id);
+		free(progress[i].text);
+	}
+	free(steal(progress));
+	n_progress = 0;
+}
+
 int daemon_serve(_unused_ struct daemon *daemon, const struct bus_endpoint *served, size_t count,
 		 bus_status_fn status, _unused_ void *userdata)
 {
@@ -367,6 +82,13 @@ int daemon_serve(_unused_ struct daemon *daemon, const struct bus_endpoint *serv
 }
 
 static char *status_text;
+static bool loop_ended;
+
+int sd_event_exit(_unused_ sd_event *loop, _unused_ int code)
+{
+	loop_ended = true;
+	return 0;
+}
 
 void daemon_status(_unused_ struct daemon *daemon, const char *format, ...)
 {
@@ -433,314 +155,6 @@ int bus_event(_unused_ struct bus *bus, enum subject_id subject, const char *a,
 	return 0;
 }
 
-/* --- the engine */
-
-struct container {
-	char *id, *name, *image, *policy, *address, *started_at;
-	const char *state;
-	json_t *labels, *body;
-	int64_t exit_code, restarts;
-	struct container *next;
-};
-static struct {
-	struct container *containers; /* in the order of creation */
-	char **volumes;
-	struct strbuf asked; /* every request but reads of lists, one a line */
-	const char *hold;    /* requests that contain this are not answered … */
-	const char *refuse;  /* … are refused with a reason … */
-	const char *refusal; /* … which is this one */
-	bool away;	     /* every request breaks off */
-	bool podman;
-	bool no_update;	 /* it has no such request */
-	bool quiet;	 /* no events */
-	bool sick;	 /* HTTP probes are answered with 503 */
-	unsigned number; /* of the last container or start */
-	char *output;	 /* of containers, in frames; NULL: none */
-} engine;
-
-static struct container *engine_find(const char *word)
-{
-	for (struct container *c = engine.containers; c; c = c->next)
-		if (streq(c->id, word) || streq(c->name, word))
-			return c;
-	return NULL;
-}
-
-static const char *engine_state(const char *name)
-{
-	const struct container *c = engine_find(name);
-
-	return c ? c->state : "none";
-}
-
-static void engine_event(const struct container *c, const char *action)
-{
-	_cleanup_json_ json_t *attributes = json_copy(c->labels), *event = NULL;
-	_cleanup_free_ char *text = NULL, *line = NULL, *code = NULL;
-
-	if (streq(action, "die")) {
-		code = xasprintf("%lld", (long long)c->exit_code);
-		json_object_set_new(attributes, "exitCode", json_string(code));
-	}
-	event = json_pack("{s:s, s:{s:s, s:O}}", "Action", action, "Actor", "ID", c->id,
-			  "Attributes", attributes);
-	text = json_text(event);
-	line = xasprintf("%s\n", text);
-	for (struct http_request *r = agentd->http->requests; r && !engine.quiet; r = r->next)
-		if (strstr(r->url, "/events")) {
-			fake_piece(r, 200, line, strlen(line));
-			return;
-		}
-}
-
-static void container_start(struct container *c)
-{
-	free(c->address);
-	free(c->started_at);
-	c->address = xasprintf("10.101.1.%u", 2 + ++engine.number % 200);
-	c->started_at =
-		xasprintf("2026-01-01T00:00:%02u.%06uZ", engine.number / 60 % 60, engine.number);
-	c->state = "running";
-	engine_event(c, "start");
-}
-
-/* Its process ends by itself. */
-static void engine_die(const char *name, int64_t code)
-{
-	struct container *c = engine_find(name);
-
-	if (!c || !streq(c->state, "running"))
-		return;
-	c->state = "exited";
-	c->exit_code = code;
-	free(steal(c->address));
-	engine_event(c, "die");
-}
-
-/* The engine starts it again, as its restart policy says. */
-static void engine_restart(const char *name)
-{
-	struct container *c = engine_find(name);
-
-	if (!c || streq(c->policy, "no"))
-		return;
-	c->restarts++;
-	container_start(c);
-}
-
-static void container_free(struct container *c)
-{
-	free(c->id);
-	free(c->name);
-	free(c->image);
-	free(c->policy);
-	free(c->address);
-	free(c->started_at);
-	json_decref(c->labels);
-	json_decref(c->body);
-	free(c);
-}
-
-static void engine_remove(const char *name)
-{
-	for (struct container **at = &engine.containers; *at; at = &(*at)->next) {
-		struct container *c = *at;
-
-		if (!streq(c->name, name) && !streq(c->id, name))
-			continue;
-		*at = c->next;
-		engine_event(c, "destroy");
-		container_free(c);
-		return;
-	}
-}
-
-/* A container that somebody else makes, by hand. Borrowed. */
-static struct container *engine_make(const char *name, const json_t *labels)
-{
-	struct container *c = xcalloc(1, sizeof(*c)), **at = &engine.containers;
-
-	while (*at)
-		at = &(*at)->next;
-	c->name = xstrdup(name);
-	c->id = xasprintf("c%u-%s", ++engine.number, name);
-	c->image = xstrdup("sha256:1");
-	c->policy = xstrdup("no");
-	c->state = "created";
-	c->labels = json_copy((json_t *)labels);
-	*at = c;
-	return c;
-}
-
-static void respond(struct http_request *request, int status, json_t *json)
-{
-	_cleanup_free_ char *text = json ? json_text(json) : xstrdup("");
-
-	json_decref(json);
-	fake_piece(request, status, text, strlen(text));
-	fake_end(request, 0, status);
-}
-
-static void respond_message(struct http_request *request, int status, const char *message)
-{
-	respond(request, status, json_pack("{s:s}", "message", message));
-}
-
-static json_t *networks_of(const struct container *c)
-{
-	return json_pack("{s:{s:{s:s}}}", "Networks", "ployz", "IPAddress",
-			 c->address ? c->address : "");
-}
-
-static json_t *inspect(const struct container *c)
-{
-	_cleanup_free_ char *name = xasprintf("/%s", c->name);
-
-	return json_pack("{s:s, s:s, s:s, s:{s:s, s:I, s:s}, s:I, s:{s:{s:s}}, s:{s:O}, s:o}", "Id",
-			 c->id, "Name", name, "Image", c->image, "State", "Status", c->state,
-			 "ExitCode", (json_int_t)c->exit_code, "StartedAt",
-			 c->started_at ? c->started_at : "", "RestartCount",
-			 (json_int_t)c->restarts, "HostConfig", "RestartPolicy", "Name", c->policy,
-			 "Config", "Labels", c->labels, "NetworkSettings", networks_of(c));
-}
-
-static json_t *list_containers(void)
-{
-	json_t *all = json_array();
-
-	for (const struct container *c = engine.containers; c; c = c->next) {
-		_cleanup_free_ char *name = xasprintf("/%s", c->name);
-
-		json_array_append_new(all, json_pack("{s:s, s:[s], s:s, s:O, s:s, s:[], s:o}", "Id",
-						     c->id, "Names", name, "ImageID", c->image,
-						     "Labels", c->labels, "State", c->state,
-						     "Ports", "NetworkSettings", networks_of(c)));
-	}
-	return all;
-}
-
-static void create(struct http_request *request, const char *query)
-{
-	_cleanup_json_ json_t *body = json_loads(request->body ? request->body : "{}", 0, NULL);
-	const char *name = strstr(query, "name=") ? strstr(query, "name=") + 5 : "";
-	struct container *c;
-
-	if (engine_find(name)) {
-		respond_message(request, 409, "the name is already in use");
-		return;
-	}
-	c = engine_make(name, json_object_get(body, "Labels"));
-	c->body = json_incref(body);
-	free(c->policy);
-	c->policy = xstrdup(json_string_value(json_object_get(
-		json_object_get(json_object_get(body, "HostConfig"), "RestartPolicy"), "Name")));
-	respond(request, 201, json_pack("{s:s}", "Id", c->id));
-}
-
-static void update(struct http_request *request, struct container *c)
-{
-	_cleanup_json_ json_t *body = json_loads(request->body ? request->body : "{}", 0, NULL);
-
-	if (engine.no_update) {
-		fake_end(request, 0, 404);
-		return;
-	}
-	free(c->policy);
-	c->policy = xstrdup(
-		json_string_value(json_object_get(json_object_get(body, "RestartPolicy"), "Name")));
-	respond(request, 200, json_object());
-}
-
-static void stop(struct http_request *request, struct container *c)
-{
-	if (streq(c->state, "running"))
-		engine_die(c->name, 143);
-	fake_end(request, 0, 204);
-}
-
-/* `rest`: WORD or WORD/VERB. */
-static bool container_request(struct http_request *request, const char *rest)
-{
-	size_t length = strcspn(rest, "/?");
-	_cleanup_free_ char *word = xstrndup(rest, length);
-	_cleanup_free_ char *verb =
-		xstrndup(rest + length + (rest[length] == '/'),
-			 rest[length] == '/' ? strcspn(rest + length + 1, "?") : 0);
-	struct container *c = engine_find(word);
-
-	if (!c) {
-		respond_message(request, 404, "no such container");
-	} else if (streq(request->method, "DELETE")) {
-		engine_remove(c->id);
-		fake_end(request, 0, 204);
-	} else if (streq(verb, "json")) {
-		respond(request, 200, inspect(c));
-	} else if (streq(verb, "start")) {
-		bool runs = streq(c->state, "running");
-
-		if (!runs)
-			container_start(c);
-		fake_end(request, 0, runs ? 304 : 204);
-	} else if (streq(verb, "stop")) {
-		stop(request, c);
-	} else if (streq(verb, "update")) {
-		update(request, c);
-	} else if (streq(verb, "wait") || (streq(verb, "logs") && request->on_body)) {
-		/* Both end with the process. */
-		if (streq(c->state, "running"))
-			return false;
-		if (streq(verb, "logs") && engine.output)
-			fake_piece(request, 200, engine.output, strlen(engine.output));
-		fake_end(request, 0, 200);
-	} else if (streq(verb, "logs")) {
-		if (engine.output)
-			fake_piece(request, 200, engine.output, strlen(engine.output));
-		fake_end(request, 0, 200);
-	} else {
-		respond_message(request, 501, "not here");
-	}
-	return true;
-}
-
-static void volume_request(struct http_request *request, const char *name)
-{
-	if (strv_contains(engine.volumes, name))
-		respond(request, 200, json_pack("{s:s}", "Name", name));
-	else
-		respond_message(request, 404, "no such volume");
-}
-
-/* False: it is not answered now. */
-static bool engine_respond(struct http_request *request, const char *path)
-{
-	if (str_starts(path, "/events"))
-		return false;
-	if (str_starts(path, "/version"))
-		respond(request, 200,
-			json_pack("{s:s, s:[{s:s}]}", "Version", "1.0", "Components", "Name",
-				  engine.podman ? "Podman Engine" : "Engine"));
-	else if (str_starts(path, "/info"))
-		respond(request, 200,
-			json_pack("{s:s, s:I, s:I}", "Architecture", "x86_64", "MemTotal",
-				  (json_int_t)1 << 30, "NCPU", (json_int_t)4));
-	else if (str_starts(path, "/networks/"))
-		respond(request, 200,
-			json_pack("{s:{s:[{s:s}]}}", "IPAM", "Config", "Subnet", "10.101.1.0/24"));
-	else if (str_starts(path, "/containers/json"))
-		respond(request, 200, list_containers());
-	else if (str_starts(path, "/containers/create"))
-		create(request, path);
-	else if (str_starts(path, "/containers/"))
-		return container_request(request, path + strlen("/containers/"));
-	else if (str_starts(path, "/volumes/"))
-		volume_request(request, path + strlen("/volumes/"));
-	else if (str_starts(path, "/images/"))
-		respond(request, 200, json_pack("{s:s}", "Id", "sha256:1"));
-	else
-		respond_message(request, 501, "not here");
-	return true;
-}
-
 /* --- the world */
 
 static struct daemon daemon_;
@@ -773,7 +187,7 @@ int socket(_unused_ int domain, _unused_ int type, _unused_ int protocol)
 /* The oldest request of the engine that is not held is answered. */
 static bool engine_answer(void)
 {
-	struct http_request *found[256];
+	struct http_request *found[256] = { NULL };
 	size_t n = 0;
 
 	for (struct http_request *r = agentd->http->requests; r && n < ARRAY_SIZE(found);
@@ -905,12 +319,7 @@ static void world_end(void)
 	store_clear();
 	strv_free(steal(engine.volumes));
 	strbuf_clear(&engine.asked);
-	for (size_t i = 0; i < n_progress; i++) {
-		free(progress[i].id);
-		free(progress[i].text);
-	}
-	free(steal(progress));
-	n_progress = 0;
+	progress_clear();
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", state_directory, files[i]);
 
@@ -920,6 +329,7 @@ static void world_end(void)
 	strcpy(state_directory + strlen(state_directory) - 6, "XXXXXX");
 	free(steal(log_lines));
 	free(steal(status_text));
+	loop_ended = false;
 	memset(&engine, 0, sizeof(engine));
 	memset(&store, 0, sizeof(store));
 	fake_url_max = 0;
@@ -976,7 +386,7 @@ static void send_request(enum subject_id subject, const char *text, struct reply
 static struct reply answer;
 
 /* The same, and what comes of it at once is in `answer`. */
-static void ask(enum subject_id subject, const char *format, ...)
+static void _printf_(2, 3) ask(enum subject_id subject, const char *format, ...)
 {
 	_cleanup_free_ char *text = NULL;
 	va_list args;
@@ -1126,6 +536,34 @@ static void ask_start(const struct deploy_of *deploy, const char *service, int s
 static void ask_ref(enum subject_id subject, const struct deploy_of *deploy, const char *instance)
 {
 	ask(subject, "{%s,'instance':'%s'}", command(deploy), instance);
+}
+
+/* --- one deploy that has the lock */
+
+#define WEB "shop-web-0-d1"
+static void world_with_deploy(struct deploy_of *deploy)
+{
+	*deploy = (struct deploy_of){ "d1", 5, 0 };
+	world_begin();
+	open_deploy(deploy, NULL, "");
+	take_lock(deploy);
+}
+
+static size_t count(const char *text, const char *part)
+{
+	size_t n = 0;
+
+	for (const char *at = text; at && (at = strstr(at, part)); at += strlen(part))
+		n++;
+	return n;
+}
+
+static void is_asked(const char *what, size_t times, const char *name)
+{
+	size_t n = count(engine.asked.text, what);
+
+	if (!ok(n == times, "%s: %s %zu times", name, what, times))
+		tap_show("asked", engine.asked.text);
 }
 
 #endif

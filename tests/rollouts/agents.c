@@ -1,4 +1,4 @@
-/* Agents: the participants of a deploy, as the design's table of participants has them. */
+/* Agents: simulates agentd as a participant of deploys, by the design's table of participants. */
 #include "tests/rollouts/world.h"
 
 #include <stdio.h>
@@ -48,7 +48,8 @@ static struct sim_instance *candidate_of(struct sim_agent *a, const struct sim_i
 	return NULL;
 }
 
-/* The lock of the deploy that stopped something has lapsed or was superseded: the head decides. */
+/* The lock of the deploy that stopped an instance has lapsed or was superseded: the head decides.
+ */
 static void settle(struct world *w, struct sim_agent *a, const char *ns)
 {
 	const struct log_entry *entry = store_head(w, ns);
@@ -70,7 +71,7 @@ static void settle(struct world *w, struct sim_agent *a, const char *ns)
 				set_state(w, old, INSTANCE_READY);
 		} else if (candidate && candidate->aborted &&
 			   head_instance(entry->head, candidate->id, NULL)) {
-			/* The commit was stored late: reversed. */
+			/* The commit was stored late: reverses the abort. */
 			if (old->state == INSTANCE_READY)
 				set_state(w, old, INSTANCE_STOPPED);
 			if (candidate->state == INSTANCE_STOPPED)
@@ -126,13 +127,13 @@ static void on_lapse(struct world *w, void *userdata)
 			settle_soon(w, &w->agents[i], lock->ns);
 }
 
-static void renew(struct world *w, struct sim_lock *lock)
+void agent_renew(struct world *w, struct sim_lock *lock)
 {
 	lock->until = w->now + LEASE_TERM_USEC;
 	world_at(w, LEASE_TERM_USEC, on_lapse, lock, NULL);
 }
 
-/* --- admission: what the head shows, read from the leader */
+/* --- admission, by the head as read from the leader */
 
 static bool fenced(struct failure *failure)
 {
@@ -167,7 +168,7 @@ static bool refuses(struct world *w, struct sim_agent *a, const struct agent_com
 		return true;
 	}
 	if (lock->held && streq(lock->deploy, command->deploy))
-		renew(w, lock);
+		agent_renew(w, lock);
 	return false;
 }
 
@@ -208,7 +209,7 @@ static void *instance_answer(const struct sim_instance *instance)
 	return answer;
 }
 
-/* --- the life of an instance */
+/* --- the states of an instance */
 
 static void on_died(struct world *w, void *userdata)
 {
@@ -326,7 +327,7 @@ void *agent_answer(struct world *w, struct sim_agent *a, enum subject_id subject
 		lock->deploy = xstrdup(command->deploy);
 		lock->epoch = command->epoch;
 		lock->held = true;
-		renew(w, lock);
+		agent_renew(w, lock);
 		return list(a, command->ns, offsetof(struct agent_locked, instances),
 			    offsetof(struct agent_locked, n_instances), &agent_locked_schema);
 	case SUBJECT_AGENT_UNLOCK:

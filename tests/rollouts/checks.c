@@ -1,4 +1,4 @@
-/* What must never happen. */
+/* Checks: the invariants that no rollout may violate. */
 #include "tests/rollouts/world.h"
 
 #include "lib/str.h"
@@ -11,8 +11,8 @@ static struct holder *holder_of_deploy(struct world *w, const char *deploy)
 	return NULL;
 }
 
-/* A commit: two of one revision, one of an older epoch, or of a candidate that the last query did
- * not report ready. */
+/* At a commit: no second commit of a revision, none of an older epoch, none with a candidate that
+ * the last query did not report ready. */
 static void check_commit(struct world *w, const struct log_entry *entry)
 {
 	const struct head *head = entry->head;
@@ -57,7 +57,7 @@ void check_append(struct world *w, const struct log_entry *entry)
 		check_commit(w, entry);
 }
 
-/* A gateway whose view names it may still send traffic there. */
+/* A gateway whose view names an instance may still send it traffic. */
 void check_removed(struct world *w, const struct sim_agent *agent,
 		   const struct sim_instance *instance)
 {
@@ -139,6 +139,29 @@ void check_committed(struct world *w, const struct head *head)
 		}
 }
 
+/* A clean-up is recorded as done only when nothing is left of it. */
+void check_closed(struct world *w, const char *ns, const char *deploy, enum deploy_phase phase)
+{
+	_cleanup_free_ char *subject = subject_make(SUBJECT_DEPLOY_STATUS, ns, deploy);
+	const struct log_entry *entry = store_last(w, STREAM_STATUS, subject);
+	void *decoded = NULL;
+	struct deploy *record;
+
+	if (phase != DEPLOY_DONE || !entry ||
+	    codec_parse(&deploy_schema, entry->text, strlen(entry->text), CODEC_LENIENT, &decoded,
+			NULL) < 0)
+		return;
+	record = decoded;
+	for (size_t i = 0; i < record->n_left; i++) {
+		const struct sim_instance *instance = instance_of(w, record->left[i].instance);
+
+		if (instance && instance->state != INSTANCE_GONE)
+			world_violation(w, "the clean-up of deploy %s is recorded as done, %s runs",
+					deploy, instance->id);
+	}
+	deploy_free(record);
+}
+
 /* After the last clean-up nothing runs that the head does not name. */
 void check_leaks(struct world *w, const struct head *head)
 {
@@ -159,7 +182,7 @@ void check_end(struct world *w)
 	for (int i = 0; i < HOLDERS; i++)
 		if (w->holders[i].started)
 			check_outcome(w, &w->holders[i]);
-	/* Where no last holder cleans up, a dead one leaves what the next would find. */
+	/* Without a last holder that cleans up, the state that a dead one left is permitted. */
 	if (shop && w->holders[0].started) {
 		check_committed(w, shop->head);
 		if (shop->head->open)

@@ -1,4 +1,4 @@
-/* Holders: each is a leased with one rollout, the lease it has, and its requests on their way. */
+/* Holders: simulates leased, each with one rollout, its lease and its pending requests. */
 #include "tests/rollouts/world.h"
 
 #include <stdio.h>
@@ -52,7 +52,7 @@ static void on_tick(struct world *w, void *userdata)
 struct flight {
 	struct world *world;
 	struct holder *holder;
-	struct rpc *rpc; /* NULL: nobody waits for it any more */
+	struct rpc *rpc; /* NULL: the rollout does not wait for it any more */
 	enum subject_id subject;
 	int machine;
 	void *answer;
@@ -96,7 +96,7 @@ static void deliver(struct flight *f, const struct failure *failure, void *answe
 	rpc_answer(rpc, failure, answer);
 }
 
-/* What the last query reported, as checks.c wants it. */
+/* Stores the last query's report for checks.c. */
 static void note_probe(struct flight *f)
 {
 	const struct agent_probed *probed = f->answer;
@@ -176,7 +176,7 @@ static void on_timeout(struct world *w, void *userdata)
 	flight_unref(f);
 }
 
-/* Requests outlive the rollout that sent them. */
+/* Requests continue to exist when the rollout that sent them has ended. */
 static void copy_request(struct flight *f, const void *request)
 {
 	const struct agent_command *command = request;
@@ -439,9 +439,10 @@ static void record(struct rollout *r, bool final)
 		       r->failure.message ? r->failure.message : "");
 }
 
-static void close_record(_unused_ struct rollout *r, _unused_ const char *deploy,
-			 _unused_ enum deploy_phase phase, _unused_ const char *note)
+static void close_record(struct rollout *r, const char *deploy, enum deploy_phase phase,
+			 _unused_ const char *note)
 {
+	check_closed(holder_of(r)->world, r->ns, deploy, phase);
 }
 
 static char *nonce(struct rollout *r)

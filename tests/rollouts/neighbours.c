@@ -1,4 +1,4 @@
-/* placerd and the gateways. */
+/* Neighbours: simulates placerd and the gateways. */
 #include "tests/rollouts/world.h"
 
 #include "lib/str.h"
@@ -36,7 +36,7 @@ static void plan_service(const struct world *w, struct plan *plan, const struct 
 		row->service = xstrdup(service->name);
 		row->slot = i;
 		row->machine = xstrdup(w->agents[i % MACHINES].name);
-		row->digest = xstrdup(service->image);
+		row->digest = w->seed % 3 ? xstrdup(service->image) : NULL; /* pull: always */
 		row->update = w->options.stop_first ? UPDATE_STOP_FIRST : UPDATE_START_FIRST;
 		if (seen && streq(old->hash, hash) && seen->state != INSTANCE_FAILED &&
 		    seen->state != INSTANCE_STOPPED) {

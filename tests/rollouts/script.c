@@ -10,7 +10,7 @@
 struct script {
 	struct rollout *rollout;
 	uint64_t now;
-	char **commands; /* sent and not yet expected */
+	char **commands; /* sent, and not matched by a line yet */
 	char **notes;
 	char **members;
 	bool members_live;
@@ -20,7 +20,7 @@ struct script {
 	char *read_subject;
 	struct store_write *writing;
 	int nonces;
-	bool entered; /* a phase: before, nothing is polled */
+	bool entered; /* a phase was entered: before, nothing is polled */
 	char *wrong;
 };
 
@@ -386,7 +386,7 @@ static void line_members(struct script *s, char *line)
 	poll_rollout(s);
 }
 
-static void line_heard(struct script *s, char *line)
+static void line_progress(struct script *s, char *line)
 {
 	char *instance = word(&line);
 	const struct progress p = {
@@ -396,7 +396,7 @@ static void line_heard(struct script *s, char *line)
 		.machine = (char *)"m1",
 	};
 
-	rollout_heard(s->rollout, &p);
+	rollout_on_progress(s->rollout, &p);
 	poll_rollout(s);
 }
 
@@ -414,10 +414,10 @@ static void line_expect(struct script *s, const char *line)
 
 	if (!*line) {
 		if (strv_count(all))
-			wrong(s, "sent besides: %s", all[0]);
+			wrong(s, "unexpected: %s", all[0]);
 		return;
 	}
-	/* What goes to several machines at once has no order. */
+	/* Commands that are sent to several machines at once have no order. */
 	for (size_t i = 0; all && all[i]; i++) {
 		if (!str_starts(all[i], line))
 			continue;
@@ -520,8 +520,8 @@ static void run_line(struct script *s, char *line)
 		line_lease(s, line);
 	else if (streq(kind, "members"))
 		line_members(s, line);
-	else if (streq(kind, "heard"))
-		line_heard(s, line);
+	else if (streq(kind, "progress"))
+		line_progress(s, line);
 	else if (streq(kind, "tick"))
 		line_tick(s, line);
 	else if (streq(kind, "state"))
@@ -534,7 +534,7 @@ static void run_line(struct script *s, char *line)
 		wrong(s, "unknown line: %s", kind);
 }
 
-/* The model as it is before the phases after PHASE_PLAN. */
+/* Fills the model as it is before the phases after PHASE_PLAN. */
 static void prepare(struct script *s, const struct script_options *options)
 {
 	struct rollout *r = s->rollout;

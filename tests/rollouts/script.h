@@ -12,7 +12,7 @@
  *                          unknown, at sequence N
  *   lease STATE [EPOCH]    held, lost, refused, released; `renewed` moves its deadline
  *   members M…             the machine view from now on; `members -` is not live
- *   heard INSTANCE STATE   progress of an agent
+ *   progress INSTANCE STATE   progress of an agent
  *   cancel                 by an operator
  *   tick SECONDS           time passes, one poll each second
  *   = PHASE                the current phase
@@ -34,8 +34,8 @@ struct script_options {
 	bool yes;
 };
 
-/* Runs the script (lines separated by newlines). NULL when every line held; otherwise the first
- * that did not, with what was found, owned by the caller. */
+/* Runs the script (lines separated by newlines). NULL if every line matched; otherwise the first
+ * that did not, with the actual value, owned by the caller. */
 char *script_run(const struct script_options *options, const char *script);
 
 #endif

@@ -1,5 +1,6 @@
-/* The store: one log with compare-and-set by subject. Reads come from its leader. An append may be
- * late, lose its answer or be refused; one whose writer has left may still be stored. */
+/* Store: simulates one log with compare-and-set per subject. Reads are served by its leader. An
+ * append may be late, lose its answer or be refused; one whose writer has ended may still be
+ * stored. */
 #include "tests/rollouts/world.h"
 
 #include <stdio.h>
@@ -76,9 +77,9 @@ void store_free(struct world *w)
 
 /* --- reads */
 
-/* What is read is what the leader has when the question arrives. */
+/* A read returns the leader's entries at the time when the request arrives. */
 struct reading {
-	struct store_read *read; /* NULL: the reader has left */
+	struct store_read *read; /* NULL: the reader has ended */
 	enum { READ_LAST, READ_AT, READ_NEXT, READ_HISTORY, READ_CLAIMS } what;
 	const char *stream;
 	char *subject;
@@ -225,7 +226,7 @@ static void arrive(struct world *w, void *userdata)
 	const struct log_entry *last = store_last(w, a->stream, a->subject);
 
 	if (w->now < w->store_away_until) {
-		/* Repeated by its writer while it is there; on its own a request is lost. */
+		/* A lost request is repeated while its writer exists. */
 		if (a->write && w->now < a->deadline) {
 			world_at(w, 250 * MS, arrive, a, attempt_unref);
 			return;
@@ -244,7 +245,7 @@ static void arrive(struct world *w, void *userdata)
 	attempt_unref(a);
 }
 
-/* The writer learns what became of it: from the answer, or by reading back. */
+/* The writer gets the outcome, from the answer or by reading the subject back. */
 static void resolve(struct world *w, void *userdata)
 {
 	struct attempt *a = userdata;
@@ -316,7 +317,7 @@ void sim_append(struct store_write *write, const struct store_append *append)
 		world_at(w, world_latency(w), refuse, a, attempt_unref);
 		return;
 	}
-	/* One that is late beyond its writer's deadline is the interesting one. */
+	/* Delays beyond the writer's deadline test late appends. */
 	if (world_chance(w, 6))
 		arrival = world_random(w, 60 * S);
 	answer = arrival + (world_chance(w, 10) ? world_random(w, 20 * S) : world_latency(w));

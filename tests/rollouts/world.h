@@ -1,7 +1,6 @@
-/* A world for rollouts: a store, a lease, agents, gateways and a planner, simulated with a clock of
- * its own, so that a deploy with lost answers, deaths and takeovers runs in a millisecond. What it
- * simulates is the other side of leased's requests as the design describes it; the rollouts in it
- * are the real ones. */
+/* World: simulates store, lease, agents, gateways and planner with its own clock, so that a deploy
+ * with lost answers, crashes and takeovers runs in a millisecond. It simulates the receivers of
+ * leased's requests as the design describes them; the rollouts are leased's own code. */
 #ifndef PLOYZ_TESTS_ROLLOUTS_WORLD_H
 #define PLOYZ_TESTS_ROLLOUTS_WORLD_H
 
@@ -18,10 +17,10 @@ struct world;
 typedef void (*event_fn)(struct world *world, void *userdata);
 struct event {
 	uint64_t at;
-	uint64_t order; /* events of one moment, in the order of their making */
+	uint64_t order; /* orders events of one time by their creation */
 	event_fn fn;
 	void *userdata;
-	void (*drop)(void *userdata); /* when it never happens; may be NULL */
+	void (*drop)(void *userdata); /* frees an event that does not run; may be NULL */
 };
 
 /* --- the store */
@@ -32,16 +31,16 @@ struct log_entry {
 	char *nonce;
 	struct head *head; /* decoded; NULL: not a head */
 };
-struct attempt { /* an append on its way; it outlives its writer */
+struct attempt { /* a pending append; it remains when its writer ends */
 	struct world *world;
-	struct store_write *write; /* NULL: the writer has left */
+	struct store_write *write; /* NULL: the writer has ended */
 	char *subject, *text, *nonce;
 	const char *stream;
 	uint64_t expected, deadline;
 	enum { ATTEMPT_FLYING, ATTEMPT_STORED, ATTEMPT_CONFLICT } outcome;
 	uint64_t sequence;
 	bool resolved;	/* the writer has its answer */
-	int references; /* events that will look at it */
+	int references; /* events that refer to it */
 };
 
 /* --- leases */
@@ -49,8 +48,8 @@ struct sim_lease {
 	char ns[16];
 	bool held;
 	int64_t epoch;
-	int holder;	/* index of the holder whose lease it is */
-	uint64_t moved; /* when it was written last */
+	int holder;	/* index of the holder that has the lease */
+	uint64_t moved; /* time of the last write */
 };
 
 /* --- agents */
@@ -61,8 +60,8 @@ struct sim_instance {
 	enum instance_state state;
 	bool aborted;  /* stopped as a candidate by a presumed abort */
 	char *stopper; /* the deploy that stopped it */
-	bool dies;     /* will die soon after it is ready */
-	int64_t facts; /* sequence of the fact of this state */
+	bool dies;     /* fails soon after it is ready */
+	int64_t facts; /* sequence of the fact with this state */
 	uint64_t ready_at;
 };
 struct sim_lock {
@@ -97,17 +96,17 @@ struct holder {
 	int64_t epoch;
 	uint64_t deadline;
 	bool scheduled;
-	bool final; /* this rollout is undisturbed */
+	bool final; /* this rollout runs without faults */
 	uint64_t ended_at;
-	struct deploy *record; /* its end */
+	struct deploy *record; /* its final record */
 	char **ready;	 /* instances that the last answer of each agentd.probe reported ready */
 	bool lost_watch; /* it does not see that its lease was broken */
 	struct phase_row table[PHASE_COUNT];
 };
 
 struct options {
-	bool faults; /* lost, late and repeated answers; deaths; lease trouble */
-	bool routes; /* two namespaces want one host */
+	bool faults; /* lost, late and repeated answers; crashes; lost leases */
+	bool routes; /* two namespaces claim one host */
 	bool stop_first;
 	bool fails; /* candidates do not become ready */
 	int replicas;
@@ -124,24 +123,24 @@ struct world {
 	struct log_entry *log;
 	size_t n_log;
 	uint64_t last; /* sequence */
-	int64_t facts; /* the same of PLOYZ_FACTS */
+	int64_t facts; /* last sequence of PLOYZ_FACTS */
 	struct sim_lease leases[2];
 	struct sim_agent agents[MACHINES];
 	struct sim_gateway gateways[MACHINES];
 	struct holder holders[HOLDERS];
 	uint64_t store_away_until;
 	bool calm;	     /* no faults any more */
-	char violation[256]; /* the first one; empty: none */
+	char violation[256]; /* the first violation; empty: none */
 	bool trace;
 };
 
 struct world *world_new(uint64_t seed, const struct options *options);
 void world_free(struct world *world);
-/* Runs until nothing happens any more or `until`. */
+/* Runs until no event is left or until the time `until`. */
 void world_run(struct world *world, uint64_t until);
 uint64_t world_random(struct world *world, uint64_t below);
 bool world_chance(struct world *world, unsigned percent);
-/* A latency: mostly a millisecond, sometimes seconds. */
+/* A random latency: mostly about a millisecond, sometimes seconds. */
 uint64_t world_latency(struct world *world);
 void world_at(struct world *world, uint64_t usec_from_now, event_fn fn, void *userdata,
 	      void (*drop)(void *userdata));
@@ -163,12 +162,13 @@ void sim_read_claims(struct store_read *read);
 void sim_cancel_read(struct store_read *read);
 void sim_append(struct store_write *write, const struct store_append *append);
 void sim_cancel_write(struct store_write *write);
-/* A record, without a compare-and-set. */
+/* Appends a record, without compare-and-set. */
 void store_put(struct world *world, const char *stream, const char *subject, const char *text);
 
-/* agents.c: gives the answer of an agent as it is now, or NULL with the failure */
+/* agents.c: the present answer of an agent, or NULL with the failure */
 void *agent_answer(struct world *world, struct sim_agent *agent, enum subject_id subject,
 		   const void *request, struct failure *failure);
+void agent_renew(struct world *world, struct sim_lock *lock);
 void agents_head_changed(struct world *world, const char *ns);
 void agent_free(struct sim_agent *agent);
 
@@ -189,6 +189,7 @@ void holder_free(struct holder *holder);
 void check_append(struct world *world, const struct log_entry *entry);
 void check_removed(struct world *world, const struct sim_agent *agent,
 		   const struct sim_instance *instance);
+void check_closed(struct world *world, const char *ns, const char *deploy, enum deploy_phase phase);
 void check_end(struct world *world);
 void check_committed(struct world *world, const struct head *head);
 void check_leaks(struct world *world, const struct head *head);

@@ -23,6 +23,7 @@
  *           ended
  *
  * Exits 0 on success, 1 when the request was refused or not answered, 2 on wrong usage. */
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "lib/bus.h"
@@ -153,7 +154,7 @@ static void on_filled(enum stream_outcome outcome, _unused_ uint64_t sequence,
 static void fill_one(struct tool *tool)
 {
 	_cleanup_free_ char *subject =
-		xasprintf("%s.n%lld", tool->argv[0], (long long)(tool->first + tool->sent));
+		xasprintf("%s.n%" PRId64, tool->argv[0], tool->first + tool->sent);
 	const struct stream_append append = {
 		.subject = subject,
 		.data = "{}",

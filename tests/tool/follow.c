@@ -1,4 +1,5 @@
-/* follow: what a projection of the log hears, one line each, until it is ended. For tests in sh.
+/* follow: prints each callback of a projection of both streams, one line each, until it is ended.
+ * For tests in sh.
  *
  *   follow URL MACHINE     entry SUBJECT SEQUENCE DATA | gone SUBJECT |
  *                          settled GENERATION INTENT FACTS | stale | fresh | reason TEXT */

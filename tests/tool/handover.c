@@ -1,14 +1,14 @@
-/* handover: where nats.c's threads hand over to the loop, all of it at once, as hard as it goes.
+/* handover: nats.c's threads and the loop under load.
  *
  *   handover URL traffic MESSAGES   numbered messages and requests both ways, while subscriptions
- *                                   to what arrives are made and dropped
- *   handover URL storm              the same, and a bus that is freed whenever the connection is
- *                                   lost and opened again when it is back, until a message comes on
- *                                   handover.end; prints `lost` and `back`
- *   handover URL turnover ROUNDS    buses are opened, and freed while messages and answers arrive
+ *                                   to them are created and freed
+ *   handover URL storm              the same, with a bus that is freed whenever the connection is
+ *                                   lost and opened again when it returns, until a message arrives
+ * on handover.end; prints `lost` and `back` handover URL turnover ROUNDS    buses are opened, and
+ * freed while messages and answers arrive
  *
- * Prints what was done; exits 0 when nothing was lost, came twice, out of order, or to somebody who
- * had gone. Built with SAN=thread or SAN=address it says what those see: that is its use. */
+ * Prints counts; exits 0 when no message was lost, repeated, out of order or delivered to a freed
+ * receiver. Its purpose is to be built with SAN=thread or SAN=address. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,12 +22,12 @@
 #define PATIENCE_USEC (60 * SECONDS)
 #define REQUEST_USEC (20 * SECONDS)
 #define AGAIN_USEC 50000
-#define PLACES 24	 /* subscriptions that come and go */
-#define AT_ONCE 64	 /* messages sent in one turn of the loop */
-#define UNDER_WAY 1024	 /* sent and not yet seen, at most */
-#define LONG_BYTES 16384 /* reading one of these takes nats.c's thread a while */
+#define PLACES 24	 /* subscriptions that are created and freed */
+#define AT_ONCE 64	 /* messages sent in one iteration of the loop */
+#define UNDER_WAY 1024	 /* sent and not yet received, at most */
+#define LONG_BYTES 16384 /* long enough to keep nats.c's reading thread busy */
 
-/* Who hears what, for as long as it is there. */
+/* A subscription and its receiver. */
 struct listener {
 	struct traffic *traffic;
 	struct bus_subscription *subscription;
@@ -47,10 +47,10 @@ struct lane {
 	struct bus *from, *to;
 	const char *name;
 	uint64_t sent, seen;
-	uint64_t skipped; /* by numbers that were sent while the connection was lost */
+	uint64_t skipped; /* numbers that were sent while the connection was lost */
 };
 
-/* The request with which a storm ends. */
+/* The request that ends a storm. */
 struct last {
 	struct traffic *traffic;
 	struct bus *bus;
@@ -65,7 +65,7 @@ struct traffic {
 	struct lane there, back;
 	struct listener *listeners[PLACES];
 	struct asked *asked;
-	uint64_t messages; /* to send each way; 0: until told */
+	uint64_t messages; /* to send each way; 0: until the end is requested */
 	uint64_t dropped, ghosts, disorder;
 	uint64_t requests, answered, refused, cancelled, answers;
 	uint64_t lost, returns;
@@ -102,7 +102,7 @@ static struct bus *opened(sd_event *loop, const char *url, const char *name)
 	return bus;
 }
 
-/* A number, and behind it sometimes so much that reading it takes time. */
+/* A number, sometimes followed by enough text that reading it takes time. */
 static int send_number(struct traffic *t, struct bus *bus, const char *subject, uint64_t number)
 {
 	int length = number % 16 == 0 ? LONG_BYTES : (int)(number % 64);
@@ -137,7 +137,7 @@ static void drop(struct traffic *t, unsigned place)
 	free(listener);
 }
 
-/* Every other one drops itself at the first thing that it hears. */
+/* Every other one frees itself at its first message. */
 static void on_heard(_unused_ const struct bus_message *message, void *userdata)
 {
 	struct listener *listener = userdata;
@@ -243,7 +243,7 @@ static void on_turn(void *userdata)
 	if (more) {
 		ask(t, t->left, "handover.ask.right");
 		ask(t, t->right, "handover.ask.left");
-		/* One that is taken back while its answer is on its way. */
+		/* One is cancelled while its answer is under way. */
 		if (t->requests % 8 == 0) {
 			bus_request_cancel(t->asked->request);
 			asked_free(t->asked);
@@ -285,7 +285,7 @@ static int traffic_open(struct traffic *t)
 	    bus_subscribe(t->left, "handover.ask.left", on_question, t, NULL) < 0 ||
 	    bus_subscribe(t->right, "handover.ask.right", on_question, t, NULL) < 0)
 		return -ENOTCONN;
-	/* The server knows who listens before the first is sent. */
+	/* The server has the subscriptions before the first message is sent. */
 	return bus_flush(t->left, 5 * SECONDS) < 0 ? -ENOTCONN : bus_flush(t->right, 5 * SECONDS);
 }
 
@@ -352,7 +352,7 @@ static void on_state(bool connected, void *userdata)
 	if (!connected) {
 		t->lost++;
 		puts("lost");
-		/* While its own threads are trying to come back. */
+		/* While its own threads try to reconnect. */
 		bus_free(steal(t->third));
 	} else {
 		t->returns++;
@@ -363,7 +363,7 @@ static void on_state(bool connected, void *userdata)
 	fflush(stdout);
 }
 
-/* At the end each asks the other once more: until both are back, again and again. */
+/* At the end each sends the other one more request, repeated until both are connected. */
 static void on_last_answer(int error, _unused_ const struct bus_message *reply, void *userdata)
 {
 	struct last *last = userdata;
@@ -415,7 +415,7 @@ static int verb_storm(struct traffic *t, _unused_ uint64_t count)
 	return traffic_judge(t);
 }
 
-/* A bus that comes, hears some of the traffic, asks, and is freed in the midst of both. */
+/* A bus that is opened, receives some of the traffic, sends requests and is freed during both. */
 struct guest {
 	struct traffic *traffic;
 	struct bus *bus;
@@ -464,7 +464,7 @@ static void on_guest_turn(void *userdata)
 	struct guest *guest = userdata;
 	struct traffic *t = guest->traffic;
 
-	/* Some leave before they have heard anything. */
+	/* Some are freed before they have received anything. */
 	if (guest->bus && guest->heard >= guest->rounds % 4 * 16) {
 		bus_free(steal(guest->bus));
 		guest->rounds--;

@@ -39,6 +39,10 @@ static struct bus_subscription *fake_subscriptions;
 static struct bus_request *fake_requests;
 /* Called for everything that is published without a reply; may be NULL. */
 static void (*fake_published)(const char *subject, const char *data, size_t size);
+/* The last message that was published: for tests. */
+static struct {
+	char *subject, *data, *keys[2], *values[2];
+} fake_last;
 /* Subscribing is refused. */
 static bool fake_deaf;
 
@@ -83,17 +87,40 @@ void bus_subscription_free(struct bus_subscription *sub)
 	free(sub);
 }
 
+static inline void fake_last_clear(void)
+{
+	free(steal(fake_last.subject));
+	free(steal(fake_last.data));
+	for (size_t i = 0; i < ARRAY_SIZE(fake_last.keys); i++) {
+		free(steal(fake_last.keys[i]));
+		free(steal(fake_last.values[i]));
+	}
+}
+
+static inline void fake_last_keep(const char *subject, const struct bus_headers *headers,
+				  const void *data, size_t size)
+{
+	fake_last_clear();
+	fake_last.subject = xstrdup(subject);
+	fake_last.data = xmemdup(data, size);
+	for (size_t i = 0; headers && i < MIN2(headers->count, ARRAY_SIZE(fake_last.keys)); i++) {
+		fake_last.keys[i] = xstrdup(headers->keys[i]);
+		fake_last.values[i] = xstrdup(headers->values[i]);
+	}
+}
+
 int bus_publish(struct bus *bus, const char *subject, _unused_ const char *reply,
 		const struct bus_headers *headers, const void *data, size_t size)
 {
 	if (size > BUS_PAYLOAD_MAX)
 		return -EMSGSIZE;
-	/* A header ends at its line. */
+	/* A header cannot contain a line break. */
 	for (size_t i = 0; headers && i < headers->count; i++)
 		HOLDS(headers->keys[i] && headers->values[i] &&
 		      !strpbrk(headers->values[i], "\r\n"));
 	if (!bus->connected)
 		return -ENOTCONN;
+	fake_last_keep(subject, headers, data, size);
 	if (fake_published)
 		fake_published(subject, data, size);
 	return 0;
@@ -199,7 +226,7 @@ int bus_status(const struct bus_message *message)
 	return headers && headers->status ? atoi(headers->status) : 0;
 }
 
-/* The bytes end with a zero byte, as lib/bus.h has it, and nothing lies behind that. */
+/* The bytes end with a zero byte, as in lib/bus.h, and nothing follows it. */
 static inline void fake_deliver(struct bus_subscription *sub, const char *subject,
 				const char *reply, const struct fake_headers *headers,
 				const void *data, size_t size)
@@ -247,7 +274,7 @@ static inline struct bus_subscription *fake_listening(size_t n)
 	return sub;
 }
 
-/* All that waited is told at once, as lib/bus.c does. */
+/* Pending requests fail at once, as in lib/bus.c. */
 static inline void fake_connection(bool connected)
 {
 	if (fake_bus.connected == connected)
@@ -267,6 +294,7 @@ static inline void fake_connection(bool connected)
 static inline void fake_bus_end(void)
 {
 	HOLDS(!fake_requests && !fake_subscriptions);
+	fake_last_clear();
 	for (size_t i = 0; i < fake_bus.n_watchers; i++)
 		HOLDS(!fake_bus.watchers[i].fn);
 	free(steal(fake_bus.watchers));

@@ -1,6 +1,6 @@
-/* In the place of lib/bus-serve.c, and of how a daemon opens its door: a daemon's verbs are asked,
- * and whatever it says can be read by its schema. Whoever leaves a call behind is found out.
- * Included once in a target. */
+/* Replaces lib/bus-serve.c and daemon_serve: requests reach a daemon's endpoints, and each answer
+ * can be decoded with its schema. A call that is never answered is a failure. Included once in a
+ * target. */
 #ifndef PLOYZ_TESTS_FUZZ_FAKE_CALLS_H
 #define PLOYZ_TESTS_FUZZ_FAKE_CALLS_H
 
@@ -14,7 +14,7 @@ struct bus_call {
 };
 
 static size_t fake_calls;
-/* What is served, once the daemon serves. */
+/* The daemon's endpoints, once it serves. */
 static const struct bus_endpoint *fake_verbs;
 static size_t fake_n_verbs;
 static bus_status_fn fake_status;
@@ -30,7 +30,7 @@ int daemon_serve(_unused_ struct daemon *daemon, const struct bus_endpoint *verb
 	return 0;
 }
 
-/* The object travels, and the other side understands it. */
+/* The object can be encoded and decoded again. */
 static inline void holds_readable(const struct codec_schema *schema, const void *object)
 {
 	_cleanup_json_ json_t *json = codec_encode(schema, object);
@@ -95,7 +95,8 @@ int bus_event(_unused_ struct bus *bus, enum subject_id subject, _unused_ const 
 	return 0;
 }
 
-/* Asks the verb of this subject; what the schema refuses never gets to the daemon. */
+/* Calls the endpoint of this subject; a request that its schema refuses does not reach the daemon.
+ */
 static inline void fake_call(enum subject_id subject, const json_t *request)
 {
 	const struct bus_endpoint *verb = NULL;

@@ -1,5 +1,5 @@
-/* In the place of lib/http.c: the other side answers what the target says, by the same rules
- * (lib/http.h). Included once in a target. */
+/* Replaces lib/http.c: the target gives the answers, by the same rules (lib/http.h). Included once
+ * in a target. */
 #ifndef PLOYZ_TESTS_FUZZ_FAKE_HTTP_H
 #define PLOYZ_TESTS_FUZZ_FAKE_HTTP_H
 
@@ -21,11 +21,11 @@ struct http_request {
 	http_body_fn on_body;
 	http_done_fn done;
 	void *userdata;
-	int status; /* 0: nothing came yet */
+	int status; /* 0: nothing was received yet */
 	struct strbuf gathered;
 	struct strbuf piece; /* that was not taken */
 	bool paused, inside, ending, cancelled;
-	bool over; /* it had enough while it was resumed: its end comes in the next turn */
+	bool over; /* it ended itself while it was resumed: `done` follows in the next iteration */
 };
 
 /* A longer address is refused; 0: none is. */
@@ -110,7 +110,7 @@ char *http_escape(const char *s, const char *keep)
 	return strbuf_steal(&out);
 }
 
-/* The end of a request: with `error`, or with a status. */
+/* Ends a request: with `error`, or with a status. */
 static inline void fake_end(struct http_request *request, int error, int status)
 {
 	struct http_answer answer = {
@@ -130,7 +130,7 @@ static inline void fake_end(struct http_request *request, int error, int status)
 	request_free(request);
 }
 
-/* False: the request is gone. */
+/* False: the request was freed. */
 static inline bool hand_over(struct http_request *request, const char *data, size_t size)
 {
 	enum http_flow flow;
@@ -162,7 +162,7 @@ void http_resume(struct http_request *request)
 	strbuf_clear(&piece);
 }
 
-/* A piece of its answer; false: the request is gone. While it is paused, nothing comes. */
+/* Passes a piece of its answer; false: the request was freed. A paused one gets nothing. */
 static inline bool fake_piece(struct http_request *request, int status, const char *data,
 			      size_t size)
 {
@@ -176,7 +176,7 @@ static inline bool fake_piece(struct http_request *request, int status, const ch
 	return true;
 }
 
-/* The ends of those that had enough. */
+/* Ends those that ended themselves. */
 static inline void fake_http_turn(struct http *http)
 {
 	struct http_request *request = http->requests;
@@ -191,7 +191,7 @@ static inline void fake_http_turn(struct http *http)
 	}
 }
 
-/* The request of this number, counted round; NULL: there is none. */
+/* The request of this index, modulo their number; NULL: there is none. */
 static inline struct http_request *fake_request(struct http *http, size_t n)
 {
 	struct http_request *request = http->requests;

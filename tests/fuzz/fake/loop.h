@@ -125,7 +125,7 @@ static inline void fake_turn(void)
 		}
 		deferred->scheduled = false;
 		deferred->fn(deferred->userdata);
-		/* Any of them may be gone. */
+		/* Any of them may have been freed. */
 		deferred = fake_deferred;
 	}
 }

@@ -1,5 +1,5 @@
-/* In the place of the kernel's: what is connected or accepted is one end of a pair, and the target
- * has the other. Nothing leaves the process. Included once in a target. */
+/* Replaces the kernel's sockets: each connected or accepted socket is one end of a pair, and the
+ * target has the other. Nothing leaves the process. Included once in a target. */
 #ifndef PLOYZ_TESTS_FUZZ_FAKE_SOCKET_H
 #define PLOYZ_TESTS_FUZZ_FAKE_SOCKET_H
 
@@ -13,12 +13,12 @@
 #define FAKE_SOCKETS 16
 
 struct fake_socket {
-	int ours, theirs; /* ours: closed by whoever was given it */
+	int ours, theirs; /* this end: closed by its owner */
 };
 static struct fake_socket fake_sockets[FAKE_SOCKETS];
 static size_t fake_n_sockets;
 
-/* A new pair; the end that is handed out. */
+/* A new pair; returns the end of the code under test. */
 static inline int fake_pair(int type)
 {
 	int fds[2];
@@ -43,7 +43,7 @@ int connect(_unused_ int fd, _unused_ const struct sockaddr *address, _unused_ s
 	return 0;
 }
 
-/* The other side has this to say; what does not fit at once, or finds nobody, is lost. */
+/* The target sends this; what does not fit at once, or has no receiver, is lost. */
 static inline void fake_say(size_t n, const void *data, size_t size)
 {
 	ssize_t said = n < fake_n_sockets && size ? send(fake_sockets[n].theirs, data, size,
@@ -53,13 +53,13 @@ static inline void fake_say(size_t n, const void *data, size_t size)
 	(void)said;
 }
 
-/* What the other side has heard; -1: nothing. */
+/* What the target has received; -1: nothing. */
 static inline ssize_t fake_hear(size_t n, void *data, size_t room)
 {
 	return n < fake_n_sockets ? recv(fake_sockets[n].theirs, data, room, MSG_DONTWAIT) : -1;
 }
 
-/* The other side ends it. */
+/* The target closes it. */
 static inline void fake_hang_up(size_t n)
 {
 	if (n < fake_n_sockets && fake_sockets[n].theirs >= 0) {
@@ -68,10 +68,10 @@ static inline void fake_hang_up(size_t n)
 	}
 }
 
-/* All that was handed out has been closed. */
+/* All sockets have been closed. */
 static inline void fake_sockets_end(void)
 {
-	/* Numbers are given out again: first all of the other side's. */
+	/* File descriptors are reused: first all of the target's. */
 	for (size_t i = 0; i < fake_n_sockets; i++)
 		fake_hang_up(i);
 	for (size_t i = 0; i < fake_n_sockets; i++)
