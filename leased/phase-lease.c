@@ -28,6 +28,9 @@ enum phase_result phase_lease_poll(struct rollout *r)
 
 enum phase_result phase_release_start(struct rollout *r)
 {
+	/* Nothing is left to release, and no answer would follow. */
+	if (r->lease.state == HELD_LOST)
+		return PHASE_DONE;
 	r->lease.state = HELD_RELEASING;
 	r->ops->lease_release(r);
 	return PHASE_WAIT;

@@ -132,7 +132,7 @@ kill_victim() {
 
 # The rollout of the next deploy has begun. A request that was refused before is repeated.
 next_begun() {
-	grep -q '^deploy ' "$work/next.out" && grep -Eq ' s  (planning|held)|nothing to change' "$work/next.out" && return
+	grep -q '^deploy ' "$work/next.out" && grep -Eq ' s  (planning|waiting)|nothing to change' "$work/next.out" && return
 	if gone "$next"; then
 		[ ! -s "$work/next.out" ] || cp "$work/next.out" "$work/next.refused"
 		start_next

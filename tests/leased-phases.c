@@ -753,6 +753,12 @@ static const struct {
 	  "= end\n"
 	  "state record cleanup_pending\n"
 	  "state left 2" },
+	{ "a lease that is lost before it is released is not released",
+	  { .manifest = WEB, .head = HEAD },
+	  "lease lost\n"
+	  "enter release\n"
+	  ">\n"
+	  "= end" },
 	{ "a lost lease before the commit stops at once",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
 	  "enter start\n"
