@@ -56,18 +56,7 @@ deploy() {
 	shift 2
 	number=$((number + 1))
 	manifest "$deploy_ns" "w$number" "$@" >"$work/$deploy_ns.yaml"
-	: >"$work/$deploy_label-$deploy_ns"
-	sh -c 'pid=$1; shift; "$@" & echo $! >"$pid"; wait $!; echo "exit $?"' sh "$work/client-$deploy_ns" \
-		ployzctl --dir "$cluster_dir" deploy -f "$work/$deploy_ns.yaml" >>"$work/$deploy_label-$deploy_ns" 2>&1 </dev/null &
-	end_later $!
-}
-
-has_ended() { # has_ended NAMESPACE LABEL
-	grep -q '^exit ' "$work/$2-$1"
-}
-
-outcome_of() {
-	sed -n 's/^exit //p' "$work/$2-$1"
+	ctl_start "$work/$deploy_label-$deploy_ns" deploy -f "$work/$deploy_ns.yaml"
 }
 
 worker_starts() {
@@ -103,7 +92,7 @@ namespace_of() {
 # kill_clients VICTIM: of its deploys.
 kill_clients() {
 	for pair in $pairs; do
-		[ "${pair%/*}" != "$1" ] || kill -KILL "$(cat "$work/client-$(namespace_of "$pair")")"
+		[ "${pair%/*}" != "$1" ] || kill -KILL "$(cat "$work/mid-$(namespace_of "$pair").pid")"
 	done
 }
 
@@ -161,7 +150,7 @@ fault_end() {
 	for pair in $pairs; do
 		[ "${pair%/*}" = stopped ] || continue
 		ns=$(namespace_of "$pair")
-		within 20 has_ended "$ns" mid || add_problem "$ns" 'its deploy does not end when leased continues'
+		within 20 ctl_ended "$work/mid-$ns" || add_problem "$ns" 'its deploy does not end when leased continues'
 		runs_alone "$ns" || add_problem "$ns" 'the committed instance does not run any more when leased has continued'
 	done
 }
@@ -183,8 +172,8 @@ prepare() {
 	done
 	for pair in $pairs; do
 		ns=$(namespace_of "$pair") point=${pair#*/}
-		within 60 has_ended "$ns" first
-		[ "$(outcome_of "$ns" first)" = 0 ] || add_problem "$ns" "the first deploy: $(cat "$work/first-$ns")"
+		within 60 ctl_ended "$work/first-$ns"
+		[ "$(ctl_code "$work/first-$ns")" = 0 ] || add_problem "$ns" "the first deploy: $(cat "$work/first-$ns")"
 		committed_worker "$ns" >"$work/worker-$ns"
 		load -k 1 -n 1 -r 10 -H "$ns.test" "$gateway" / >"$work/load-$ns" 2>&1 &
 		load_pids="$load_pids $!"
@@ -240,13 +229,13 @@ next_deploys() {
 	for pair in $pairs; do
 		ns=$(namespace_of "$pair")
 		head_is_right "$ns"
-		within 20 has_ended "$ns" mid
+		within 20 ctl_ended "$work/mid-$ns"
 		deploy "$ns" next
 	done
 	for pair in $pairs; do
 		ns=$(namespace_of "$pair")
-		within 60 has_ended "$ns" next
-		[ "$(outcome_of "$ns" next)" = 0 ] || add_problem "$ns" "the next deploy: $(cat "$work/next-$ns")"
+		within 60 ctl_ended "$work/next-$ns"
+		[ "$(ctl_code "$work/next-$ns")" = 0 ] || add_problem "$ns" "the next deploy: $(cat "$work/next-$ns")"
 		within 10 runs_alone "$ns" || add_problem "$ns" "the next worker does not run alone: $(life $(containers "$ns" worker))"
 		[ "$(lines "$(containers "$ns")")" -eq 2 ] || add_problem "$ns" "containers: $(life $(containers "$ns"))"
 	done

@@ -99,3 +99,21 @@ outcome_text() {
 	*) echo "ended with $1" ;;
 	esac
 }
+
+# ctl_start FILE ARGUMENT…: ployzctl in the background; its output, and `exit CODE` at its end, in FILE; its pid in FILE.pid.
+ctl_start() {
+	ctl_file=$1
+	shift
+	: >"$ctl_file"
+	sh -c 'pid=$1; shift; "$@" & echo $! >"$pid"; wait $!; echo "exit $?"' sh "$ctl_file.pid" \
+		ployzctl --dir "$cluster_dir" "$@" >>"$ctl_file" 2>&1 </dev/null &
+	end_later $!
+}
+
+ctl_ended() {
+	grep -q '^exit ' "$1"
+}
+
+ctl_code() {
+	sed -n 's/^exit //p' "$1"
+}
