@@ -215,7 +215,7 @@ three_choose() {
 	store_run 3
 }
 
-# store_run NUMBER: runs this store and restarts it whenever it has ended.
+# store_run NUMBER: runs this store and restarts it whenever it has ended; the pid of the loop in $store_run_NUMBER.
 store_run() {
 	start "$work/store$1.log" sh -c '
 		trap "kill -TERM \$server; wait; exit" TERM
@@ -229,6 +229,7 @@ store_run() {
 				sleep 0.05
 			fi
 		done' sh "$cluster_dir/run/store$1" "$gates/store$1"
+	eval "store_run_$1=$started"
 }
 
 # as USER COMMAND…: one request of tests/tool/bus as this user of the local bus.
