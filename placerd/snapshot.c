@@ -286,6 +286,10 @@ static void on_deadline(void *userdata)
 	const struct namespace_entry *own = snapshot_namespace(s, reading->ns);
 	struct failure failure = FAILURE_INIT;
 
+	if (is_complete(s)) { /* became live in the same turn of the event loop */
+		complete(s);
+		return;
+	}
 	if (reading->live)
 		failure_set(&failure, FAILURE_NOT_READY,
 			    "`ployzctl status` shows whether the store is well; then retry",

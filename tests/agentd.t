@@ -18,6 +18,8 @@ at_end "ip link del $bridge 2>/dev/null"
 epoch=1
 deploy=d1
 opened=0
+host_port=$(free_port)
+second_port=$(free_port)
 
 # ask VERB JSON: the answer in $out, the code in $code.
 ask() {
@@ -147,15 +149,15 @@ network_is_there() {
 ok 'the network comes with the record' within 5 network_is_there
 
 # Locks.
-ask lock "$(lock '"host_ports":[{"port":18777,"protocol":"tcp"}],"memory":1048576,"routes":["shop.example/"]')"
+ask lock "$(lock '"host_ports":[{"port":'"$host_port"',"protocol":"tcp"}],"memory":1048576,"routes":["shop.example/"]')"
 exits 0 'a lock is given'
 shop_opened=$opened
 ns=other
 open_deploy dx 1
 ask lock "$(lock '"routes":["shop.example/"]')"
 like "$out$err" 'REFUSED.*shop.example/.*namespace shop' 'another namespace is refused the same route, naming who has it'
-ask lock "$(lock '"host_ports":[{"port":18777,"protocol":"tcp"}]')"
-like "$out$err" 'REFUSED.*18777.*namespace shop' 'and the same host port'
+ask lock "$(lock '"host_ports":[{"port":'"$host_port"',"protocol":"tcp"}]')"
+like "$out$err" "REFUSED.*$host_port.*namespace shop" 'and the same host port'
 ns=shop deploy=d1 opened=$shop_opened
 # A holder renews its lock with its lease.
 renew() {
@@ -185,7 +187,7 @@ like "$out" '"digest":"sha256:' 'and its id is told'
 ok 'one that is not, and must not be fetched, has failed' within 5 prepared plt-none:1 never failed
 
 # An instance.
-ask start "$(order web 0 '"ports":{"http":{"port":8080}},"command":["/bin/testsvc","--port","8080"],"env":{"COLOR":"red"},"files":{"/etc/app.conf":"hello"},"publish":[{"port":"http","host_port":18777}]')"
+ask start "$(order web 0 '"ports":{"http":{"port":8080}},"command":["/bin/testsvc","--port","8080"],"env":{"COLOR":"red"},"files":{"/etc/app.conf":"hello"},"publish":[{"port":"http","host_port":'"$host_port"'}]')"
 exits 0 'a start is accepted'
 id=$ns-web-0-$deploy
 ok 'it becomes ready' within 10 fact_is "$id" state ready
@@ -194,14 +196,14 @@ like "$(ip -4 addr show "$bridge")" "$subnet.1/24" 'the bridge has the first add
 like "$address" "^$subnet\." 'its fact has its address'
 is "$(curl -s --max-time 5 "http://$address:8080/env/COLOR")" red 'its environment'
 is "$(curl -s --max-time 5 "http://$address:8080/file/etc/app.conf")" hello 'its file'
-is "$(curl -s --max-time 5 "http://127.0.0.1:18777/env/COLOR")" red 'its published port'
+is "$(curl -s --max-time 5 "http://127.0.0.1:$host_port/env/COLOR")" red 'its published port'
 before=$(engine_containers "ployz.machine=$bus_machine")
 ask start "$(order web 0)"
 like "$out" '"state":"ready"' 'asked again, it tells how it is'
 is "$(engine_containers "ployz.machine=$bus_machine")" "$before" 'and makes no second container'
 ask list '{"images":["'$image'","plt-none:1"]}'
 like "$out" "\"id\":\"$id\"" 'the list shows it'
-like "$out" '"port":18777.*"owner":"shop/web"' 'and its host port, with its owner'
+like "$out" '"port":'"$host_port"'.*"owner":"shop/web"' 'and its host port, with its owner'
 
 # Output.
 start "$work/lines" "$bus" "$bus_url" listen ployz.v1.progress.stream1 100 20
@@ -396,7 +398,7 @@ is $? 0 'its end is not that of ours'
 # Presumed abort: a holder dies during a stop-first update, and another one follows.
 old=$ns-port-0-$deploy
 port_order() {
-	order port 0 '"ports":{"http":{"port":8080}},"command":["/bin/testsvc","--port","8080"],"publish":[{"port":"http","host_port":18778}],"stop_grace":"1s"'
+	order port 0 '"ports":{"http":{"port":8080}},"command":["/bin/testsvc","--port","8080"],"publish":[{"port":"http","host_port":'"$second_port"'}],"stop_grace":"1s"'
 }
 ask start "$(port_order)"
 ok 'an instance with a host port' within 10 fact_is "$old" state ready
@@ -423,7 +425,7 @@ ask list "{$(fields)}"
 like "$out" '"epoch":5' 'the next holder fences'
 ok 'the committed instance runs again' within 20 fact_is "$old" state ready
 ok 'the candidate goes' within 20 fact_is "$new" state gone
-is "$(curl -s --max-time 5 -o /dev/null -w '%{http_code}' "http://127.0.0.1:18778/")" 200 'and its port answers'
+is "$(curl -s --max-time 5 -o /dev/null -w '%{http_code}' "http://127.0.0.1:$second_port/")" 200 'and its port answers'
 ask lock "$(lock)"
 renewed
 ask remove "$(ref "$old")"

@@ -106,7 +106,7 @@ done
 
 # A renewal comes 10 s after the taking, which was not to be lost.
 for loss in $LOSSES; do
-	within 10 grep -q "deploy d-renewal-$loss: waiting before phase start" "$work/leased-m1.log" || bail "renewal-$loss is not held"
+	within 30 grep -q "deploy d-renewal-$loss: failpoint: waiting before phase start" "$work/leased-m1.log" || bail "renewal-$loss is not held"
 	lose "$loss" renewal "renewal-$loss"
 done
 missed() {

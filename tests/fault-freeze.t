@@ -52,7 +52,7 @@ keep() {
 }
 
 held() { # held MACHINE CASE
-	grep -q "deploy old-$1-$2: waiting before phase" "$work/leased-$1.log"
+	grep -q "deploy old-$1-$2: failpoint: waiting before phase" "$work/leased-$1.log"
 }
 
 starting() {
@@ -70,7 +70,7 @@ begin() {
 		esac
 		deploy "$1" "old-$1-$case" "$(image_of "$case")" "$1-$case" >"$work/out"
 	done
-	within 10 held "$1" renewal || bail 'the rollout is not held'
+	within 30 held "$1" renewal || bail 'the rollout is not held'
 	keep "$1" renewal
 	for case in $CASES; do
 		[ -z "$(step_of "$case")" ] || within 10 held "$1" "$case" || fail "$1: the rollout reaches $case"
