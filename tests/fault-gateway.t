@@ -108,12 +108,14 @@ ns_serves() {
 }
 
 start_deploy() { # start_deploy LABEL CHANGE NAMESPACE NAME
-	if [ "$2:$1" = remove:mid ]; then
-		ctl_start "$work/$1-$3" ns rm --yes "$3"
-	else
+	case $1:$2 in
+	mid:remove) ctl_start "$work/$1-$3" ns rm --yes "$3" ;;
+	next:drop) ctl_start "$work/$1-$3" deploy sweep "$3" ;;
+	*)
 		after "$2" "$3" "$4" >"$work/$3.yaml"
 		ctl_start "$work/$1-$3" deploy -f "$work/$3.yaml"
-	fi
+		;;
+	esac
 }
 
 ended_with() { # ended_with LABEL NAMESPACE CODE…: the deploy has ended with one of these codes.
@@ -187,7 +189,7 @@ pending_round() {
 	grep -q 'cleanup_pending' "$work/status" || wrong 'status does not report it'
 	case_result "$1 $2: status reports it" "$work/status"
 
-	# The next deploys, of which none fails for it.
+	# The next deploys. That of `scale` changes nothing, and `drop` is only swept.
 	for change in $changes; do
 		start_deploy next "$change" "$prefix-$change" three
 	done
@@ -195,7 +197,6 @@ pending_round() {
 	for change in $changes; do
 		ns=$prefix-$change
 		if [ "${FAULTS-}" = whole ]; then
-			# What changes nothing has nothing to commit, and still something to clean.
 			ended_with next "$ns" 7
 			[ -z "$(gone_of "$ns")" ] || wrong "removed without its confirmation: $(gone_of "$ns")"
 		else
