@@ -195,7 +195,8 @@ static enum phase_result poll_stop(struct rollout *r, struct candidate *c)
 		if (!answer->instance || answer->instance->state == INSTANCE_STOPPED ||
 		    answer->instance->state == INSTANCE_GONE ||
 		    answer->instance->state == INSTANCE_FAILED) {
-			enter_starting(r, c);
+			if (!rollout_is_stopped(r, "candidate"))
+				enter_starting(r, c);
 			return PHASE_WAIT;
 		}
 		if (wait_for_old(r, c, limit, "stopped") == PHASE_FAILED)
@@ -228,7 +229,7 @@ static enum phase_result poll_drain(struct rollout *r, struct candidate *c)
 	const struct agent_instance *answer;
 
 	if (c->draining) {
-		if (draining_poll(c->draining) == PHASE_WAIT)
+		if (draining_poll(c->draining) == PHASE_WAIT || rollout_is_stopped(r, "stop"))
 			return PHASE_WAIT;
 		draining_free(steal(c->draining));
 		enter_stopping(r, c);

@@ -294,16 +294,19 @@ static enum deploy_phase end_phase(const struct rollout *r)
 		return DEPLOY_DONE;
 	if (r->unknown)
 		return DEPLOY_UNKNOWN;
-	if (r->committed || r->failure.code == FAILURE_CLEANUP_PENDING)
+	if (r->committed)
 		return DEPLOY_CLEANUP_PENDING;
+	/* The clean-up is still that of the deploy that committed, whose record stays pending. */
+	if (r->failure.code == FAILURE_CLEANUP_PENDING && r->manifest)
+		return DEPLOY_DONE;
 	if (r->failure.code == FAILURE_LEASE_HELD || r->failure.code == FAILURE_STALE ||
 	    r->failure.code == FAILURE_INVALID)
 		return DEPLOY_REFUSED;
 	return DEPLOY_FAILED;
 }
 
-/* The pending clean-up of the previous deploy, which this one did not finish, passes to the next.
- */
+/* The pending clean-up of the previous deploy, which this one did not finish, passes to this one if
+ * it has committed. */
 static void add_superseded(struct rollout *r)
 {
 	struct deploy *previous = r->previous;
@@ -334,7 +337,8 @@ void rollout_conclude(struct rollout *r)
 		r->record->failure->code = (int)end_code(r);
 	}
 	change_phase(r, end_phase(r), r->failure.message ? r->failure.message : r->outcome);
-	if (r->record->phase == DEPLOY_CLEANUP_PENDING && !r->record->n_left)
+	if (!r->record->n_left && (r->record->phase == DEPLOY_CLEANUP_PENDING ||
+				   r->failure.code == FAILURE_CLEANUP_PENDING))
 		cleaning_left(r, r->failure.message);
 	add_superseded(r);
 }

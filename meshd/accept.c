@@ -123,13 +123,17 @@ static void on_polled(struct poll *poll, void *userdata)
 	const struct store_accept_request *request = bus_call_request(accepting->call);
 	_cleanup_(marker_freep) struct marker *known = store_known(meshd->marker, poll);
 	struct store_verdict verdict = store_judge(meshd->marker, known, meshd->init, poll);
+	/* A gateway or resolver may have seen entries that were lost before meshd polled them. */
+	bool forced = request->force && verdict.state == STORE_GOOD;
 	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 
 	accepting->polling = NULL;
 	store_failure(&verdict, known, meshd->init, poll, &failure);
-	if (!store_is_error(verdict.state)) {
+	if (!store_is_error(verdict.state) && !forced) {
 		if (!failure_is_set(&failure))
-			failure_set(&failure, FAILURE_REFUSED, "`ployzctl status` shows its state",
+			failure_set(&failure, FAILURE_REFUSED,
+				    "if `ployzctl status` shows a gateway or resolver that misses "
+				    "entries, run `ployzctl store accept --force`",
 				    "cannot accept the store: it has no error");
 		poll_free(poll);
 		finish(accepting, &failure);
@@ -140,7 +144,8 @@ static void on_polled(struct poll *poll, void *userdata)
 	log_notice("accepting the store as generation %lld, for %s%s%s: %s",
 		   (long long)accepting->generation,
 		   request->operator_ ? request->operator_ : "an operator",
-		   request->why ? ", " : "", request->why ? request->why : "", failure.message);
+		   request->why ? ", " : "", request->why ? request->why : "",
+		   forced ? "forced" : failure.message);
 	update(accepting, poll, store_accept_id(known, meshd->init, poll));
 	poll_free(poll);
 }

@@ -57,17 +57,21 @@ static int report_failure(const struct deploy *record)
 	};
 	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
 	_cleanup_free_ char *next = NULL;
+	const char *state = states[record->phase];
 	int code;
 
 	if (record->failure)
 		error_to_failure(record->failure, &failure);
+	/* A sweep, which commits nothing. */
+	if (record->phase == DEPLOY_FAILED && failure.code == FAILURE_CLEANUP_PENDING)
+		state = "did not finish the clean-up";
 	if (record->phase == DEPLOY_UNKNOWN)
 		next = xasprintf("run `ployzctl deploy attach %s`", record->deploy);
-	else if (record->phase == DEPLOY_CLEANUP_PENDING)
+	else if (failure.code == FAILURE_CLEANUP_PENDING || record->phase == DEPLOY_CLEANUP_PENDING)
 		next = xasprintf("run `ployzctl deploy sweep %s`", record->ns);
 	code = session_refuse(failure.code ? (enum failure_code)failure.code : FAILURE_FAILED,
 			      next ? next : failure.hint, "deploy %s of namespace %s %s: %s",
-			      record->deploy, record->ns, states[record->phase],
+			      record->deploy, record->ns, state,
 			      failure.message ? failure.message : "no reason given");
 	switch ((enum deploy_phase)record->phase) {
 	case DEPLOY_UNKNOWN:
@@ -75,7 +79,7 @@ static int report_failure(const struct deploy *record)
 	case DEPLOY_CLEANUP_PENDING:
 		return EXIT_CLEANUP_PENDING;
 	case DEPLOY_FAILED:
-		return code == EXIT_NO_QUORUM ? code : EXIT_FAILED;
+		return code == EXIT_NO_QUORUM || code == EXIT_CLEANUP_PENDING ? code : EXIT_FAILED;
 	default:
 		return code;
 	}

@@ -11,6 +11,7 @@
 struct store_options {
 	int64_t keep;
 	bool yes;
+	bool force;
 	char *why;
 };
 struct store_task {
@@ -179,6 +180,8 @@ int verb_store_compact(struct ployzctl *ctl, int argc, char **argv)
 /* --- accept */
 
 static const struct config_row accept_rows[] = {
+	{ "force", CONFIG_BOOL, offsetof(struct store_options, force), NULL, NULL,
+	  "also if meshd sees no error in it", 0, 0 },
 	{ "yes", CONFIG_BOOL, offsetof(struct store_options, yes), NULL, NULL, "do not ask", 0, 0 },
 	{ "why", CONFIG_STRING, offsetof(struct store_options, why), NULL, "TEXT",
 	  "the reason, for the log of meshd", 0, 0 },
@@ -212,7 +215,8 @@ static int accept_store(struct store_task *task)
 		"Accept the store as it is?";
 	_cleanup_free_ char *operator_ = session_operator();
 	const struct store_accept_request request = { .operator_ = operator_,
-						      .why = task->options.why };
+						      .why = task->options.why,
+						      .force = task->options.force };
 	int code = EXIT_DONE;
 
 	if (!session_confirm(task->options.yes, question, "accept the store", &code))

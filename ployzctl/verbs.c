@@ -60,7 +60,7 @@ const struct verb verbs[] = {
 	  verb_lease_break, 0 },
 	{ "store usage", "", "Show the bytes of each stream and namespace", verb_store_usage, 0 },
 	{ "store compact", "[--keep N] [--yes]", "Drop old entries", verb_store_compact, 0 },
-	{ "store accept", "[--yes] [--why TEXT]", "Accept a store that has lost entries",
+	{ "store accept", "[--force] [--yes] [--why TEXT]", "Accept a store that has lost entries",
 	  verb_store_accept, 0 },
 	{ "schema", "[NAME | --all]", "Show the subjects, or the fields of a wire object",
 	  verb_schema, VERB_HIDDEN },

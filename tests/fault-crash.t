@@ -1,44 +1,39 @@
 #!/bin/sh
-# The crash matrix: kill -9 of every program at every phase of a deploy, under a steady load of the gateway. A rollout
-# is held before the phase (PLOYZ_FAILPOINT of leased(8)), the victim dies, the rollout continues without it. Each case is one
-# result: traffic went on, nothing of the committed head was touched, the next deploy began within 3 s, nothing of a
-# dead deploy is left, and there is one head.
+# The crash matrix: kill -9 of every program, and `lease break`, at every phase of a deploy, under a steady load of the
+# gateway. A rollout is held before the phase (PLOYZ_FAILPOINT of leased(8)), the victim is killed, and the rollout
+# continues without it. Each case is one result: traffic continued, nothing of the committed head was touched, the next
+# deploy began in time and succeeded, nothing of an earlier deploy is left, and the deploy's outcome is what the log holds.
 #
-#   ONLY='VICTIM/PHASE …'   these
-#   FAULTS=whole            every victim at every phase; otherwise a diagonal that has each of both at least once
+#   ONLY='VICTIM/PHASE …'   only these
+#   REPLICAS=3              a store of three replicas (tests/fault-replicas.t), with victims of its own
+#   FAULTS=whole            every victim at every phase; otherwise a selection
 . tests/lib/tap.sh
 . tests/lib/fixture.sh
 . tests/lib/engine.sh
 . tests/lib/cluster.sh
+. tests/lib/crash.sh
 
-VICTIMS='leased agentd placerd routed dnsd meshd gateway gateway-worker dockerd bus store ployzctl'
+# `lease`: an operator breaks the lease. `leader`: the store that leads PLOYZ_INTENT; `follower`: another one; `stores`: all
+# three.
+case ${REPLICAS-1} in
+1) VICTIMS='leased lease agentd placerd routed dnsd meshd gateway gateway-worker dockerd bus store ployzctl' ;;
+3) VICTIMS='leader stores follower leased lease bus agentd' ;;
+esac
 # `starting`: while the candidates start.
 PHASES='lease head preview open list sweep plan lock claim prepare run start starting manifest query commit confirm clean unlock release'
 ABORT_PHASES='abort resume close'
-BACK_CS=300  # what died is back, and the next deploy has begun
 SERVE_CS=100 # from the gateway's death to the next answer
+
+# How long it may take until what died works again and the next deploy has begun. Three stores elect a leader in up to 8 s.
+back_cs() {
+	case $1 in
+	leader | stores | follower) echo 1500 ;;
+	*) echo 300 ;;
+	esac
+}
 
 export PLOYZ_FAILPOINT=$work/hold
 mkdir "$PLOYZ_FAILPOINT"
-
-centiseconds() {
-	read -r up _ </proc/uptime
-	echo "${up%.*}${up#*.}"
-}
-
-# soon CENTISECONDS COMMAND…: `within`, for what is measured.
-soon() {
-	soon_deadline=$(($(centiseconds) + $1))
-	shift
-	until "$@" >/dev/null 2>&1; do
-		[ "$(centiseconds)" -lt "$soon_deadline" ] || return 1
-		sleep 0.02
-	done
-}
-
-seconds() {
-	printf '%d.%02d s' $(($1 / 100)) $(($1 % 100))
-}
 
 # manifest NAME: web answers NAME. $pre_deploy, $start_after and $worker add to it; $worker is the code that an own
 # service ends with, or `runs`.
@@ -75,29 +70,6 @@ stopping_worker() {
 	END
 }
 
-# --- what the cluster is like
-
-head_field() {
-	printf '%s\n' "$head" | sed -n "s/.*\"$1\":\"\{0,1\}\([a-z0-9]*\).*/\1/p"
-}
-
-# The bus may be on its way back.
-show_head() {
-	ctl --json ns show tough >"$work/head" 2>&1
-}
-
-# read_head: $head, $revision and $head_deploy.
-read_head() {
-	within 10 show_head || wrong "no head can be read: $(cat "$work/head")"
-	head=$(cat "$work/head")
-	revision=$(printf '%s\n' "$head" | grep -o '"revision":[0-9]*' | head -n 1 | cut -d : -f 2)
-	head_deploy=$(printf '%s\n' "$head" | sed 's/.*"revision":[0-9]*,//' | grep -o '"deploy":"[^"]*"' | head -n 1 | cut -d '"' -f 4)
-}
-
-of_deploy() {
-	engine_containers "ployz.machine=$machine" "ployz.deploy=$1" ployz.service=web
-}
-
 # --- the victims
 
 victim_pids() {
@@ -109,6 +81,9 @@ victim_pids() {
 	ployzctl) echo "$hand" ;;
 	gateway) echo "$(pid_of gateway) $(child_of "$(pid_of gateway)" haproxy)" ;;
 	gateway-worker) child_of "$(pid_of gateway)" haproxy ;;
+	leader) pid_of "$(leader)" ;;
+	follower) pid_of "$(leader | sed 's/^store$/1/; s/^store//' | tr 123 231 | sed 's/^1$//; s/^/store/')" ;;
+	stores) echo "$(pid_of store) $(pid_of store2) $(pid_of store3)" ;;
 	*) pid_of "$1" ;;
 	esac
 }
@@ -117,8 +92,24 @@ serves() {
 	[ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 1 -H 'Host: tough.test' "http://$gateway/")" = 200 ]
 }
 
-# kill_victim NAME: sets $died to when.
+# The stores may elect a leader just now.
+leader() {
+	within 20 leader_of PLOYZ_INTENT && leader_of PLOYZ_INTENT
+}
+
+# A lease that nobody holds is not broken: before the phase that takes it, and after the deploy has ended.
+break_lease() {
+	ctl lease break --yes --why 'a test' tough >"$work/break.out" 2>&1 || wrong "the lease is not broken: $(cat "$work/break.out")"
+	[ "$1" = lease ] || grep -q '^state *free' "$work/break.out" || wrong "the lease was not held: $(cat "$work/break.out")"
+	died=$(centiseconds)
+}
+
+# kill_victim NAME PHASE: sets $died to when.
 kill_victim() {
+	if [ "$1" = lease ]; then
+		break_lease "$2"
+		return
+	fi
 	pids=$(victim_pids "$1")
 	if [ -z "$pids" ]; then
 		wrong "$1 does not run"
@@ -139,13 +130,7 @@ kill_victim() {
 
 # --- one case
 
-problems=
-wrong() {
-	problems="$problems
-$*"
-}
-
-# The rollout of the next deploy has begun; one that could not even be planned is asked for again.
+# The rollout of the next deploy has begun. A request that was refused before is repeated.
 next_begun() {
 	grep -q '^deploy ' "$work/next.out" && grep -Eq ' s  (planning|waiting)|nothing to change' "$work/next.out" && return
 	if gone "$next"; then
@@ -162,8 +147,9 @@ start_next() {
 	end_later $next
 }
 
-# next_deploy: begins within BACK_CS of $since, succeeds, and is in effect.
+# next_deploy CENTISECONDS: begins within that time of $since, succeeds, and is in effect.
 next_deploy() {
+	next_cs=$1
 	number=$((number + 1))
 	pre_deploy='' start_after='' worker=${worker:+runs}
 	manifest "w$number" >"$work/next.yaml"
@@ -172,7 +158,7 @@ next_deploy() {
 	if soon 3000 next_begun; then
 		began=$(($(centiseconds) - since))
 		said="$said; next deploy after $(seconds $began)"
-		[ "$began" -le $BACK_CS ] || wrong "the next deploy began after $(seconds $began) only; before that:
+		[ "$began" -le "$next_cs" ] || wrong "the next deploy began after $(seconds $began) only; before that:
 $(cat "$work/next.refused")"
 	else
 		wrong 'the next deploy does not begin'
@@ -184,16 +170,16 @@ $(cat "$work/next.out")"
 
 # The head is that of the next deploy, and its containers are all that there is.
 settled() {
-	id=$(sed -n 's/^deploy \([a-z0-9]*\)$/\1/p' "$work/next.out" | head -n 1)
+	id=$(deploy_id "$work/next.out")
 	expected=$((revision + 1))
-	read_head
+	read_head tough
 	[ "$revision" = "$expected" ] || wrong "revision $revision, expected $expected"
 	[ "$head_deploy" = "$id" ] || wrong "the head is of deploy $head_deploy, not $id"
 	case $head in
 	*'"open":'*) wrong "a deploy is still open: $head" ;;
 	esac
-	if [ "$(containers tough web)" != "$(of_deploy "$id")" ] || [ "$(lines "$(containers tough web)")" -ne 2 ]; then
-		wrong "containers of web: $(containers tough web | tr '\n' ' '); of the last deploy: $(of_deploy "$id" | tr '\n' ' ')"
+	if [ "$(containers tough web)" != "$(of_deploy tough web "$id")" ] || [ "$(lines "$(containers tough web)")" -ne 2 ]; then
+		wrong "containers of web: $(containers tough web | tr '\n' ' '); of the last deploy: $(of_deploy tough web "$id" | tr '\n' ' ')"
 	fi
 	# shellcheck disable=SC2046 # a list of containers
 	case $worker:$(life $(containers tough worker)) in
@@ -204,15 +190,11 @@ settled() {
 	esac
 }
 
-held() {
-	grep -q "waiting before phase $1\$" "$work/mid.out"
-}
-
 a_candidate_starts() {
 	ctl --json ps 2>/dev/null | grep -q '"state":"starting"'
 }
 
-# The deploy in which something dies, as far as the phase.
+# deploy_until PHASE: starts the deploy in which the victim dies, and waits until it has reached the phase.
 deploy_until() {
 	pre_deploy='' start_after=''
 	case $1 in
@@ -222,7 +204,7 @@ deploy_until() {
 	esac
 	number=$((number + 1))
 	manifest "w$number" >"$work/mid.yaml"
-	# What the last one said is none of this one's.
+	# Without the output of the deploy before.
 	: >"$work/mid.out"
 	[ "$1" = starting ] || : >"$PLOYZ_FAILPOINT/tough.$1"
 	ctl deploy -f "$work/mid.yaml" >"$work/mid.out" 2>&1 </dev/null &
@@ -232,22 +214,22 @@ deploy_until() {
 		soon 2000 a_candidate_starts || wrong "no candidate starts:
 $(cat "$work/mid.out")"
 	else
-		soon 2000 held "$1" || wrong "the rollout does not reach $1:
+		soon 2000 held "$1" "$work/mid.out" || wrong "the rollout does not reach $1:
 $(cat "$work/mid.out")"
 	fi
-	mid=$(sed -n 's/^deploy \([a-z0-9]*\)$/\1/p' "$work/mid.out" | head -n 1)
+	mid=$(deploy_id "$work/mid.out")
 }
 
-# Something to sweep: a deploy that died when its candidates were ready.
+# Leaves something to sweep: the candidates of a deploy that died before its commit.
 leave_something() {
 	deploy_until commit
-	kill_victim leased
+	kill_victim leased commit
 	rm -f "$PLOYZ_FAILPOINT/tough.commit"
 	wait "$hand"
 	within 10 ctl lease ls || wrong 'leased does not come back'
 }
 
-# How the deploy ended in which something died: $outcome.
+# mid_ends VICTIM: sets $outcome to how the deploy ended in which the victim died.
 mid_ends() {
 	case $1 in
 	leased) outcome=dead ;;
@@ -264,7 +246,7 @@ mid_ends() {
 	[ "$1" != dockerd ] || engine_returns
 }
 
-# Containers that it was just starting may be out of its reach for ever; they, and their addresses, are not ours.
+# A dockerd that is killed while it starts containers may never know them again; the test ends them.
 engine_returns() {
 	within 10 engine_answers "$DOCKER_HOST" || wrong 'the engine does not answer again'
 	lost=$(engine_forgotten | cut -d ' ' -f 1)
@@ -276,8 +258,8 @@ engine_returns() {
 
 # case_of VICTIM PHASE
 case_of() {
-	problems='' said='' since=
-	read_head
+	said='' since=
+	read_head tough
 	before=$head_deploy
 	committed=$(containers tough web)
 	lived=$(life $committed)
@@ -288,13 +270,14 @@ case_of() {
 	esac
 	[ "$2" != sweep ] || leave_something
 	deploy_until "$2"
-	kill_victim "$1"
+	kill_victim "$1" "$2"
 	rm -f "$PLOYZ_FAILPOINT/tough.$2"
 	mid_ends "$1"
 	since=$(centiseconds)
 	[ "$outcome" != dead ] || since=$died
-	read_head
+	read_head tough
 	if [ "$head_deploy" = "$before" ]; then
+		committed_mid=no
 		[ "$(life $committed)" = "$lived" ] || wrong "containers of the committed head were touched:
 $lived
 $(life $committed)"
@@ -303,11 +286,13 @@ $(life $committed)"
 		0 | 7) wrong "it said done ($outcome) and was not committed" ;;
 		esac
 	else
+		committed_mid=yes
 		[ "$head_deploy" = "$mid" ] || wrong "the head is of deploy $head_deploy"
-		[ "$(lines "$(of_deploy "$mid")")" -ge 2 ] || wrong 'containers of the commit are gone'
+		[ "$(lines "$(of_deploy tough web "$mid")")" -ge 2 ] || wrong 'containers of the commit are gone'
 	fi
-	next_deploy
+	next_deploy "$(back_cs "$1")"
 	settled
+	outcome_agrees "$mid" "$committed_mid"
 	case $1 in
 	gateway | gateway-worker) serves || wrong 'the gateway does not serve' ;;
 	*)
@@ -320,26 +305,11 @@ $(cat "$work/load.err")" ;;
 		esac
 		;;
 	esac
-	name="$1 killed at $2: that deploy $(outcome_words)$said"
-	if [ -z "$problems" ]; then
-		pass "$name"
-	else
-		fail "$name" "$problems
---- the deploy in which $1 died
-$(cat "$work/mid.out")
---- dev said
-$(tail -n 40 "$work/dev.log")"
-	fi
-}
-
-outcome_words() {
-	case $outcome in
-	dead) echo 'died' ;;
-	0) echo 'was done' ;;
-	6) echo 'failed' ;;
-	7) echo 'left cleaning' ;;
-	*) echo "ended with $outcome" ;;
+	case $1 in
+	lease) what='lease broken' ;;
+	*) what="$1 killed" ;;
 	esac
+	case_result "$what at $2: that deploy $(outcome_text "$outcome")$said" "$work/mid.out" "$work/dev.log"
 }
 
 # --- the matrix
@@ -354,7 +324,7 @@ matrix() {
 	done
 }
 
-# Victims and phases beside each other until both have had their turn.
+# Victims and phases side by side until each has had its turn.
 diagonal() {
 	n=0
 	for phase in $PHASES; do
@@ -364,20 +334,25 @@ diagonal() {
 	done
 }
 
-# Beside web a service that is stopped before its next instance starts, for what is done when a deploy fails.
+# Adds a service that is stopped before its next instance starts, for the phases of a deploy that fails.
 with_worker() {
 	worker=runs since=$(centiseconds)
-	next_deploy
-	read_head
+	next_deploy 300
+	read_head tough
 }
 
 engine_start_kept || skip_all "$engine_reason"
 image=plt-$$
 engine_image "$image:v1" || bail 'the engine takes no image'
-cluster_start
+if [ "${REPLICAS-1}" = 3 ]; then
+	gates_make
+	cluster_start_three
+else
+	cluster_start
+fi
 machine=$(cat "$cluster_dir/etc/credentials/machine")
 number=0 revision=0 worker='' said='' since=$(centiseconds)
-next_deploy
+next_deploy 300
 if [ -n "${ONLY-}" ]; then
 	# shellcheck disable=SC2086 # VICTIM PHASE
 	for one in $ONLY; do
@@ -392,6 +367,11 @@ elif [ "${FAULTS-}" = whole ]; then
 	with_worker
 	# shellcheck disable=SC2086 # a list of names
 	matrix "$ABORT_PHASES" $VICTIMS
+elif [ "${REPLICAS-1}" = 3 ]; then
+	case_of leader open
+	case_of stores manifest
+	case_of leader commit
+	case_of follower confirm
 else
 	diagonal
 	with_worker
@@ -399,8 +379,7 @@ else
 	case_of agentd resume
 	case_of bus close
 fi
-# What died was killed by this test, and whoever came back found everything as it was.
 is "$(grep -E 'was killed by SIG|ended with code' "$work/dev.log" | grep -Ev 'SIGKILL|^dev +gateway ended with code 137')" '' \
 	'nothing else died'
-is "$(grep -E 'error:|has lost' "$work/dev.log")" '' 'and nothing is amiss'
+is "$(grep -E '^[a-z]+ +error:|has lost' "$work/dev.log")" '' 'and no program reported an error'
 done_testing

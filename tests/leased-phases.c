@@ -36,6 +36,9 @@
 	"{\"namespace\":\"shop\",\"revision\":3,\"deploy\":\"d1\",\"services\":[{\"name\":"    \
 	"\"web\",\"stop_grace\":\"2h\",\"slots\":[{\"slot\":0,\"instance\":\"shop-web-0-d1\"," \
 	"\"machine\":\"m1\"}]}]}"
+#define OLD                                                                                     \
+	"{\"id\":\"shop-web-0-d0\",\"namespace\":\"shop\",\"service\":\"web\",\"deploy\":\"d0\"," \
+	"\"state\":\"ready\"}"
 #define PENDING                                                                                   \
 	"{\"deploy\":\"d1\",\"namespace\":\"shop\",\"phase\":\"cleanup_pending\",\"sequence\":3," \
 	"\"left\":[{\"instance\":\"shop-web-1-d0\",\"machine\":\"m2\"}]}"
@@ -700,6 +703,53 @@ static const struct {
 	  "lease released\n"
 	  "state record cleanup_pending\n"
 	  "state left 2" },
+	{ "a sweep without a confirmation leaves the pending clean-up to the deploy that committed",
+	  { .head = HEAD, .verb = "sweep" },
+	  "enter preview\n"
+	  "read 3 " PENDING "\n"
+	  "< m1 list {\"instances\":[" OLD "]}\n"
+	  "< m2 list {}\n"
+	  "= open\n"
+	  "write done 5\n"
+	  "< m1 list {\"instances\":[" OLD "]}\n"
+	  "< m2 list {}\n"
+	  "read 2 {\"deploy\":\"d0\",\"namespace\":\"shop\",\"phase\":\"cleanup_pending\",\"sequence\":3}\n"
+	  "= confirm\n"
+	  "lease held\n"
+	  "tick 20\n"
+	  "lease held\n"
+	  "tick 11\n"
+	  "fails CLEANUP_PENDING has not confirmed\n"
+	  "= close\n"
+	  "write done 6\n"
+	  "lease released\n"
+	  "state record failed\n"
+	  "state left 1" },
+	{ "so does a deploy that has nothing to commit, which is done",
+	  { .manifest = WEB, .head = HEAD },
+	  "enter preview\n"
+	  "read 3 " PENDING "\n"
+	  "< m1 list {\"instances\":[" OLD "]}\n"
+	  "< m2 list {}\n"
+	  "< m1 plan {\"namespace\":\"shop\",\"head\":4,\"changes\":false}\n"
+	  "= open\n"
+	  "write done 5\n"
+	  "< m1 list {\"instances\":[" OLD "]}\n"
+	  "< m2 list {}\n"
+	  "read 2 {\"deploy\":\"d0\",\"namespace\":\"shop\",\"phase\":\"cleanup_pending\",\"sequence\":3}\n"
+	  "= plan\n"
+	  "< m1 plan {\"namespace\":\"shop\",\"head\":5,\"changes\":false}\n"
+	  "= confirm\n"
+	  "lease held\n"
+	  "tick 20\n"
+	  "lease held\n"
+	  "tick 11\n"
+	  "fails CLEANUP_PENDING has not confirmed\n"
+	  "= close\n"
+	  "write done 6\n"
+	  "lease released\n"
+	  "state record done\n"
+	  "state left 1" },
 	{ "an item that is held back is not confirmed",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
 	  "enter commit\n"

@@ -290,6 +290,8 @@ static const struct {
 	  EXIT_FAILED, FAILED BECAUSE },
 	{ "failed without a store", DEPLOY_FAILED, FAILURE_NO_QUORUM, 0, 0, false, EXIT_NO_QUORUM,
 	  FAILED BECAUSE },
+	{ "a sweep that did not finish", DEPLOY_FAILED, FAILURE_CLEANUP_PENDING, 0, 0, false,
+	  EXIT_CLEANUP_PENDING, SHOP "did not finish the clean-up: because" SWEEP },
 	{ "failed without a reason", DEPLOY_FAILED, FAILURE_NONE, 0, 0, false, EXIT_FAILED,
 	  FAILED "no reason given\n" },
 	{ "lease held", DEPLOY_REFUSED, FAILURE_LEASE_HELD, 0, 0, false, EXIT_LEASE_HELD,

@@ -57,6 +57,8 @@ const struct codec_schema store_compacted_schema = SCHEMA(store_compacted);
 static const struct codec_field store_accept_request_fields[] = {
 	FIELD_KEY(struct store_accept_request, operator_, "operator", CODEC_STRING),
 	FIELD(struct store_accept_request, why, CODEC_STRING),
+	FIELD(struct store_accept_request, force, CODEC_BOOL,
+	      .note = "also a store in which meshd sees no error"),
 	FIELD_END,
 };
 const struct codec_schema store_accept_request_schema = SCHEMA(store_accept_request);

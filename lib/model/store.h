@@ -41,6 +41,7 @@ struct store_accept_request { /* meshd.store.accept: readers drop the entries th
 			       */
 	char *operator_;
 	char *why;
+	bool force; /* also a store in which meshd sees no error */
 };
 struct store_accepted {
 	int64_t generation; /* the new one */

@@ -147,3 +147,131 @@ cluster_with_images() {
 	done
 	cluster_start "$@"
 }
+
+# --- programs that a test keeps away: dev starts them through wrappers, which wait as long as the test wants
+
+# gates_make: before cluster_start.
+gates_make() {
+	gates=$work/gates
+	mkdir -p "$gates" "$work/gated"
+	# dev starts the daemons that are in its own directory.
+	cp "$BUILD/bin/ployzctl" "$work/gated/"
+	for gated in meshd leased placerd routed dnsd agentd; do
+		gate_make "$gated" "$gated" "$BUILD/bin/$gated"
+	done
+	gate_make nats-server '$(basename "${2-none}" .conf)' "$(command -v nats-server)"
+	PATH=$work/gated:$PATH
+}
+
+# gate_make PROGRAM NAME PATH: the wrapper of PROGRAM, which waits while $gates/NAME exists.
+gate_make() {
+	cat >"$work/gated/$1" <<-END
+	#!/bin/sh
+	[ ! -x "$work/gated/before-$1" ] || "$work/gated/before-$1" "\$@"
+	while [ -e "$gates/$2" ]; do
+		sleep 0.05
+	done
+	exec "$3" "\$@"
+	END
+	chmod 755 "$work/gated/$1"
+}
+
+gate_of() {
+	case $1 in
+	bus) echo nats ;;
+	*) echo "$1" ;;
+	esac
+}
+
+# keep_away NAME…: kills programs that dev (or store_run) starts; none is there again before let_back NAME….
+keep_away() {
+	for away; do
+		: >"$gates/$(gate_of "$away")"
+		away_pid=$(pid_of "$away")
+		[ -z "$away_pid" ] || kill -KILL "$away_pid"
+		within 5 gone "$away_pid"
+	done
+}
+
+let_back() {
+	for back; do
+		rm -f "$gates/$(gate_of "$back")"
+	done
+}
+
+# --- a store of three replicas: dev's own nats-server is the first, store_run runs the others
+
+# three_choose: before cluster_start, which needs --leaf-port $leaf_port_1; after gates_make.
+three_choose() {
+	for number in 1 2 3; do
+		eval "leaf_port_$number=$(free_port) route_port_$number=$(free_port)"
+	done
+	cat >"$work/gated/before-nats-server" <<-END
+	#!/bin/sh
+	exec sh tests/lib/three-stores "\${2-}" "$cluster_dir" $leaf_port_1 $leaf_port_2 $leaf_port_3 $route_port_1 $route_port_2 $route_port_3
+	END
+	chmod 755 "$work/gated/before-nats-server"
+	store_run 2
+	store_run 3
+}
+
+# store_run NUMBER: runs this store and restarts it whenever it has ended; the pid of the loop in $store_run_NUMBER.
+store_run() {
+	start "$work/store$1.log" sh -c '
+		trap "kill -TERM \$server; wait; exit" TERM
+		while :; do
+			if [ -e "$1.conf" ] && [ ! -e "$2" ]; then
+				nats-server -c "$1.conf" &
+				server=$!
+				echo $server >"$1.pid"
+				wait $server
+			else
+				sleep 0.05
+			fi
+		done' sh "$cluster_dir/run/store$1" "$gates/store$1"
+	eval "store_run_$1=$started"
+}
+
+# as USER COMMAND…: one request of tests/tool/bus as this user of the local bus.
+as() {
+	as_user=$1
+	shift
+	"$BUILD/tool/bus" "nats://127.0.0.1:$bus_port" \
+		"$as_user:$(sed -n 's/^password = //p' "$cluster_dir/etc/credentials/$as_user.conf")" "$@"
+}
+
+stream_info() { # stream_info STREAM
+	as meshd request "\$JS.ployz.API.STREAM.INFO.$1" ''
+}
+
+# leader_of STREAM: the name of the store that leads it, as pid_of knows it.
+leader_of() {
+	case $(stream_info "$1" | sed -n 's/.*"leader":"store-\([a-z0-9]*\)".*/\1/p') in
+	'') return 1 ;;
+	2) echo store2 ;;
+	3) echo store3 ;;
+	*) echo store ;;
+	esac
+}
+
+STREAMS='PLOYZ_INTENT PLOYZ_FACTS PLOYZ_MANIFESTS PLOYZ_STATUS KV_PLOYZ_LEASES'
+
+# Every stream has three replicas, and each is up to date.
+replicas_current() {
+	for stream in $STREAMS; do
+		[ "$(stream_info "$stream" | grep -o '"current":true' | wc -l)" -eq 2 ] || return 1
+	done
+}
+
+three_replicate() {
+	as meshd streams 3 "$(sed -n 's/.*"store":"\([a-z0-9]*\)".*/\1/p' "$cluster_dir/state/meshd/store.json")" \
+		"$(sed -n 's/.*"generation":\([0-9]*\).*/\1/p' "$cluster_dir/state/meshd/store.json")"
+}
+
+# cluster_start_three: cluster_start with a store of three replicas.
+cluster_start_three() {
+	three_choose
+	cluster_start --leaf-port "$leaf_port_1" "$@"
+	within 20 three_replicate || bail "the streams cannot be replicated: $(three_replicate 2>&1)"
+	within 60 replicas_current || bail "the replicas do not follow: $(stream_info PLOYZ_INTENT)"
+}
