@@ -270,7 +270,9 @@ int dnsd_serve(struct dnsd *dnsd)
 
 void dnsd_follow(struct dnsd *dnsd)
 {
-	static const struct projection_ops ops = { on_entry, on_settled, on_stale };
+	static const struct projection_ops ops = { .entry = on_entry,
+						   .settled = on_settled,
+						   .stale = on_stale };
 	_cleanup_free_ char *heads = subject_filter(SUBJECT_NAMESPACE);
 	_cleanup_free_ char *members = subject_filter(SUBJECT_MEMBER);
 	_cleanup_free_ char *instances = subject_filter(SUBJECT_INSTANCES);

@@ -98,6 +98,17 @@ static void lease_release(struct rollout *r)
 
 /* --- the rest */
 
+/* A deploy is opened in the store's generation, which an operator may have raised just now. */
+static bool checking(struct rollout *r)
+{
+	struct projection *view = of(r)->leased->projection;
+
+	if (!projection_is_live(view) || projection_checked(view) >= of(r)->began_usec)
+		return false;
+	projection_check(view);
+	return true;
+}
+
 static bool members(struct rollout *r, char ***ret)
 {
 	int64_t generation = leased_generation(of(r)->leased);
@@ -159,6 +170,7 @@ static const struct rollout_ops ops = {
 	.lease_take = lease_take,
 	.lease_raise = lease_raise,
 	.lease_release = lease_release,
+	.checking = checking,
 	.members = members,
 	.stopped = stopped,
 	.progress = progress,
@@ -239,6 +251,7 @@ struct execution *execution_new(struct leased *leased, const struct deploy_reque
 	struct execution *execution = xcalloc(1, sizeof(*execution));
 
 	execution->leased = leased;
+	execution->began_usec = boot_now_usec();
 	execution->poll = deferred_new(leased->daemon->loop, on_poll, execution);
 	execution->tick = timer_new(leased->daemon->loop, on_tick, execution);
 	execution->rollout = rollout_new(&ops, execution, leased->machine, request);
@@ -251,6 +264,7 @@ struct execution *execution_new(struct leased *leased, const struct deploy_reque
 	leased->executed++;
 	timer_arm(execution->tick, REPEAT_USEC);
 	deferred_schedule(execution->poll);
+	projection_check(leased->projection);
 	return execution;
 }
 

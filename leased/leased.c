@@ -39,7 +39,18 @@ static void on_settled(_unused_ const struct watermark *applied, void *userdata)
 	daemon_status(leased->daemon, "%zu machines take part in deploys", leased->members.count);
 }
 
+/* Executions that wait for the machine view are polled. */
+static void on_checked(void *userdata)
+{
+	struct leased *leased = userdata;
+	struct execution *execution;
+
+	LIST_FOREACH (execution, &leased->executions, entry)
+		deferred_schedule(execution->poll);
+}
+
 static const struct projection_ops projection_ops = {
+	.checked = on_checked,
 	.entry = on_entry,
 	.settled = on_settled,
 };

@@ -62,6 +62,7 @@ struct execution {
 	LIST_ENTRY(execution) entry;
 	struct leased *leased;
 	struct rollout *rollout;
+	uint64_t began_usec; /* boot_now_usec */
 	struct held_lease *lease;
 	struct bus_subscription *progress; /* progress of this deploy from agentd */
 	struct timer *tick;

@@ -20,6 +20,8 @@ static enum phase_result ask_lists(struct rollout *r)
 	struct failure failure = FAILURE_INIT;
 	const struct agent_list list = { .command = { .ns = (char *)r->ns } };
 
+	if (r->ops->checking(r))
+		return PHASE_WAIT;
 	if (!r->ops->members(r, &machines) || !machines) {
 		failure_set(&failure, FAILURE_NO_QUORUM,
 			    "`ployzctl status` shows whether the store answers; then deploy again",

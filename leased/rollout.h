@@ -115,6 +115,9 @@ struct rollout_ops {
 	void (*lease_take)(struct rollout *rollout);
 	void (*lease_raise)(struct rollout *rollout, int64_t above);
 	void (*lease_release)(struct rollout *rollout);
+	/* The machine view is being compared with the store's state since the rollout began; the
+	 * rollout is polled when that ends. False: it was, or the view is not live. */
+	bool (*checking)(struct rollout *rollout);
 	/* Machines that take part, sorted, owned by the caller, as the machine view has them now.
 	 * False: the view is not loaded or not live. */
 	bool (*members)(struct rollout *rollout, char ***ret);

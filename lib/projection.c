@@ -264,6 +264,8 @@ static void on_store_live(uint64_t sequence, void *userdata)
 		return;
 	timer_disarm(p->mirror_timer);
 	now_fresh(p);
+	if (p->ops->checked)
+		p->ops->checked(p->userdata);
 }
 
 static void on_store_reached(uint64_t sequence, void *userdata)
@@ -273,6 +275,8 @@ static void on_store_reached(uint64_t sequence, void *userdata)
 	part->ready = MAX2(part->ready, sequence);
 	if (!part->replacing && part->ready > (uint64_t)*part->applied)
 		applied_up_to(part, part->ready);
+	if (part->projection->ops->checked && projection_is_live(part->projection))
+		part->projection->ops->checked(part->projection->userdata);
 }
 
 static void on_store_restart(void *userdata)
@@ -530,6 +534,24 @@ void projection_expect(struct projection *p, const struct watermark *wanted)
 	else
 		watermark_raise(&p->expected, wanted);
 	timer_arm_within(p->expect_timer, EXPECT_USEC);
+}
+
+void projection_check(struct projection *p)
+{
+	for (struct part *part = NULL; (part = next_part(p, part));)
+		if (part->store)
+			stream_follow_check(part->store);
+}
+
+uint64_t projection_checked(const struct projection *p)
+{
+	uint64_t checked = UINT64_MAX;
+
+	if (!projection_is_live(p))
+		return 0;
+	for (struct part *part = NULL; (part = next_part(p, part));)
+		checked = MIN2(checked, stream_follow_checked(part->store));
+	return checked;
 }
 
 const struct watermark *projection_applied(const struct projection *p)

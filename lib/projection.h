@@ -20,6 +20,8 @@ struct projection_ops {
 	/* The view has become stale (it stays the last known good one), or is live again. May be
 	 * NULL. */
 	void (*stale)(bool stale, void *userdata);
+	/* projection_checked has risen. May be NULL. */
+	void (*checked)(void *userdata);
 };
 struct projection_options {
 	const char *machine;	   /* domain of the local mirrors */
@@ -27,7 +29,7 @@ struct projection_options {
 	const char *const *facts;  /* the same of PLOYZ_FACTS */
 	struct watermark served; /* of a saved view that is served already: a mirror that is behind
 				    it is not used; all 0: none */
-	const char *seen;	   /* projection_seen when that view was saved, or NULL */
+	const char *seen;	 /* projection_seen when that view was saved, or NULL */
 };
 struct projection *projection_new(struct bus *bus, const struct projection_options *options,
 				  const struct projection_ops *ops, void *userdata);
@@ -42,6 +44,11 @@ const struct watermark *projection_applied(const struct projection *projection);
  * reader detects a store that was reverted or created again even if its sequences fit. Owned by the
  * caller. */
 char *projection_seen(const struct projection *projection);
+/* Asks the store's leaders for their state now, unless that is under way. */
+void projection_check(struct projection *projection);
+/* The view has everything that the leaders had at this time (boot_now_usec), and their generation;
+ * 0: it is not live. */
+uint64_t projection_checked(const struct projection *projection);
 /* Whether the last delivered entries have reached the leader's last ones for the filters, and none
  * was missed since. */
 bool projection_is_live(const struct projection *projection);

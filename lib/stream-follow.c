@@ -45,6 +45,8 @@ struct stream_follow {
 	bool attached;		    /* the consumer's creation was answered */
 	bool live;
 	bool checking;		/* a request to the leader is pending while live */
+	uint64_t asked_usec;	/* when the leader was last asked for its state */
+	uint64_t checked_usec;	/* `asked_usec` of the last answer that was reached */
 	uint64_t head;		/* the stream's last sequence when the leader answered */
 	uint64_t target;	/* the leader's last sequence for the filters */
 	size_t targets_pending; /* filters whose last entry is not known yet */
@@ -195,6 +197,7 @@ static void check_complete(struct stream_follow *f)
 	timer_arm(f->verify, VERIFY_USEC);
 	f->live = true;
 	f->checking = false;
+	f->checked_usec = f->asked_usec;
 	f->retry_usec = 0;
 	f->busy++;
 	if (!was_live && f->ops->live)
@@ -278,6 +281,7 @@ static void on_verify(void *userdata)
 	struct stream_follow *f = userdata;
 
 	f->checking = true;
+	f->asked_usec = boot_now_usec();
 	stream_info(f->bus, f->domain, f->stream, ATTACH_USEC, on_check_info, f, &f->request);
 }
 
@@ -492,6 +496,7 @@ static void attach(void *userdata)
 {
 	struct stream_follow *f = userdata;
 
+	f->asked_usec = boot_now_usec();
 	stream_info(f->bus, f->domain, f->stream, ATTACH_USEC, on_info, f, &f->request);
 }
 
@@ -554,6 +559,11 @@ struct stream_follow *stream_follow_new(struct bus *bus,
 	bus_watch_state(bus, on_bus, f);
 	timer_arm(f->retry, 0);
 	return f;
+}
+
+uint64_t stream_follow_checked(const struct stream_follow *f)
+{
+	return f->live ? f->checked_usec : 0;
 }
 
 bool stream_follow_is_live(const struct stream_follow *f)

@@ -154,6 +154,9 @@ void stream_follow_kick(struct stream_follow *follow);
 /* Compares at once with the leader's last entries: calls `reached`, or attaches again when entries
  * are missing. A follower that is not attached retries at once. */
 void stream_follow_check(struct stream_follow *follow);
+/* When the leader was asked (boot_now_usec) whose last state has been reached; 0: it is not live.
+ */
+uint64_t stream_follow_checked(const struct stream_follow *follow);
 /* Whether it is attached and has missed no entry. */
 bool stream_follow_is_live(const struct stream_follow *follow);
 /* What is known of the stream; borrowed. */

@@ -36,7 +36,7 @@
 	"{\"namespace\":\"shop\",\"revision\":3,\"deploy\":\"d1\",\"services\":[{\"name\":"    \
 	"\"web\",\"stop_grace\":\"2h\",\"slots\":[{\"slot\":0,\"instance\":\"shop-web-0-d1\"," \
 	"\"machine\":\"m1\"}]}]}"
-#define OLD                                                                                     \
+#define OLD                                                                                       \
 	"{\"id\":\"shop-web-0-d0\",\"namespace\":\"shop\",\"service\":\"web\",\"deploy\":\"d0\"," \
 	"\"state\":\"ready\"}"
 #define PENDING                                                                                   \
@@ -152,6 +152,21 @@ static const struct {
 	  "tick 2\n"
 	  "= release\n"
 	  "fails NO_QUORUM machine view is not loaded" },
+	{ "the machine view is compared with the store before a machine is asked",
+	  { .manifest = WEB, .head = HEAD },
+	  "members ?\n"
+	  "enter preview\n"
+	  "> m1 placerd.plan\n"
+	  "> read last\n"
+	  ">\n"
+	  "read\n"
+	  "tick 20\n"
+	  "= preview\n"
+	  "members m1 m2\n"
+	  "tick 1\n"
+	  "> m1 agentd.list\n"
+	  "> m2 agentd.list\n"
+	  "= preview" },
 	{ "a plan that removes everything needs --yes",
 	  { .manifest = WEB, .head = HEAD },
 	  "enter preview\n"

@@ -16,7 +16,7 @@
 static struct store_stream *intent, *facts, *mirror, *mirrored_facts;
 static struct projection *projection;
 static struct strbuf seen; /* what the reader was told */
-static size_t n_stale;
+static size_t n_stale, n_checked;
 static long blocks;
 
 static void on_entry(const char *subject, uint64_t sequence, const char *data, size_t size,
@@ -43,7 +43,18 @@ static void on_stale(bool stale, _unused_ void *userdata)
 	HOLDS(stale == (projection_stale_since(projection) != 0));
 }
 
-static const struct projection_ops ops = { on_entry, on_settled, on_stale };
+static void on_checked(_unused_ void *userdata)
+{
+	n_checked++;
+	HOLDS(projection_checked(projection) != 0);
+}
+
+static const struct projection_ops ops = {
+	.entry = on_entry,
+	.settled = on_settled,
+	.stale = on_stale,
+	.checked = on_checked,
+};
 static const struct projection_ops few_ops = { .entry = on_entry, .settled = on_settled };
 static const char *const namespaces[] = { "ployz.v1.intent.namespace.*", NULL };
 static const char *const instances[] = { "ployz.v1.facts.*.*", NULL };
@@ -56,7 +67,7 @@ static void begin(void)
 	intent = store_stream("ployz", "PLOYZ_INTENT", 256, 1);
 	facts = store_stream("ployz", "PLOYZ_FACTS", 1, 1);
 	mirror = mirrored_facts = NULL;
-	n_stale = 0;
+	n_stale = n_checked = 0;
 	options = (struct projection_options){ .machine = "m1",
 					       .intent = namespaces,
 					       .facts = instances };
@@ -160,7 +171,8 @@ static void test_start(void)
 	begin();
 	put(intent, A, "x");
 	start();
-	ok(is_stale_for("not been read yet") && !n_stale && projection_applied(projection)->intent == 0,
+	ok(is_stale_for("not been read yet") && !n_stale &&
+		   projection_applied(projection)->intent == 0,
 	   "before anything is read the view is stale, and nothing is applied");
 	store_run();
 	ok(projection_is_live(projection) && !projection_stale_since(projection) &&
@@ -428,6 +440,8 @@ static void test_expect(void)
 
 static void test_generations(void)
 {
+	uint64_t since;
+
 	begin();
 	put(intent, A, "x");
 	put(intent, B, "x");
@@ -448,7 +462,8 @@ static void test_generations(void)
 	ok(told("stale "), "a store that lacks entries changes nothing");
 	ok(is_stale_for("differs from the one") && is_stale_for("ployzctl store accept"),
 	   "and the reason names the next step");
-	ok(strstr(fake_log_line, "differs from the one") && strstr(fake_log_line, "ployzctl store accept"),
+	ok(strstr(fake_log_line, "differs from the one") &&
+		   strstr(fake_log_line, "ployzctl store accept"),
 	   "the log too");
 	put(facts, G, "z");
 	store_pass(S(10));
@@ -464,6 +479,31 @@ static void test_generations(void)
 	store_pass(S(31));
 	ok(projection_applied(projection)->generation == 2 && projection_is_live(projection),
 	   "then it is the higher one");
+	end();
+
+	/* Both are raised while nothing is missing: a check asks at once. */
+	begin();
+	put(intent, A, "x");
+	put(facts, F, "y");
+	start();
+	ok(!projection_checked(projection), "nothing is checked before the first load");
+	store_run();
+	n_checked = 0;
+	store_pass(S(5));
+	since = boot_now_usec();
+	ok(projection_checked(projection) && projection_checked(projection) < since && !n_checked,
+	   "without a check the view rests on the last request");
+	intent->generation = facts->generation = 2;
+	put(intent, B, "x");
+	projection_check(projection);
+	projection_check(projection);
+	store_run();
+	ok(projection_checked(projection) >= since && n_checked &&
+		   projection_applied(projection)->generation == 2,
+	   "a check finds a raised generation");
+	store_vanishes();
+	store_pass(S(20));
+	ok(!projection_checked(projection), "a view that is not live is not checked");
 	end();
 
 	/* Both are raised: the stream that was never lost is asked at once. */

@@ -398,6 +398,11 @@ void holder_break(struct world *w, const char *ns)
 
 /* --- the rest of the ops */
 
+static bool checking(struct rollout *r)
+{
+	return world_chance(holder_of(r)->world, 10);
+}
+
 static bool members(struct rollout *r, char ***ret)
 {
 	char **names = NULL;
@@ -471,6 +476,7 @@ static const struct rollout_ops ops = {
 	.lease_take = lease_take,
 	.lease_raise = lease_raise,
 	.lease_release = lease_release,
+	.checking = checking,
 	.members = members,
 	.progress = progress,
 	.record = record,

@@ -13,7 +13,7 @@ struct script {
 	char **commands; /* sent, and not matched by a line yet */
 	char **notes;
 	char **members;
-	bool members_live;
+	bool members_live, members_checking;
 	struct rpc *waiting[64];
 	size_t n_waiting;
 	struct store_read *reading;
@@ -151,6 +151,11 @@ static void lease_release(struct rollout *r)
 	sent(of(r), "lease release");
 }
 
+static bool checking(struct rollout *r)
+{
+	return of(r)->members_checking;
+}
+
 static bool members(struct rollout *r, char ***ret)
 {
 	*ret = strv_copy(of(r)->members);
@@ -201,6 +206,7 @@ static const struct rollout_ops ops = {
 	.lease_take = lease_take,
 	.lease_raise = lease_raise,
 	.lease_release = lease_release,
+	.checking = checking,
 	.members = members,
 	.progress = progress,
 	.record = record,
@@ -380,6 +386,9 @@ static void line_lease(struct script *s, char *line)
 
 static void line_members(struct script *s, char *line)
 {
+	s->members_checking = streq(line, "?");
+	if (s->members_checking)
+		return;
 	strv_free(s->members);
 	s->members_live = !streq(line, "-");
 	s->members = s->members_live ? strv_split(line, " ") : NULL;
