@@ -190,8 +190,11 @@ bool aborting_head(const struct stopped *stopped, const struct head *head, uint6
 
 	if (!head)
 		return false;
+	/* An entry before the opening one has not closed the deploy: a commit may still be on its
+	 * way. */
 	if (head_instance(head, stopped->instance, NULL))
-		*ret = open ? ABORTING_OPEN : ABORTING_ENDED;
+		*ret = open || sequence < (uint64_t)stopped->opened ? ABORTING_OPEN
+								    : ABORTING_ENDED;
 	else if (names_deploy(head, stopped->deploy))
 		*ret = ABORTING_COMMITTED;
 	else if (open || sequence < (uint64_t)stopped->opened)

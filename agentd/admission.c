@@ -69,6 +69,10 @@ static enum admission admit_shown(const struct admission_input *input, const str
 
 	if (input->needs & NEEDS_OPEN && !shown->open)
 		return fenced(command, failure, "deploy again", "the deploy is closed");
+	/* A request that was delayed: the deploy has ended without replacing the instance. */
+	if (input->named && !shown->open)
+		return fenced(command, failure, "deploy again",
+			      "the deploy is closed, and its head names the instance");
 	if (command->epoch < input->stored && !(input->needs & NEEDS_NO_EPOCH)) {
 		why = xasprintf("its epoch is %lld, this machine has stored %lld",
 				(long long)command->epoch, (long long)input->stored);

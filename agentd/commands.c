@@ -95,10 +95,11 @@ static enum admission decide(const struct commands *commands, const struct waiti
 		input.sequence = seen->sequence;
 		input.fresh = waiting->read && seen->done >= waiting->read;
 	}
+	input.named = input.head && waiting->rule->instance &&
+		      head_instance(input.head,
+				    waiting->rule->instance(bus_call_request(waiting->call)), NULL);
 	/* The head may have changed since the deploy was opened. */
-	if (input.known && !input.fresh && input.head && waiting->rule->instance &&
-	    head_instance(input.head, waiting->rule->instance(bus_call_request(waiting->call)),
-			  NULL))
+	if (input.named && !input.fresh)
 		return ADMISSION_READ;
 	return admission_decide(&input, failure);
 }

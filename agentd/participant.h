@@ -17,6 +17,7 @@ struct admission_input {
 	bool fresh; /* after the command had arrived */
 	const struct head *head;
 	uint64_t sequence; /* of the head's entry */
+	bool named;	   /* the head names the instance that the command takes out of service */
 	int64_t stored;	   /* highest epoch that is stored for the namespace */
 	bool locked;	   /* the deploy has the lock */
 };
@@ -59,7 +60,8 @@ void heads_forget(struct heads *heads, const char *ns);
 struct command_rule {
 	bus_endpoint_fn fn; /* executes it */
 	unsigned needs;
-	/* An older head decides only if it does not name this instance; NULL: none. */
+	/* The instance that it takes out of service; NULL: none. A head that names it decides only
+	 * if it was read after the command had arrived. */
 	const char *(*instance)(const void *request);
 };
 struct commands;
