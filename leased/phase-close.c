@@ -15,7 +15,8 @@ enum phase_result phase_close_start(struct rollout *r)
 				: r->outcome		    ? r->outcome
 							    : "closed",
 				now, nonce);
-	rollout_append_head(r, r->trying, false);
+	/* A full disk is not waited for: the next opening entry closes the deploy. */
+	rollout_append_head(r, r->trying, true);
 	return PHASE_WAIT;
 }
 

@@ -36,6 +36,7 @@ void routed_follow(struct routed *routed)
 		.intent = (const char *const[]){ heads, claims, members, NULL },
 		.facts = (const char *const[]){ facts, NULL },
 		.served = routed->table->watermark,
+		.seen = routed->table->seen,
 	};
 
 	routed->projection = projection_new(routed->bus, &options, &ops, routed);

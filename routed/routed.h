@@ -137,6 +137,7 @@ struct table_need {
 /* The routing table; only a complete view replaces it. */
 struct table {
 	struct watermark watermark;
+	char *seen; /* projection_seen */
 	struct table_backend *backends;
 	size_t n_backends;
 	struct table_route *routes;

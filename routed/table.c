@@ -76,6 +76,7 @@ static const struct codec_schema need_schema = {
 
 static const struct codec_field table_fields[] = {
 	FIELD(struct table, watermark, CODEC_STRUCT, .schema = &watermark_schema),
+	FIELD(struct table, seen, CODEC_STRING),
 	FIELD_LIST(struct table, backends, n_backends, CODEC_LIST, &backend_schema),
 	FIELD_LIST(struct table, routes, n_routes, CODEC_LIST, &route_schema),
 	FIELD_LIST(struct table, held, n_held, CODEC_LIST, &held_schema),

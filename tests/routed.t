@@ -562,6 +562,15 @@ routed_end
 routed_start
 ok 'nor after a restart' within 30 status_shows '"stale_reason":"entries of PLOYZ_FACTS are missing'
 stays_at 127.0.0.4 'does it'
+# The saved view remembers what it was made from.
+routed_end
+end_pid "$bus_pid"
+rm -rf "$work/bus"
+local_start
+within 10 store_linked
+routed_start
+ok 'nor without the mirror' within 30 status_shows '"stale_reason":"[^"]*PLOYZ_FACTS'
+stays_at 127.0.0.4 'although its sequences fit'
 generation=2
 ok 'an operator accepts the store' streams_make 1 test 2
 ok 'then its view is served' within 30 is_served 127.0.0.2

@@ -31,6 +31,11 @@ const struct watermark *projection_applied(const struct projection *projection)
 	return &projection->applied;
 }
 
+char *projection_seen(_unused_ const struct projection *projection)
+{
+	return xstrdup("{}");
+}
+
 bool projection_is_live(_unused_ const struct projection *projection)
 {
 	return true;
