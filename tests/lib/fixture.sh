@@ -140,18 +140,25 @@ start() {
 }
 
 # A port that nobody listens at, below those that connections take for themselves: where a server is gone for a
-# moment, none of its clients has its port when it comes back.
+# moment, none of its clients has its port when it comes back. A test gets each port once.
 free_port() {
 	perl -MIO::Socket::INET -e '
 		my %at = (LocalAddr => "127.0.0.1");
+		my %given;
+		if (open my $ports, "<", $ARGV[0]) {
+			chomp, $given{$_} = 1 while <$ports>;
+		}
 		for (1 .. 1000) {
 			$at{LocalPort} = 10240 + int rand 22528;
+			next if $given{$at{LocalPort}};
 			my $tcp = IO::Socket::INET->new(%at, Listen => 1) or next;
 			IO::Socket::INET->new(%at, Proto => "udp") or next;
+			open my $ports, ">>", $ARGV[0] or die "$ARGV[0]: $!\n";
+			print $ports "$at{LocalPort}\n";
 			print $at{LocalPort};
 			exit;
 		}
-		die "no free port\n"'
+		die "no free port\n"' "$work/ports"
 }
 
 # The processes that PID started, directly, by the name of their program: child_of PID NAME.
