@@ -8,6 +8,7 @@
 
 #define TCP_LISTEN 0x0A
 #define UDP_UNCONNECTED 0x07
+#define LINE_START 100 /* characters of a line that have its addresses and its state */
 
 uint64_t proc_meminfo(const char *text, const char *key)
 {
@@ -62,17 +63,19 @@ static void add_port(struct probe *probe, int64_t port, enum protocol protocol, 
 	};
 }
 
-/* `  sl  local_address rem_address   st …`, a line of titles first; addresses are HEX:PORT. */
+/* `  sl  local_address rem_address   st …`, a line of titles first; addresses are HEX:PORT. The line
+ * is copied because sscanf reads its text to the end, which may be megabytes away. */
 void proc_listeners(const char *text, enum protocol protocol, struct probe *probe)
 {
 	unsigned wanted = protocol == PROTOCOL_TCP ? TCP_LISTEN : UDP_UNCONNECTED;
 
 	for (const char *line = text; line;
 	     line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
-		char digits[33], address[INET6_ADDRSTRLEN];
+		char digits[33], address[INET6_ADDRSTRLEN], start[LINE_START + 1];
 		unsigned port, remote, state;
 
-		if (sscanf(line, " %*u: %32[0-9A-Fa-f]:%4x %*32[0-9A-Fa-f]:%4x %2x", digits, &port,
+		snprintf(start, sizeof(start), "%.*s", LINE_START, line);
+		if (sscanf(start, " %*u: %32[0-9A-Fa-f]:%4x %*32[0-9A-Fa-f]:%4x %2x", digits, &port,
 			   &remote, &state) == 4 &&
 		    state == wanted && port && !remote &&
 		    address_parse(digits, address, sizeof(address)) == 0)

@@ -30,6 +30,24 @@ static void listeners(void)
 	is_int(probe->host_ports[3].port, 80, "its port");
 }
 
+/* A gateway's table: time must not grow with the square of its lines. */
+static void many_connections(void)
+{
+	_cleanup_(probe_freep) struct probe *probe = codec_new(&probe_schema);
+	_cleanup_(strbuf_clear) struct strbuf text = STRBUF_INIT;
+
+	strbuf_puts(&text, TITLES);
+	for (int i = 0; i < 50000; i++)
+		strbuf_printf(&text,
+			      "%6d: 0100007F:1F90 0100007F:%04X 06 00000000:00000000 03:00001391 "
+			      "00000000     0        0 0 3 0000000000000000\n",
+			      i, 1024 + i);
+	strbuf_puts(&text, " 50000: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000\n");
+	proc_listeners(text.text, PROTOCOL_TCP, probe);
+	ok(probe->n_host_ports == 1 && probe->host_ports[0].port == 5432,
+	   "the listener behind 50,000 connections");
+}
+
 #define MEMINFO "MemTotal:       16384 kB\nMemFree:  1 kB\nMemAvailable:    8192 kB\nMem: x kB\n"
 
 static const struct {
@@ -67,5 +85,6 @@ int main(void)
 		ok(load >= loads[i].load && load <= loads[i].load, "load %g", loads[i].load);
 	}
 	listeners();
+	many_connections();
 	return tap_done();
 }
