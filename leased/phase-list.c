@@ -2,6 +2,10 @@
  * that answers and returns its instances. */
 #include "leased/rollout.h"
 
+/* A machine that raises the epochs of everybody else by more than deploys do would soon leave no
+ * higher epoch. */
+#define EPOCH_LEAP_MAX (1ll << 32)
+
 static void ask(struct rollout *r, struct participant *p)
 {
 	struct agent_list list = { .images = NULL };
@@ -74,6 +78,14 @@ static enum phase_result poll_one(struct rollout *r, struct participant *p)
 		break;
 	}
 	listed = p->list.answer;
+	if (listed->epoch - r->lease.epoch > EPOCH_LEAP_MAX) {
+		rollout_note(r,
+			     "cannot fence machine %s: it reports epoch %lld, which no deploy can "
+			     "have reached",
+			     p->machine, (long long)listed->epoch);
+		p->unreachable = true;
+		return PHASE_DONE;
+	}
 	/* A restored store may have lower epochs than participants have stored. */
 	if (listed->epoch > r->lease.epoch) {
 		r->above = MAX2(r->above, listed->epoch);

@@ -228,6 +228,16 @@ static const struct {
 	  "= list\n"
 	  "< m2 list {\"epoch\":3}\n"
 	  "= plan" },
+	{ "a machine that reports an epoch beyond all deploys is left out",
+	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
+	  "enter list\n"
+	  "> m1 agentd.list\n"
+	  "> m2 agentd.list\n"
+	  "< m1 list {\"epoch\":9223372036854775807}\n"
+	  "notes cannot fence machine m1: it reports epoch 9223372036854775807\n"
+	  "< m2 list {\"epoch\":4294967299}\n"
+	  "= list\n"
+	  "> lease raise above 4294967299" },
 	{ "a machine that remembers a higher epoch: raised, opened and listed again",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
 	  "enter list\n"
