@@ -93,7 +93,9 @@ static enum phase_result check(struct rollout *r)
 		failure_clear(&failure);
 		return result;
 	}
-	if (r->cancelled && r->phase < PHASE_COMMIT && !failure_is_set(&r->failure))
+	/* An opening entry that is on its way is waited for, so that it can be closed. */
+	if (r->cancelled && r->phase < PHASE_COMMIT && !failure_is_set(&r->failure) &&
+	    !(r->phase == PHASE_OPEN && r->write.state != WRITE_IDLE))
 		return rollout_failf(r, FAILURE_FAILED, NULL, "deploy %s was cancelled by %s",
 				     r->request->deploy, r->cancelled);
 	return r->renewed ? participants_renew(r) : PHASE_WAIT;

@@ -191,6 +191,16 @@ static const struct {
 	  "write done 5\n"
 	  "state opened 5\n"
 	  "= list" },
+	{ "a deploy that is cancelled while its opening entry is on its way closes it",
+	  { .manifest = WEB, .head = HEAD },
+	  "enter open\n"
+	  "> append PLOYZ_INTENT ployz.v1.intent.namespace.shop 4\n"
+	  "cancel\n"
+	  "= open\n"
+	  "write done 5\n"
+	  "= close\n"
+	  "fails FAILED cancelled by boss\n"
+	  "> append PLOYZ_INTENT ployz.v1.intent.namespace.shop 5" },
 	{ "an earlier holder's late entry is read and opened over",
 	  { .manifest = WEB, .head = HEAD },
 	  "enter open\n"
