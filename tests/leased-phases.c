@@ -829,6 +829,21 @@ static const struct {
 	  "= start\n"
 	  "tick 1\n"
 	  "> m1 agentd.drain" },
+	{ "what a holder that died after its commit left where no answer comes is not called clean",
+	  { .head = HEAD, .verb = "sweep" },
+	  "enter preview\n"
+	  "read 3 {\"deploy\":\"d1\",\"namespace\":\"shop\",\"phase\":\"cleaning\",\"sequence\":4}\n"
+	  "< m1 list {}\n"
+	  "! m2 list UNREACHABLE\n"
+	  "= open\n"
+	  "write done 5\n"
+	  "< m1 list {}\n"
+	  "tick 11\n"
+	  "! m2 list UNREACHABLE gone\n"
+	  "> append\n"
+	  "write done 6\n"
+	  "lease released\n"
+	  "state record failed" },
 	{ "a lost lease after the commit undoes nothing",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
 	  "enter commit\n"
