@@ -844,6 +844,18 @@ static const struct {
 	  "write done 6\n"
 	  "lease released\n"
 	  "state record failed" },
+	{ "a machine whose engine does not answer has not said what is left on it",
+	  { .head = HEAD, .verb = "sweep" },
+	  "enter preview\n"
+	  "read 3 " PENDING "\n"
+	  "< m1 list {}\n"
+	  "< m2 list {\"engine\":false,\"engine_error\":\"no answer yet\"}\n"
+	  "= open\n"
+	  "write done 5\n"
+	  "< m1 list {}\n"
+	  "< m2 list {\"engine\":false,\"engine_error\":\"no answer yet\"}\n"
+	  "state leftovers 1\n"
+	  "= confirm" },
 	{ "a lost lease after the commit undoes nothing",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
 	  "enter commit\n"
