@@ -370,6 +370,9 @@ void facts_state(struct facts *facts, struct instance *instance, enum instance_s
 		 const char *reason, const char *subscriber);
 /* Removes the ended instances of a namespace that have no container from the facts. */
 void facts_forget(struct facts *facts, const char *ns);
+/* A head has this generation of the store. After an operator has accepted a store, its entries may be
+ * older than this machine's last ones. */
+void facts_generation(struct facts *facts, int64_t generation);
 /* Sequence in PLOYZ_FACTS of the entry that holds the instance as it is now; 0: not acknowledged.
  */
 uint64_t facts_sequence(const struct facts *facts, const struct instance *instance);

@@ -148,6 +148,22 @@ static bool stored(struct commands *commands, struct waiting *waiting)
 	return false;
 }
 
+/* A command that takes its instance out of service has arrived before and waits for the head: the
+ * resume that overtakes it would be undone by it. */
+static bool has_turn(const struct waiting *waiting)
+{
+	const struct agent_ref *ref = bus_call_request(waiting->call);
+	const struct waiting *before = waiting;
+
+	if (!(waiting->rule->needs & NEEDS_TURN))
+		return true;
+	while ((before = TAILQ_PREV(before, waiting_list, link)))
+		if (before->rule->instance &&
+		    streq(before->rule->instance(bus_call_request(before->call)), ref->instance))
+			return false;
+	return true;
+}
+
 static void poll(struct commands *commands, struct waiting *waiting)
 {
 	_cleanup_(failure_clear) struct failure failure = FAILURE_INIT;
@@ -166,6 +182,8 @@ static void poll(struct commands *commands, struct waiting *waiting)
 		execute(commands, waiting);
 		return;
 	}
+	if (!has_turn(waiting))
+		return;
 	switch (decide(commands, waiting, &failure)) {
 	case ADMISSION_READ:
 		read_head(commands, waiting);
@@ -224,6 +242,8 @@ void commands_unread(struct commands *commands, const struct head_seen *seen,
 		    streq(command_of(waiting)->ns, seen->ns))
 			refuse(commands, waiting, failure);
 	}
+	/* Others may have waited for their turn. */
+	commands_poll(commands);
 }
 
 void commands_take(struct commands *commands, struct bus_call *call,

@@ -39,6 +39,7 @@ struct facts {
 	struct timer *retry;
 	struct stream_follow *follow; /* while an earlier process's facts are read */
 	bool loaded;
+	int64_t generation;	/* of the store, as a head last showed it; 0: none did */
 	bool failing;		/* it was logged that the store refuses them */
 	struct failure refused; /* set: why it takes none, such as a full disk */
 	struct failure cloned;	/* set: another machine has this one's id */
@@ -567,6 +568,29 @@ static void flush(void *userdata)
 		if (!list->cas && !list->read && !list->cloned && list->acked != list->version)
 			send_list(list);
 	}
+}
+
+/* What the list's entry holds is unknown. */
+static void send_again(struct fact_list *list)
+{
+	free(steal(list->stored));
+	list->version++;
+	for (size_t i = 0; i < list->n_instances; i++)
+		map_put(&list->touched, list->instances[i]->id, (void *)(uintptr_t)list->version);
+}
+
+void facts_generation(struct facts *facts, int64_t generation)
+{
+	bool raised = facts->generation && generation > facts->generation;
+
+	facts->generation = MAX2(facts->generation, generation);
+	if (!raised)
+		return;
+	log_notice("the store is of generation %lld now; sending this machine's facts again",
+		   (long long)generation);
+	for (struct map_item *i = NULL; (i = map_next(&facts->lists, i));)
+		send_again(i->value);
+	deferred_schedule(facts->flush);
 }
 
 json_t *facts_status(const struct facts *facts)

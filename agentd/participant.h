@@ -9,6 +9,7 @@ enum command_needs {
 	NEEDS_OPEN = 1 << 1,	 /* the deploy must not be closed yet */
 	NEEDS_NO_EPOCH = 1 << 2, /* list: a lower epoch than the stored one is answered, too */
 	NEEDS_NOTHING = 1 << 3,	 /* not a command: it only waits until the containers are known */
+	NEEDS_TURN = 1 << 4,	 /* its instance's stop or drain that has arrived before has ended */
 };
 struct admission_input {
 	const struct agent_command *command;

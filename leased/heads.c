@@ -16,6 +16,12 @@ static void stamp(struct head *head, const struct rollout *rollout, const char *
 	head->generation = rollout->generation;
 }
 
+/* The facts of another generation of the store may be gone: no reader can wait for them. */
+static int64_t facts_before(const struct rollout *rollout, const struct head *before)
+{
+	return before && before->generation == rollout->generation ? before->facts : 0;
+}
+
 struct head *head_opened(const struct rollout *rollout, const struct head *before,
 			 uint64_t sequence, const char *now, const char *nonce)
 {
@@ -29,6 +35,7 @@ struct head *head_opened(const struct rollout *rollout, const struct head *befor
 		/* Entries that only open and close a deploy keep the sequence of the entry that
 		 * committed the state. */
 		head->committed = (int64_t)head_committed(before, sequence);
+		head->facts = facts_before(rollout, before);
 		open_deploy_free(steal(head->open));
 		free(steal(head->outcome));
 	}
@@ -141,7 +148,7 @@ struct head *head_next(const struct rollout *rollout, const char *now, const cha
 	head->release = rollout->release;
 	head->release_number = rollout->release_number;
 	head->facts =
-		MAX2(rollout_watermark(rollout).facts, rollout->base ? rollout->base->facts : 0);
+		MAX2(rollout_watermark(rollout).facts, facts_before(rollout, rollout->base));
 	for (size_t i = 0; i < rollout->manifest->n_services; i++)
 		add_service(rollout, head, &rollout->manifest->services[i]);
 	head_take_routes(head, rollout->manifest);

@@ -69,13 +69,43 @@ static void close_previous(struct rollout *r)
 	deploy_free(steal(r->previous));
 }
 
+/* A holder that died after its commit has recorded nothing of what is left: then only the answer of
+ * each machine tells. Returns one that did not answer, or NULL. */
+static const char *unrecorded(const struct rollout *r)
+{
+	const struct deploy *previous = r->previous;
+
+	if (!previous || (previous->n_left && !previous->supersedes))
+		return NULL;
+	for (size_t i = 0; i < r->n_participants; i++)
+		if (!r->participants[i]->listed)
+			return r->participants[i]->machine;
+	return NULL;
+}
+
+static enum phase_result cleaned(struct rollout *r)
+{
+	const char *machine = unrecorded(r);
+
+	r->cleaned = true;
+	if (machine)
+		return rollout_failf(r, FAILURE_CLEANUP_PENDING,
+				     "the next deploy or `ployzctl deploy sweep` of the namespace "
+				     "cleans it up",
+				     "cannot tell what deploy %s left on machine %s: it was not "
+				     "recorded, and the machine does not answer",
+				     r->previous->deploy, machine);
+	close_previous(r);
+	return PHASE_DONE;
+}
+
 enum phase_result phase_clean_poll(struct rollout *r)
 {
 	struct failure failure = FAILURE_INIT;
 	enum phase_result result = removal_poll(r->removal, &failure);
 
 	if (result == PHASE_DONE) {
-		close_previous(r);
+		result = cleaned(r);
 	} else if (result == PHASE_FAILED) {
 		removal_left(r->removal, r->record);
 		rollout_fail(r, &failure);

@@ -92,6 +92,13 @@ static enum phase_result poll_one(struct rollout *r, struct participant *p)
 		r->reopening = true;
 		return PHASE_DONE;
 	}
+	/* It is fenced; an empty list does not mean that nothing is there. */
+	if (!listed->engine && listed->engine_error) {
+		rollout_note(r, "cannot list the instances on machine %s: %s", p->machine,
+			     listed->engine_error);
+		p->unreachable = true;
+		return PHASE_DONE;
+	}
 	p->listed = true;
 	return PHASE_DONE;
 }

@@ -337,8 +337,9 @@ void rollout_conclude(struct rollout *r)
 		r->record->failure->code = (int)end_code(r);
 	}
 	change_phase(r, end_phase(r), r->failure.message ? r->failure.message : r->outcome);
-	if (!r->record->n_left && (r->record->phase == DEPLOY_CLEANUP_PENDING ||
-				   r->failure.code == FAILURE_CLEANUP_PENDING))
+	if (!r->record->n_left && !r->cleaned &&
+	    (r->record->phase == DEPLOY_CLEANUP_PENDING ||
+	     r->failure.code == FAILURE_CLEANUP_PENDING))
 		cleaning_left(r, r->failure.message);
 	add_superseded(r);
 }

@@ -299,6 +299,7 @@ struct rollout {
 
 	bool committing; /* the append of the commit was sent at least once */
 	bool committed;
+	bool cleaned;		/* everything that it knew of is removed */
 	bool unknown;		/* the commit's outcome is not known */
 	bool lost;		/* no more appends, no more commands */
 	struct failure failure; /* the outcome's failure: before the commit its reason, afterwards

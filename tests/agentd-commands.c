@@ -367,6 +367,38 @@ static void committed(void)
 	world_end();
 }
 
+/* The leader takes its time for the head that a stop needs; meanwhile the deploy is given up. */
+static void in_order(void)
+{
+	struct deploy_of d1 = { "d1", 5, 0 }, d2 = { "d2", 6, 0 };
+	struct reply stop = { .given = false }, resume = { .given = false };
+	_cleanup_free_ char *text = NULL;
+
+	world_begin();
+	open_deploy(&d1, NULL, "");
+	take_lock(&d1);
+	ask_start(&d1, "web", 0, RUNNING);
+	pass(3 * SECOND);
+	write_head(&d1, false, "d1", "web/0/shop-web-0-d1/d1");
+	ask_unlock(&d1);
+	open_deploy(&d2, "d1", "web/0/shop-web-0-d1/d1");
+	take_lock(&d2);
+	store.away = true;
+	text = xasprintf("{%s,'instance':'shop-web-0-d1'}", command(&d2));
+	send_request(SUBJECT_AGENT_STOP, text, &stop);
+	send_request(SUBJECT_AGENT_RESUME, text, &resume);
+	settle();
+	store.away = false;
+	pass(SECOND);
+	is(code_of(&stop), "ok", "a stop waits for the head");
+	is(code_of(&resume), "ok", "and a resume for the stop before it");
+	pass(5 * SECOND);
+	is_state("shop-web-0-d1", "ready", "so the instance runs");
+	reply_clear(&stop);
+	reply_clear(&resume);
+	world_end();
+}
+
 /* A full disk under the file of epochs. */
 static void unsaved(void)
 {
@@ -485,6 +517,7 @@ int main(void)
 	late();
 	lapse();
 	committed();
+	in_order();
 	unsaved();
 	before_adoption();
 	capacity();

@@ -284,6 +284,32 @@ static void lost(void)
 	world_end();
 }
 
+/* The store is an older copy, which an operator has accepted: its generation is higher. */
+static void reverted(void)
+{
+	const struct entry *last;
+
+	world_with_deploy(&d1);
+	ask_start(&d1, "web", 0, RUNNING);
+	pass(3 * SECOND);
+	is_state(WEB, "ready", "an instance is ready");
+	store_revert_facts();
+	is_state(WEB, NULL, "the store is an older copy without it");
+	pass(60 * SECOND);
+	d1.opened = store_put(STREAM_INTENT, "ployz.v1.intent.namespace.shop",
+			      "{\"namespace\":\"shop\",\"writer\":\"d2\",\"epoch\":6,"
+			      "\"generation\":2,\"open\":{\"deploy\":\"d2\",\"epoch\":6,"
+			      "\"generation\":2}}");
+	ask(SUBJECT_AGENT_LIST,
+	    "{'namespace':'shop','epoch':6,'deploy':'d2','generation':2,'opened':%llu}",
+	    (unsigned long long)d1.opened);
+	is_answer("ok", "the next deploy opens in the next generation");
+	pass(5 * SECOND);
+	last = store_last(STREAM_FACTS, "ployz.v1.facts.m1.shop");
+	ok(last && strstr(last->data, WEB), "and the facts are stored again");
+	world_end();
+}
+
 static void judged(void)
 {
 	static const struct {
@@ -498,6 +524,7 @@ int main(void)
 	refusal_forgotten();
 	read_back();
 	lost();
+	reverted();
 	judged();
 	pre_deploy();
 	pre_deploy_endless();

@@ -98,6 +98,25 @@ static void test_heads(void)
 		   streq(opened->services[0].slots[0].hash, "h"),
 	   "a kept slot keeps its address and hash, a removed one is not named");
 	head_free(opened);
+	/* The store was reverted and accepted: its facts have lower sequences now. */
+	committed->generation = 2;
+	committed->facts = 99;
+	head_free(reopened);
+	reopened = head_opened(&rollout, committed, 9, "t6", "n6");
+	ok(head_may_serve(reopened, &(struct watermark){ 3, 10, 45 }),
+	   "an entry of another generation does not wait for the facts of the old one");
+	rollout.head = reopened;
+	is_int(rollout_watermark(&rollout).facts, 0, "nor is a gateway asked for them");
+	candidates[0].facts = 46;
+	opened = head_next(&rollout, "t7", "n7");
+	is_int(opened->facts, 46, "the next commit waits for its own");
+	head_free(opened);
+	committed->generation = 3;
+	head_free(reopened);
+	rollout.head = reopened = head_opened(&rollout, committed, 9, "t8", "n8");
+	opened = head_next(&rollout, "t9", "n9");
+	ok(reopened->facts == 99 && opened->facts == 99, "in the same generation they are kept");
+	head_free(opened);
 	head_free(committed);
 	head_free(reopened);
 	head_free(closed);

@@ -278,6 +278,18 @@ static const struct {
 	  "! m1 list UNREACHABLE gone\n"
 	  "= plan\n"
 	  "notes cannot fence machine m1: gone" },
+	{ "also while the store, whose head it has to read, elects a leader",
+	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
+	  "enter list\n"
+	  "< m2 list {}\n"
+	  "! m1 list NO_QUORUM\n"
+	  "= list\n"
+	  "> m1 agentd.list\n"
+	  "tick 1\n"
+	  "> m2 agentd.list\n"
+	  "> m1 agentd.list\n"
+	  "< m1 list {}\n"
+	  "= plan" },
 	{ "a participant that was fenced ends the rollout",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
 	  "enter list\n"
@@ -829,6 +841,41 @@ static const struct {
 	  "write done 6\n"
 	  "< m1 applied {\"applied\":{\"generation\":1,\"intent\":6,\"facts\":9},\"unserved\":[\"tcp/80: taken\"]}\n"
 	  "state unserved tcp/80: taken (machine m1)" },
+	{ "a stop-first update continues when the store has elected a leader",
+	  { .manifest = WEB, .head = HEAD, .plan = STOP_FIRST },
+	  "enter start\n"
+	  "> m1 agentd.drain\n"
+	  "! m1 drain NO_QUORUM\n"
+	  "= start\n"
+	  "tick 1\n"
+	  "> m1 agentd.drain" },
+	{ "what a holder that died after its commit left where no answer comes is not called clean",
+	  { .head = HEAD, .verb = "sweep" },
+	  "enter preview\n"
+	  "read 3 {\"deploy\":\"d1\",\"namespace\":\"shop\",\"phase\":\"cleaning\",\"sequence\":4}\n"
+	  "< m1 list {}\n"
+	  "! m2 list UNREACHABLE\n"
+	  "= open\n"
+	  "write done 5\n"
+	  "< m1 list {}\n"
+	  "tick 11\n"
+	  "! m2 list UNREACHABLE gone\n"
+	  "> append\n"
+	  "write done 6\n"
+	  "lease released\n"
+	  "state record failed" },
+	{ "a machine whose engine does not answer has not said what is left on it",
+	  { .head = HEAD, .verb = "sweep" },
+	  "enter preview\n"
+	  "read 3 " PENDING "\n"
+	  "< m1 list {}\n"
+	  "< m2 list {\"engine\":false,\"engine_error\":\"no answer yet\"}\n"
+	  "= open\n"
+	  "write done 5\n"
+	  "< m1 list {}\n"
+	  "< m2 list {\"engine\":false,\"engine_error\":\"no answer yet\"}\n"
+	  "state leftovers 1\n"
+	  "= confirm" },
 	{ "a lost lease after the commit undoes nothing",
 	  { .manifest = WEB, .head = HEAD, .plan = REPLACE },
 	  "enter commit\n"

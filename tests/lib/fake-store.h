@@ -60,6 +60,27 @@ static uint64_t store_put(const char *stream, const char *subject, const char *d
 	return entry->sequence;
 }
 
+/* An older copy of PLOYZ_FACTS, from before the first entry. */
+static void store_revert_facts(void)
+{
+	struct entry **link = &store.entries;
+
+	while (*link) {
+		struct entry *entry = *link;
+
+		if (!streq(entry->stream, STREAM_FACTS)) {
+			link = &entry->next;
+			continue;
+		}
+		*link = entry->next;
+		free(entry->stream);
+		free(entry->subject);
+		free(entry->data);
+		free(entry);
+	}
+	store.facts = 0;
+}
+
 static void store_clear(void)
 {
 	while (store.entries) {
