@@ -186,18 +186,19 @@ static bool names_deploy(const struct head *head, const char *deploy)
 bool aborting_head(const struct stopped *stopped, const struct head *head, uint64_t sequence,
 		   enum aborting_event *ret)
 {
-	bool open = head && head->open && streq(head->open->deploy, stopped->deploy);
+	bool open;
 
 	if (!head)
 		return false;
 	/* An entry before the opening one has not closed the deploy: a commit may still be on its
 	 * way. */
+	open = (head->open && streq(head->open->deploy, stopped->deploy)) ||
+	       sequence < (uint64_t)stopped->opened;
 	if (head_instance(head, stopped->instance, NULL))
-		*ret = open || sequence < (uint64_t)stopped->opened ? ABORTING_OPEN
-								    : ABORTING_ENDED;
+		*ret = open ? ABORTING_OPEN : ABORTING_ENDED;
 	else if (names_deploy(head, stopped->deploy))
 		*ret = ABORTING_COMMITTED;
-	else if (open || sequence < (uint64_t)stopped->opened)
+	else if (open)
 		/* The store is behind what the deploy was opened in, and the instance was
 		 * committed later still: this entry decides nothing about it. */
 		return false;

@@ -23,6 +23,11 @@ int64_t admission_epoch(const struct head *head)
 	return head ? MAX2(shown_by(head).epoch, head->epoch) : 0;
 }
 
+int64_t admission_generation(const struct head *head)
+{
+	return head ? shown_by(head).generation : 0;
+}
+
 static enum admission fenced(const struct agent_command *command, struct failure *failure,
 			     const char *hint, const char *why)
 {

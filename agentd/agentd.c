@@ -54,9 +54,7 @@ static void on_head(const struct head_seen *seen, const struct failure *failure,
 	if (locks_shown(&agentd->locks, seen->ns, admission_epoch(seen->head),
 			seen->head && seen->head->open ? seen->head->open->deploy : NULL))
 		agentd->locks.unsaved = true;
-	if (seen->head)
-		facts_generation(agentd->facts, seen->head->open ? seen->head->open->generation
-								  : seen->head->generation);
+	facts_generation(agentd->facts, admission_generation(seen->head));
 	abort_unlocked(agentd->aborts);
 	abort_head(agentd->aborts, seen);
 	commands_poll(agentd->commands);

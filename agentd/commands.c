@@ -67,6 +67,13 @@ static const struct agent_command *command_of(const struct waiting *waiting)
 	return bus_call_request(waiting->call);
 }
 
+/* The instance that the command takes out of service, or NULL. */
+static const char *taken_out(const struct waiting *waiting)
+{
+	return waiting->rule->instance ? waiting->rule->instance(bus_call_request(waiting->call))
+				       : NULL;
+}
+
 /* A list without an epoch is no command. */
 static int64_t epoch_of(const struct command_rule *rule, const struct agent_command *command)
 {
@@ -81,6 +88,7 @@ static enum admission decide(const struct commands *commands, const struct waiti
 	struct agentd *agentd = commands->agentd;
 	const struct agent_command *command = command_of(waiting);
 	const struct head_seen *seen = heads_get(agentd->heads, command->ns);
+	const char *instance = taken_out(waiting);
 	struct admission_input input = {
 		.command = command,
 		.needs = waiting->rule->needs,
@@ -95,9 +103,7 @@ static enum admission decide(const struct commands *commands, const struct waiti
 		input.sequence = seen->sequence;
 		input.fresh = waiting->read && seen->done >= waiting->read;
 	}
-	input.named = input.head && waiting->rule->instance &&
-		      head_instance(input.head,
-				    waiting->rule->instance(bus_call_request(waiting->call)), NULL);
+	input.named = input.head && instance && head_instance(input.head, instance, NULL);
 	/* The head may have changed since the deploy was opened. */
 	if (input.named && !input.fresh)
 		return ADMISSION_READ;
@@ -154,13 +160,15 @@ static bool has_turn(const struct waiting *waiting)
 {
 	const struct agent_ref *ref = bus_call_request(waiting->call);
 	const struct waiting *before = waiting;
+	const char *instance;
 
 	if (!(waiting->rule->needs & NEEDS_TURN))
 		return true;
-	while ((before = TAILQ_PREV(before, waiting_list, link)))
-		if (before->rule->instance &&
-		    streq(before->rule->instance(bus_call_request(before->call)), ref->instance))
+	while ((before = TAILQ_PREV(before, waiting_list, link))) {
+		instance = taken_out(before);
+		if (instance && streq(instance, ref->instance))
 			return false;
+	}
 	return true;
 }
 

@@ -9,7 +9,7 @@ enum command_needs {
 	NEEDS_OPEN = 1 << 1,	 /* the deploy must not be closed yet */
 	NEEDS_NO_EPOCH = 1 << 2, /* list: a lower epoch than the stored one is answered, too */
 	NEEDS_NOTHING = 1 << 3,	 /* not a command: it only waits until the containers are known */
-	NEEDS_TURN = 1 << 4,	 /* its instance's stop or drain that has arrived before has ended */
+	NEEDS_TURN = 1 << 4, /* its instance's stop or drain that has arrived before has ended */
 };
 struct admission_input {
 	const struct agent_command *command;
@@ -33,6 +33,8 @@ enum admission {
 enum admission admission_decide(const struct admission_input *input, struct failure *failure);
 /* The epoch that a head shows; 0: none. */
 int64_t admission_epoch(const struct head *head);
+/* The generation of the store that a head shows; 0: none. */
+int64_t admission_generation(const struct head *head);
 
 /* heads.c: heads as read from the stream's leader */
 struct heads;

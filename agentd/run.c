@@ -277,8 +277,8 @@ static void read_output(struct run *run, bool follow)
 		      &run->output);
 }
 
-/* Podman may follow the output of a process for ever that ends while the request begins
- * (containers/ podman issues 6627 and 11461): what has not arrived is read without following. */
+/* Podman may follow the output of a process that ends while the request begins for ever (its issues
+ * 6627 and 11461): what has not arrived is read without following. */
 static void on_output_limit(void *userdata)
 {
 	struct run *run = userdata;

@@ -209,7 +209,7 @@ enum phase_result rollout_rpc_error(struct rollout *r, const struct rpc *rpc)
 
 bool rollout_may_retry(struct rollout *r, const struct failure *failure)
 {
-	if (!failure_is_no_answer(failure) && failure->code != FAILURE_NO_QUORUM)
+	if (!failure_is_undecided(failure))
 		return false;
 	if (r->now_usec - r->phase_usec > RETRY_LIMIT_USEC)
 		return false;

@@ -374,6 +374,9 @@ bool rpc_is_due(const struct rpc *rpc, uint64_t now_usec, bool again);
 /* A missing answer is VERDICT_PENDING until there was none for `limit_usec`. */
 enum rpc_verdict rpc_verdict(const struct rpc *rpc, uint64_t now_usec, uint64_t limit_usec);
 bool failure_is_no_answer(const struct failure *failure);
+/* No answer, or one that the store could not be read for: it may be electing a leader, and nothing
+ * was executed. */
+bool failure_is_undecided(const struct failure *failure);
 
 /* store.c: reads and writes of the model */
 void read_done(struct store_read *read, const struct failure *failure);

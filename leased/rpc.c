@@ -7,9 +7,7 @@ bool failure_is_no_answer(const struct failure *failure)
 	return failure->code == FAILURE_UNREACHABLE || failure->code == FAILURE_TIMEOUT;
 }
 
-/* A participant that could not read the head has executed nothing: the store may be electing a
- * leader. */
-static bool is_undecided(const struct failure *failure)
+bool failure_is_undecided(const struct failure *failure)
 {
 	return failure_is_no_answer(failure) || failure->code == FAILURE_NO_QUORUM;
 }
@@ -59,7 +57,7 @@ void rpc_answer(struct rpc *rpc, const struct failure *failure, void *answer)
 	rpc->state = failure ? RPC_FAILED : RPC_ANSWERED;
 	if (failure)
 		failure_copy(&rpc->failure, failure);
-	if (!failure || !is_undecided(failure))
+	if (!failure || !failure_is_undecided(failure))
 		rpc->answered_usec = MAX2(rpc->sent_usec, rollout->now_usec);
 	rollout->ops->schedule(rollout);
 }
@@ -77,7 +75,7 @@ enum rpc_verdict rpc_verdict(const struct rpc *rpc, uint64_t now_usec, uint64_t 
 		return VERDICT_ANSWER;
 	if (rpc->state != RPC_FAILED)
 		return VERDICT_PENDING;
-	if (is_undecided(&rpc->failure) && now_usec - rpc->answered_usec < limit_usec)
+	if (failure_is_undecided(&rpc->failure) && now_usec - rpc->answered_usec < limit_usec)
 		return VERDICT_PENDING;
 	return VERDICT_ERROR;
 }

@@ -250,6 +250,12 @@ static void check_generations(struct projection *p, int64_t generation)
 			stream_follow_check(part->store);
 }
 
+static void report_checked(struct projection *p)
+{
+	if (p->ops->checked && projection_is_live(p))
+		p->ops->checked(p->userdata);
+}
+
 static void on_store_live(uint64_t sequence, void *userdata)
 {
 	struct part *part = userdata;
@@ -264,8 +270,7 @@ static void on_store_live(uint64_t sequence, void *userdata)
 		return;
 	timer_disarm(p->mirror_timer);
 	now_fresh(p);
-	if (p->ops->checked)
-		p->ops->checked(p->userdata);
+	report_checked(p);
 }
 
 static void on_store_reached(uint64_t sequence, void *userdata)
@@ -275,8 +280,7 @@ static void on_store_reached(uint64_t sequence, void *userdata)
 	part->ready = MAX2(part->ready, sequence);
 	if (!part->replacing && part->ready > (uint64_t)*part->applied)
 		applied_up_to(part, part->ready);
-	if (part->projection->ops->checked && projection_is_live(part->projection))
-		part->projection->ops->checked(part->projection->userdata);
+	report_checked(part->projection);
 }
 
 static void on_store_restart(void *userdata)

@@ -103,10 +103,13 @@ int prepare_write(struct routed *routed)
 
 int prepare_save(struct routed *routed)
 {
-	_cleanup_json_ json_t *json = codec_encode(&table_schema, routed->table);
+	_cleanup_json_ json_t *json = NULL;
 	_cleanup_free_ char *text = NULL;
 	int r;
 
+	free(routed->table->seen);
+	routed->table->seen = projection_seen(routed->projection);
+	json = codec_encode(&table_schema, routed->table);
 	json_object_set_new(json, "entries", view_encode(&routed->view));
 	text = json_text(json);
 	r = file_write_atomic(routed->saved_path, text, strlen(text), 0600);

@@ -137,7 +137,7 @@ struct table_need {
 /* The routing table; only a complete view replaces it. */
 struct table {
 	struct watermark watermark;
-	char *seen; /* projection_seen */
+	char *seen; /* projection_seen when it was saved, or NULL */
 	struct table_backend *backends;
 	size_t n_backends;
 	struct table_route *routes;

@@ -419,7 +419,6 @@ void sync_table(struct routed *routed, const struct watermark *watermark)
 	struct table *before = routed->table;
 
 	routed->table = table_build(&routed->view, watermark, routed->taken, routed->n_taken);
-	routed->table->seen = projection_seen(routed->projection);
 	routed->version++;
 	routed->loaded = true;
 	/* Slots do not change while HAProxy's state is unknown or a chosen slot waits for its

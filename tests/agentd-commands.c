@@ -122,6 +122,8 @@ static void epochs(void)
 	is_int(admission_epoch(open), 6, "the epoch of an open deploy");
 	is_int(admission_epoch(closed), 5, "that of the writer once it is closed");
 	is_int(admission_epoch(NULL), 0, "none of no head");
+	is_int(admission_generation(open), 2, "the generation of an open deploy");
+	is_int(admission_generation(NULL), 0, "none of no head");
 	head_free(open);
 	head_free(closed);
 }

@@ -11,24 +11,9 @@ PROGRAMS='meshd leased placerd routed dnsd agentd bus store gateway'
 export PLOYZ_FAILPOINT=$work/hold
 mkdir "$PLOYZ_FAILPOINT"
 
-web() {
-	cat <<-END
-	namespace: whole
-	services:
-	  web:
-	    image: $image:v1
-	    replicas: 2
-	    command: [/bin/testsvc, --name, $1]
-	    ports: {http: {port: 8080}}
-	    routes: [{http: {port: http, hosts: [whole.test]}}]
-	    ready: {http: {port: http, path: /health}, interval: 200ms}
-	    stop_grace: 1s
-	END
-}
-
 deploy() {
 	serving=$1
-	web "$1" >"$work/web.yaml"
+	web_manifest whole 2 "$1" >"$work/web.yaml"
 	run ctl deploy -f "$work/web.yaml"
 	exits 0 "$2"
 	committed=$(containers whole)
@@ -98,7 +83,7 @@ deploy three 'the next deploy'
 
 # In the middle of a deploy whose candidates are ready.
 : >"$PLOYZ_FAILPOINT/whole.commit"
-web four >"$work/mid.yaml"
+web_manifest whole 2 four >"$work/mid.yaml"
 ctl deploy -f "$work/mid.yaml" >"$work/mid.out" 2>&1 </dev/null &
 hand=$!
 end_later $hand

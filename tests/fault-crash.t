@@ -38,18 +38,7 @@ mkdir "$PLOYZ_FAILPOINT"
 # manifest NAME: web answers NAME. $pre_deploy, $start_after and $worker add to it; $worker is the code that an own
 # service ends with, or `runs`.
 manifest() {
-	cat <<-END
-	namespace: tough
-	services:
-	  web:
-	    image: $image:v1
-	    replicas: 2
-	    command: [/bin/testsvc, --name, $1${start_after:+, --start-after, \"$start_after\"}]
-	    ports: {http: {port: 8080}}
-	    routes: [{http: {port: http, hosts: [tough.test]}}]
-	    ready: {http: {port: http, path: /health}, interval: 200ms}
-	    stop_grace: 1s
-	END
+	web_manifest tough 2 "$1" ${start_after:+--start-after "$start_after"}
 	[ -z "$pre_deploy" ] || echo '    pre_deploy: {command: [/bin/true]}'
 	case $worker in
 	'') ;;

@@ -26,19 +26,8 @@ empty() {
 }
 
 web() { # web NAME
-	cat <<-END
-	namespace: full
-	services:
-	  web:
-	    image: $image:v1
-	    replicas: 2
-	    command: [/bin/testsvc, --name, $1]
-	    files: {/etc/note: $1}
-	    ports: {http: {port: 8080}}
-	    routes: [{http: {port: http, hosts: [full.test]}}]
-	    ready: {http: {port: http, path: /health}, interval: 200ms}
-	    stop_grace: 1s
-	END
+	web_manifest full 2 "$1"
+	echo "    files: {/etc/note: $1}"
 }
 deploy() { # deploy NAME
 	web "$1" >"$work/next.yaml"

@@ -19,22 +19,6 @@ CHANGES='replace scale drop remove stopfirst'
 export PLOYZ_FAILPOINT=$work/hold
 mkdir "$PLOYZ_FAILPOINT"
 
-# web NAMESPACE NAME REPLICAS
-web() {
-	cat <<-END
-	namespace: $1
-	services:
-	  web:
-	    image: $image:v1
-	    replicas: $3
-	    command: [/bin/testsvc, --name, $2]
-	    ports: {http: {port: 8080}}
-	    routes: [{http: {port: http, hosts: [$1.test]}}]
-	    ready: {http: {port: http, path: /health}, interval: 200ms}
-	    stop_grace: 1s
-	END
-}
-
 # worker NAME [LINE]
 worker() {
 	cat <<-END
@@ -51,19 +35,19 @@ worker() {
 # before CHANGE NAMESPACE, after CHANGE NAMESPACE NAME: the manifests of the first and of a later deploy.
 before() {
 	case $1 in
-	scale) web "$2" one 3 ;;
-	drop) web "$2" one 1 && worker one ;;
-	stopfirst) web "$2" one 1 && worker one 'update: stop-first' ;;
-	*) web "$2" one 2 ;;
+	scale) web_manifest "$2" 3 one ;;
+	drop) web_manifest "$2" 1 one && worker one ;;
+	stopfirst) web_manifest "$2" 1 one && worker one 'update: stop-first' ;;
+	*) web_manifest "$2" 2 one ;;
 	esac
 }
 
 after() {
 	case $1 in
-	scale) web "$2" one 1 ;;
-	drop) web "$2" one 1 ;;
-	stopfirst) web "$2" one 1 && worker "$3" 'update: stop-first' ;;
-	*) web "$2" "$3" 2 ;;
+	scale) web_manifest "$2" 1 one ;;
+	drop) web_manifest "$2" 1 one ;;
+	stopfirst) web_manifest "$2" 1 one && worker "$3" 'update: stop-first' ;;
+	*) web_manifest "$2" 2 "$3" ;;
 	esac
 }
 
@@ -170,12 +154,17 @@ end_load() { # end_load CHANGE
 	esac
 }
 
+# away_from PHASE DAEMON HOW: the deploys of all namespaces continue with this phase while the daemon is away.
+away_from() {
+	first_deploys
+	until_phase "$1"
+	take_away "$2" "$3"
+	rm -f "$PLOYZ_FAILPOINT"/*
+}
+
 # pending_round DAEMON HOW: away before the deploys confirm.
 pending_round() {
-	first_deploys
-	until_phase confirm
-	take_away "$1" "$2"
-	rm -f "$PLOYZ_FAILPOINT"/*
+	away_from confirm "$1" "$2"
 	for change in $changes; do
 		ns=$prefix-$change
 		ended_with mid "$ns" 7
@@ -222,18 +211,27 @@ nothing_pending() {
 	! ctl --json deploy ls | grep -q '"epoch":[0-9]*,"phase":"cleanup_pending"'
 }
 
-# swept DAEMON HOW: it is back.
-swept() {
+# sweep_with DAEMON: it is back.
+sweep_with() {
 	within 20 ctl_answers "$1" || wrong "$1 does not answer again"
 	ctl deploy sweep >"$work/sweep" 2>&1 || wrong "the sweep ends with $?"
+}
+
+# only_committed NAMESPACE: it has as many containers as its head has instances.
+only_committed() {
+	[ "$(lines "$(containers "$1")")" -eq "$(committed_count "$1")" ] ||
+		wrong "$1: containers: $(life $(containers "$1")); committed: $(committed_count "$1")"
+}
+
+swept() { # swept DAEMON HOW
+	sweep_with "$1"
 	within 5 nothing_pending || wrong "deploy ls: $(ctl deploy ls)"
 	within 20 ctl status || wrong "status: $(ctl status 2>&1)"
 	case_result "$1 $2: once it is back a sweep finishes every clean-up" "$work/sweep" "$work/dev.log"
 	for change in $changes; do
 		ns=$prefix-$change
 		end_load "$change"
-		[ "$(lines "$(containers "$ns")")" -eq "$(committed_count "$ns")" ] ||
-			wrong "containers: $(life $(containers "$ns")); committed: $(committed_count "$ns")"
+		only_committed "$ns"
 		case $change in
 		scale | drop) ns_serves "$ns" || wrong 'it does not serve' ;;
 		stopfirst) ;;
@@ -250,10 +248,7 @@ ctl_answers() {
 
 # clean_round DAEMON HOW: it has confirmed, and is away while the old instances are drained and removed.
 clean_round() {
-	first_deploys
-	until_phase clean
-	take_away "$1" "$2"
-	rm -f "$PLOYZ_FAILPOINT"/*
+	away_from clean "$1" "$2"
 	for change in $changes; do
 		ns=$prefix-$change
 		ended_with mid "$ns" 0 7
@@ -262,13 +257,11 @@ clean_round() {
 		case_result "$1 $2 after its confirmation, $change: the clean-up ends" "$work/mid-$ns" "$work/dev.log"
 	done
 	bring_back "$1" "$2"
-	within 20 ctl_answers "$1" || wrong "$1 does not answer again"
-	ctl deploy sweep >"$work/sweep" 2>&1 || wrong "the sweep ends with $?"
+	sweep_with "$1"
 	within 20 ctl status || wrong "status: $(ctl status 2>&1)"
 	for change in $changes; do
 		ns=$prefix-$change
-		[ "$(lines "$(containers "$ns")")" -eq "$(committed_count "$ns")" ] ||
-			wrong "$ns: containers: $(life $(containers "$ns")); committed: $(committed_count "$ns")"
+		only_committed "$ns"
 		ctl ns rm --yes "$ns" >"$work/out" 2>&1
 	done
 	case_result "$1 $2 after its confirmation: nothing is left" "$work/sweep"

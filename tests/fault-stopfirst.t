@@ -30,16 +30,8 @@ mkdir "$PLOYZ_FAILPOINT"
 manifest() {
 	manifest_ns=$1 manifest_name=$2
 	shift 2
+	web_manifest "$manifest_ns" 1 web
 	cat <<-END
-	namespace: $manifest_ns
-	services:
-	  web:
-	    image: $image:v1
-	    command: [/bin/testsvc, --name, web]
-	    ports: {http: {port: 8080}}
-	    routes: [{http: {port: http, hosts: [$manifest_ns.test]}}]
-	    ready: {http: {port: http, path: /health}, interval: 200ms}
-	    stop_grace: 1s
 	  worker:
 	    image: $image:v1
 	    command: [/bin/testsvc, --name, $manifest_name$(for arg; do printf ', "%s"' "$arg"; done)]

@@ -17,22 +17,11 @@
 # entries since. behind-STREAM: an older copy of that stream alone.
 WAYS='created stranger reverted unseen grown behind-PLOYZ_INTENT behind-PLOYZ_FACTS behind-PLOYZ_MANIFESTS behind-PLOYZ_STATUS behind-KV_PLOYZ_LEASES'
 WAYS_THREE='created reverted grown behind-PLOYZ_INTENT'
-# One replica of three, which is no reason to accept anything: its directory is empty; it has been away for some commits.
+# One replica of three, after which nothing has to be accepted: its directory is empty; it has been away for some commits.
 WAYS_ONE_OF_THREE='replica-empty replica-behind'
 
 web() { # web NAME
-	cat <<-END
-	namespace: kept
-	services:
-	  web:
-	    image: $image:v1
-	    replicas: 2
-	    command: [/bin/testsvc, --name, $1]
-	    ports: {http: {port: 8080}}
-	    routes: [{http: {port: http, hosts: [kept.test]}}]
-	    ready: {http: {port: http, path: /health}, interval: 200ms}
-	    stop_grace: 1s
-	END
+	web_manifest kept 2 "$1"
 }
 
 deploy() { # deploy NAME

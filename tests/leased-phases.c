@@ -39,6 +39,15 @@
 #define OLD                                                                                       \
 	"{\"id\":\"shop-web-0-d0\",\"namespace\":\"shop\",\"service\":\"web\",\"deploy\":\"d0\"," \
 	"\"state\":\"ready\"}"
+#define PENDING_D0 \
+	"{\"deploy\":\"d0\",\"namespace\":\"shop\",\"phase\":\"cleanup_pending\",\"sequence\":3}"
+/* Nobody confirms, and the lease is renewed meanwhile. */
+#define UNCONFIRMED    \
+	"lease held\n" \
+	"tick 20\n"    \
+	"lease held\n" \
+	"tick 11\n"    \
+	"fails CLEANUP_PENDING has not confirmed\n"
 #define PENDING                                                                                   \
 	"{\"deploy\":\"d1\",\"namespace\":\"shop\",\"phase\":\"cleanup_pending\",\"sequence\":3," \
 	"\"left\":[{\"instance\":\"shop-web-1-d0\",\"machine\":\"m2\"}]}"
@@ -320,7 +329,7 @@ static const struct {
 	  "< m2 list {}\n"
 	  "< m1 list {\"instances\":[{\"id\":\"shop-web-0-d0\",\"namespace\":\"shop\",\"service\":\"web\",\"deploy\":\"d0\",\"state\":\"ready\"}]}\n"
 	  "> read last\n"
-	  "read 2 {\"deploy\":\"d0\",\"namespace\":\"shop\",\"phase\":\"cleanup_pending\",\"sequence\":3}\n"
+	  "read 2 " PENDING_D0 "\n"
 	  "> m1 placerd.plan\n"
 	  ">\n"
 	  "= plan\n"
@@ -741,11 +750,7 @@ static const struct {
 	  "< m1 applied " APPLIED(6) "\n"
 	  "< m1 applied " APPLIED(6) "\n"
 	  "< m2 applied " APPLIED(6) "\n"
-	  "lease held\n"
-	  "tick 20\n"
-	  "lease held\n"
-	  "tick 11\n"
-	  "fails CLEANUP_PENDING has not confirmed\n"
+	  UNCONFIRMED
 	  "= release\n"
 	  "lease released\n"
 	  "state record cleanup_pending\n"
@@ -760,13 +765,9 @@ static const struct {
 	  "write done 5\n"
 	  "< m1 list {\"instances\":[" OLD "]}\n"
 	  "< m2 list {}\n"
-	  "read 2 {\"deploy\":\"d0\",\"namespace\":\"shop\",\"phase\":\"cleanup_pending\",\"sequence\":3}\n"
+	  "read 2 " PENDING_D0 "\n"
 	  "= confirm\n"
-	  "lease held\n"
-	  "tick 20\n"
-	  "lease held\n"
-	  "tick 11\n"
-	  "fails CLEANUP_PENDING has not confirmed\n"
+	  UNCONFIRMED
 	  "= close\n"
 	  "write done 6\n"
 	  "lease released\n"
@@ -783,15 +784,11 @@ static const struct {
 	  "write done 5\n"
 	  "< m1 list {\"instances\":[" OLD "]}\n"
 	  "< m2 list {}\n"
-	  "read 2 {\"deploy\":\"d0\",\"namespace\":\"shop\",\"phase\":\"cleanup_pending\",\"sequence\":3}\n"
+	  "read 2 " PENDING_D0 "\n"
 	  "= plan\n"
 	  "< m1 plan {\"namespace\":\"shop\",\"head\":5,\"changes\":false}\n"
 	  "= confirm\n"
-	  "lease held\n"
-	  "tick 20\n"
-	  "lease held\n"
-	  "tick 11\n"
-	  "fails CLEANUP_PENDING has not confirmed\n"
+	  UNCONFIRMED
 	  "= close\n"
 	  "write done 6\n"
 	  "lease released\n"

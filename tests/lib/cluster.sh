@@ -148,6 +148,25 @@ cluster_with_images() {
 	cluster_start "$@"
 }
 
+# web_manifest NAMESPACE REPLICAS NAME [ARGUMENT…]: a manifest whose service `web`, of the image $image:v1, answers NAME
+# for the host NAMESPACE.test; ARGUMENTs are of testsvc. Further lines of the service, or services, may follow it.
+web_manifest() {
+	web_ns=$1 web_replicas=$2 web_name=$3
+	shift 3
+	cat <<-END
+	namespace: $web_ns
+	services:
+	  web:
+	    image: $image:v1
+	    replicas: $web_replicas
+	    command: [/bin/testsvc, --name, $web_name$(for arg; do printf ', "%s"' "$arg"; done)]
+	    ports: {http: {port: 8080}}
+	    routes: [{http: {port: http, hosts: [$web_ns.test]}}]
+	    ready: {http: {port: http, path: /health}, interval: 200ms}
+	    stop_grace: 1s
+	END
+}
+
 # --- programs that a test keeps away: dev starts them through wrappers, which wait as long as the test wants
 
 # gates_make: before cluster_start.
